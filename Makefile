@@ -1,0 +1,115 @@
+# pause: `make help` lists what this makes.
+
+ARCHS ?= amd64 arm64
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[package\]/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE ?= localhost/pause:$(VERSION)
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all build image test lint demo push tools clean help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# A place of our own, whatever the user's environment says; no flags from there either.
+export CARGO_TARGET_DIR := target/cargo
+export CARGO_ENCODED_RUSTFLAGS :=
+
+BACKENDS := pause pause-sc
+KNOWN := amd64 arm64
+$(foreach arch,$(filter-out $(KNOWN),$(ARCHS)),$(error ARCHS: no architecture "$(arch)"; there are $(KNOWN)))
+$(if $(strip $(ARCHS)),,$(error ARCHS is empty; there are $(KNOWN)))
+
+all: image ## the binaries and the image target/pause.tar (the default)
+
+build: $(ARCHS:%=target/pause/%/pause) ## the binaries target/pause/ARCH/pause
+
+image: target/pause.tar ## the image of all ARCHS, named IMAGE
+
+# --- The program -------------------------------------------------------------------------------
+
+triple_amd64 := x86_64-unknown-linux-gnu
+triple_arm64 := aarch64-unknown-linux-gnu
+
+# Per architecture: the largest page a kernel may have, so that the segment fits any, and
+# what makes the code smaller (the README says by how much).
+flags_amd64 := -C link-arg=-zmax-page-size=0x1000 -C no-redzone=yes \
+	-C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
+flags_arm64 := -C link-arg=-zmax-page-size=0x10000 -C code-model=tiny
+
+# rust-lld comes with every toolchain of rustup and links all architectures.
+link := -C linker=rust-lld -C linker-flavor=ld.lld -C relocation-model=pie -C link-arg=-pie \
+	-C link-arg=--no-dynamic-linker -C link-arg=-Tlinker.ld -C strip=symbols
+
+features_pause :=
+features_pause-sc := --no-default-features --features sc
+
+# So does rust-objcopy, which needs the toolchain's libLLVM. It cuts off the section headers.
+rustlib = $(shell rustc --print sysroot)/lib
+objcopy = LD_LIBRARY_PATH=$(rustlib) $(rustlib)/rustlib/$(shell rustc --print host-tuple)/bin/rust-objcopy
+
+# $(call binary,BACKEND,ARCH)
+define binary
+target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.toml Cargo.lock rust-toolchain.toml Makefile
+	@$$(call target,$$(triple_$(2)))
+	@mkdir -p $$(@D)
+	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
+		--target-dir target/cargo/$(1) $$(features_$(1)) -- $$(link) $$(flags_$(2))
+	@$$(objcopy) --strip-sections target/cargo/$(1)/$$(triple_$(2))/pause/pause $$@.new
+	@mv $$@.new $$@
+endef
+$(foreach backend,$(BACKENDS),$(foreach arch,$(KNOWN),$(eval $(call binary,$(backend),$(arch)))))
+
+# $(call target,TRIPLE): has the toolchain build for it.
+target = test -d $(rustlib)/rustlib/$(1)/lib || \
+	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and there is no rustup to add it" >&2; exit 1; }; \
+	  rustup target add $(1); }
+
+# --- The image ---------------------------------------------------------------------------------
+
+# What the archive was packed with: another IMAGE or other ARCHS pack it again.
+packed := $(IMAGE) $(ARCHS)
+ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
+.PHONY: target/pause.tar
+endif
+
+target/pause.tar: $(ARCHS:%=target/pause/%/pause) $(wildcard image/src/*.rs) image/Cargo.toml
+	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach arch,$(ARCHS),$(arch)=target/pause/$(arch)/pause)
+	@echo '$(packed)' > target/pause.tar.args
+
+push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGISTRY/pause:TAG
+	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
+	@tests/support/tools skopeo
+	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
+
+# --- Proof -------------------------------------------------------------------------------------
+
+test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) ## all tests; as root on Debian, it installs the packages it needs
+	cargo test --locked --package pause-image --package tests
+
+lint: ## rustfmt, clippy and rustdoc, with no warning
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings
+	@for triple in $(foreach arch,$(KNOWN),$(triple_$(arch))); do \
+		$(call target,$$triple); \
+		for features in '' '--no-default-features --features sc'; do \
+			set -x; cargo clippy --locked --package pause --target $$triple $$features -- -D warnings -D clippy::undocumented_unsafe_blocks; { set +x; } 2>/dev/null; \
+		done; \
+	done
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+tools: # what the tests run
+	@tests/support/tools
+
+demo: target/pause/$(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
+	@tests/demo $<
+
+clean: ## removes target/
+	rm -rf target
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@echo
+	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
+	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
+	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS= go to skopeo copy'
