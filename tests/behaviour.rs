@@ -1,0 +1,232 @@
+//! What pause says and how it ends, byte for byte: the promise of a drop-in.
+
+use nix::{
+    sys::signal::{
+        Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1},
+        kill,
+    },
+    unistd::Pid,
+};
+use std::{
+    fs::{self, File},
+    process::Command,
+};
+use tempfile::NamedTempFile;
+use tests::{
+    for_each_program,
+    program::Program,
+    sandbox::{End, Sandbox, run},
+    wait_until,
+};
+
+for_each_program!(
+    tells_its_version,
+    takes_no_other_argument_for_the_version_flag,
+    tells_its_version_to_a_full_disk,
+    says_nothing_as_the_first_process,
+    warns_where_it_is_not_the_first_process,
+    leaves_on_sigint_and_sigterm,
+    leaves_on_sigterm_where_it_is_not_the_first_process,
+    says_one_line_where_both_signals_come,
+);
+
+const WARNING: &str = "Warning: pause should be the first process\n";
+const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
+const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
+
+fn end(code: i32, stdout: &str, stderr: &str) -> End {
+    End {
+        status: Ok(code),
+        stdout: stdout.to_owned(),
+        stderr: stderr.to_owned(),
+    }
+}
+
+fn tells_its_version(program: &Program) {
+    let version = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
+    let long = "x".repeat(100_000);
+    for arguments in [
+        &["-v"][..],
+        &["-V"],
+        &["sleep", "-v"],
+        &["", "-V", "--"],
+        &["-vv", "--v", "-v"],
+        &[&long, "-v"],
+    ] {
+        let end_of_it = run(program.command().args(arguments));
+        assert_eq!(end_of_it, end(0, version, ""), "{arguments:.20?}");
+    }
+}
+
+fn takes_no_other_argument_for_the_version_flag(program: &Program) {
+    let mut words: Vec<Vec<u8>> = program
+        .words()
+        .into_iter()
+        .map(std::os::unix::ffi::OsStringExt::into_vec)
+        .collect();
+    // Bytes that a careless comparison would take for those of the flag, one or more at a time.
+    for argument in [
+        "",
+        "-",
+        "v",
+        "V",
+        "-vv",
+        "-v ",
+        " -v",
+        "--v",
+        "-vV",
+        "\rv",
+        "-6",
+        "-\u{16}",
+        "-w",
+        "mv",
+        "-v\u{1}",
+        "version",
+        "--version",
+    ] {
+        words.push(argument.into());
+    }
+    words.push(b"-\xf6".to_vec());
+    words.push(b"\xad\x76".to_vec());
+    let sandbox = Sandbox::run(words);
+    wait_until("asleep", || sandbox.is_asleep());
+    sandbox.signal(SIGTERM);
+    assert_eq!(sandbox.end(), end(0, "", TERMINATED));
+}
+
+fn tells_its_version_to_a_full_disk(program: &Program) {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let status = program.command().arg("-v").stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+fn says_nothing_as_the_first_process(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    sandbox.signal(Signal::SIGKILL);
+    let end = sandbox.end();
+    assert_eq!(end.status, Err(Signal::SIGKILL));
+    assert_eq!((&*end.stdout, &*end.stderr), ("", ""));
+}
+
+fn leaves_on_sigint_and_sigterm(program: &Program) {
+    for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
+        let sandbox = Sandbox::start(program);
+        sandbox.signal(signal);
+        assert_eq!(sandbox.end(), end(0, "", line));
+    }
+}
+
+fn warns_where_it_is_not_the_first_process(program: &Program) {
+    leaves_as_no_first_process(program, SIGINT, INTERRUPT);
+}
+
+fn leaves_on_sigterm_where_it_is_not_the_first_process(program: &Program) {
+    leaves_as_no_first_process(program, SIGTERM, TERMINATED);
+}
+
+fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
+    let sandbox = Sandbox::start_as_second(program);
+    sandbox.signal(signal);
+    assert_eq!(sandbox.end(), end(0, "", &format!("{WARNING}{line}")));
+}
+
+fn says_one_line_where_both_signals_come(program: &Program) {
+    for _ in 0..20 {
+        let sandbox = Sandbox::start(program);
+        sandbox.signal(SIGTERM);
+        // It may be gone by now: a signal to a zombie is lost.
+        sandbox.signal(SIGINT);
+        let said = sandbox.end();
+        assert_eq!(said.status, Ok(0));
+        assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
+    }
+}
+
+/// The kernel keeps signals without a handler from a first process. An emulator handles them all,
+/// and then cannot die of them: natively alone.
+#[test]
+fn ignores_other_signals() {
+    for program in Program::natives() {
+        let sandbox = Sandbox::start(&program);
+        for signal in [SIGHUP, SIGQUIT, SIGUSR1] {
+            // From inside: a first process gets no signal that it does not handle.
+            sandbox.enter(|| {
+                // SAFETY: a system call.
+                unsafe { nix::libc::kill(1, signal as i32) };
+            });
+        }
+        sandbox.signal(SIGTERM);
+        assert_eq!(sandbox.end(), end(0, "", TERMINATED));
+    }
+}
+
+/// Natively alone: strace would see the emulator's calls.
+#[test]
+fn leaves_with_the_number_of_the_action_that_is_refused() {
+    for program in Program::natives() {
+        for code in 1..=3 {
+            let refusal = format!("--inject=rt_sigaction:error=EINVAL:when={code}");
+            let mut strace = Command::new("strace");
+            strace.args(["-qq", "--output=/dev/null", &refusal]);
+            assert_eq!(run(strace.arg(&program.path)), end(code, "", WARNING));
+        }
+    }
+}
+
+/// All system calls with all that goes into them, as strace has them. Natively alone, as above.
+#[test]
+fn makes_these_system_calls() {
+    // The mask of an ignored signal is nobody's: what lies there are the next action's flags.
+    let (sleep, flags, mask) = match Program::of_host().arch {
+        "amd64" => (
+            "pause(",
+            "SA_RESTORER, sa_restorer=0xffffffffffffffff",
+            "[PROF]",
+        ),
+        _ => ("ppoll(NULL, 0, NULL, NULL", "0", "[]"),
+    };
+    for program in Program::natives() {
+        let log = NamedTempFile::new().unwrap();
+        let log = log.path().to_str().unwrap();
+        let path = program.path.to_str().unwrap();
+        let words = ["/usr/bin/strace", "-qq", "-s99", "-o", log, path];
+        let strace = Sandbox::run(words.map(Into::into).into());
+        let calls = || fs::read_to_string(log).unwrap();
+        wait_until("asleep", || calls().contains(sleep));
+        // All processes there but the first, which is strace.
+        strace.enter(|| _ = kill(Pid::from_raw(-1), SIGTERM));
+        assert_eq!(strace.end().status, Ok(0));
+
+        let calls = calls();
+        let handler = calls.split("sa_handler=").nth(1).unwrap();
+        let (handler, _) = handler.split_once(',').unwrap();
+        let calls: Vec<String> = calls
+            .replace(handler, "HANDLER")
+            .lines()
+            .filter(|line| !line.starts_with("execve(") && !line.starts_with("---"))
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        let pid = &calls[0];
+        assert!(pid.starts_with("getpid() = "), "{pid}");
+        let asleep = &calls[calls.len() - 3]; // with a size of no mask, which is anything
+        assert!(
+            asleep.starts_with(sleep) && asleep.contains("ERESTARTNOHAND"),
+            "{asleep}"
+        );
+        let action = format!("{{sa_handler=HANDLER, sa_mask=~[], sa_flags={flags}}}");
+        let expected = [
+            pid,
+            "write(2, \"Warning: pause should be the first process\\n\", 43) = 43",
+            &format!("rt_sigaction(SIGINT, {action}, NULL, 8) = 0"),
+            &format!("rt_sigaction(SIGTERM, {action}, NULL, 8) = 0"),
+            &format!(
+                "rt_sigaction(SIGCHLD, {{sa_handler=SIG_IGN, sa_mask={mask}, sa_flags=0}}, NULL, 8) = 0"
+            ),
+            "wait4(-1, NULL, WNOHANG, NULL) = -1 ECHILD (No child processes)",
+            asleep,
+            "write(2, \"Shutting down, got signal: Terminated\\n\", 38) = 38",
+            "exit_group(0) = ?",
+        ];
+        assert_eq!(calls, expected);
+    }
+}

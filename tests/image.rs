@@ -1,0 +1,322 @@
+//! The image: what is in target/pause.tar, and that engines take it as it is.
+
+use flate2::read::GzDecoder;
+use oci_spec::image::{
+    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, OciLayout, Os,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::Read,
+    process::Command,
+};
+use tests::{
+    engine::{Containerd, Docker, IMAGE, Podman, archive},
+    output,
+    program::Program,
+};
+
+/// The files of an archive by their paths.
+struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    fn of_archive() -> Self {
+        let mut tar = tar::Archive::new(File::open(archive()).unwrap());
+        let entries = tar.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let header = entry.header();
+            assert_eq!(header.mtime().unwrap(), 0);
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            let path = entry.path().unwrap().to_str().unwrap().to_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (path, content)
+        });
+        let entries: Vec<_> = entries.collect();
+        assert!(
+            entries.is_sorted_by(|one, next| one.0 < next.0),
+            "sorted, nothing twice"
+        );
+        Self(entries.into_iter().collect())
+    }
+
+    fn json<T: DeserializeOwned>(&self, path: &str) -> T {
+        serde_json::from_slice(&self.0[path]).unwrap()
+    }
+
+    /// The content of a blob, which is what its descriptor says.
+    fn blob(&self, descriptor: &Descriptor) -> &[u8] {
+        let content = &*self.0[&path(descriptor)];
+        assert_eq!(content.len() as u64, descriptor.size());
+        assert_eq!(sha256(content), descriptor.digest().to_string());
+        content
+    }
+
+    fn json_blob<T: DeserializeOwned>(&self, descriptor: &Descriptor, media_type: MediaType) -> T {
+        assert_eq!(*descriptor.media_type(), media_type);
+        serde_json::from_slice(self.blob(descriptor)).unwrap()
+    }
+
+    /// The one entry of index.json.
+    fn image(&self) -> Descriptor {
+        let index: ImageIndex = self.json("index.json");
+        let [image] = &**index.manifests() else {
+            panic!("an engine takes each entry for an image: {index:?}");
+        };
+        image.clone()
+    }
+
+    /// The manifests by architecture.
+    fn manifests(&self) -> Vec<(&'static str, Descriptor)> {
+        let index: ImageIndex = self.json_blob(&self.image(), MediaType::ImageIndex);
+        let manifests = ["amd64", "arm64"]
+            .into_iter()
+            .zip(index.manifests().clone());
+        assert_eq!(index.manifests().len(), 2);
+        manifests.collect()
+    }
+}
+
+fn path(descriptor: &Descriptor) -> String {
+    descriptor
+        .digest()
+        .to_string()
+        .replace("sha256:", "blobs/sha256/")
+}
+
+fn sha256(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+#[test]
+fn is_a_layout_with_every_blob_and_no_other() {
+    let files = Files::of_archive();
+    let layout: OciLayout = files.json("oci-layout");
+    assert_eq!(layout.image_layout_version(), "1.0.0");
+
+    let mut paths: BTreeSet<String> = ["index.json", "oci-layout", "manifest.json"]
+        .map(Into::into)
+        .into();
+    paths.insert(path(&files.image()));
+    for (_, descriptor) in files.manifests() {
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        files.blob(manifest.config());
+        files.blob(&manifest.layers()[0]);
+        paths.extend([&descriptor, manifest.config(), &manifest.layers()[0]].map(path));
+    }
+    assert_eq!(files.0.into_keys().collect::<BTreeSet<_>>(), paths);
+}
+
+#[test]
+fn has_its_full_name_for_every_engine() {
+    let files = Files::of_archive();
+    let image = files.image();
+    let names = image.annotations().as_ref().unwrap();
+    assert_eq!(names["io.containerd.image.name"], IMAGE);
+    assert_eq!(names["org.opencontainers.image.ref.name"], IMAGE);
+    let docker: Value = files.json("manifest.json");
+    assert_eq!(docker[0]["RepoTags"], serde_json::json!([IMAGE]));
+}
+
+#[test]
+fn says_what_it_is() {
+    let files = Files::of_archive();
+    let index: ImageIndex = files.json_blob(&files.image(), MediaType::ImageIndex);
+    let said = index.annotations().as_ref().unwrap();
+    for (key, value) in [
+        ("title", "pause"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("source", env!("CARGO_PKG_REPOSITORY")),
+        ("licenses", "MIT OR Apache-2.0"),
+    ] {
+        assert_eq!(said[&format!("org.opencontainers.image.{key}")], value);
+    }
+    assert!(said["org.opencontainers.image.description"].contains("first process of a pod"));
+    for (_, descriptor) in files.manifests() {
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        let said = manifest.annotations().as_ref().unwrap();
+        assert_eq!(said["org.opencontainers.image.title"], "pause");
+        assert_eq!(
+            said["org.opencontainers.image.version"],
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(
+            said["org.opencontainers.image.licenses"],
+            "MIT OR Apache-2.0"
+        );
+    }
+}
+
+#[test]
+fn has_each_platform_with_its_config() {
+    let files = Files::of_archive();
+    for (name, descriptor) in files.manifests() {
+        let (arch, variant) = match name {
+            "amd64" => (Arch::Amd64, None),
+            _ => (Arch::ARM64, Some("v8".to_owned())),
+        };
+        let platform = descriptor.platform().as_ref().unwrap();
+        assert_eq!(
+            (platform.architecture(), platform.os()),
+            (&arch, &Os::Linux)
+        );
+        assert_eq!(platform.variant(), &variant);
+
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        let config: ImageConfiguration = files.json_blob(manifest.config(), MediaType::ImageConfig);
+        assert_eq!((config.architecture(), config.os()), (&arch, &Os::Linux));
+        assert_eq!(config.variant(), &variant);
+        let run = config.config().as_ref().unwrap();
+        assert_eq!(run.user().as_deref(), Some("65535:65535"));
+        assert_eq!(run.entrypoint(), &Some(vec!["/pause".to_owned()]));
+    }
+}
+
+#[test]
+fn has_one_layer_with_the_binary_alone() {
+    let files = Files::of_archive();
+    for (name, descriptor) in files.manifests() {
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        let [layer] = &**manifest.layers() else {
+            panic!("{manifest:?}")
+        };
+        assert_eq!(*layer.media_type(), MediaType::ImageLayerGzip);
+        let mut tar = Vec::new();
+        GzDecoder::new(files.blob(layer))
+            .read_to_end(&mut tar)
+            .unwrap();
+        let config: ImageConfiguration = files.json_blob(manifest.config(), MediaType::ImageConfig);
+        assert_eq!(*config.rootfs().diff_ids(), [sha256(&tar)]);
+
+        let mut tar = tar::Archive::new(&*tar);
+        let mut entries = tar.entries().unwrap();
+        let mut entry = entries.next().unwrap().unwrap();
+        let header = entry.header().clone();
+        assert_eq!(header.path().unwrap().to_str(), Some("pause"));
+        assert_eq!(header.mode().unwrap(), 0o555);
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+        assert_eq!(header.mtime().unwrap(), 0);
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        assert_eq!(content, fs::read(Program::new("pause", name).path).unwrap());
+        assert!(entries.next().is_none());
+    }
+}
+
+#[test]
+fn is_little_to_pull() {
+    let files = Files::of_archive();
+    for (name, descriptor) in files.manifests() {
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        let pulled = descriptor.size() + manifest.config().size() + manifest.layers()[0].size();
+        println!("{name}: {pulled} bytes");
+        assert!(pulled <= 1280, "{name}: {pulled} bytes");
+    }
+}
+
+#[test]
+fn docker_save_names_the_first_platform() {
+    let files = Files::of_archive();
+    let manifest: ImageManifest =
+        files.json_blob(&files.manifests()[0].1, MediaType::ImageManifest);
+    let docker: Value = files.json("manifest.json");
+    assert_eq!(docker.as_array().unwrap().len(), 1);
+    assert_eq!(docker[0]["Config"], path(manifest.config()));
+    assert_eq!(
+        docker[0]["Layers"],
+        serde_json::json!([path(&manifest.layers()[0])])
+    );
+}
+
+#[test]
+fn skopeo_takes_it() {
+    let files = Files::of_archive();
+    let from = format!("oci-archive:{}", archive().display());
+    let raw = output(Command::new("skopeo").args(["inspect", "--raw", &from]));
+    assert_eq!(sha256(raw.as_bytes()), files.image().digest().to_string());
+    for (name, _) in files.manifests() {
+        let seen = output(Command::new("skopeo").args(["--override-arch", name, "inspect", &from]));
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        assert_eq!(
+            (&seen["Architecture"], &seen["Os"]),
+            (&name.into(), &"linux".into())
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let to = format!("dir:{}", folder.path().display());
+    output(Command::new("skopeo").args(["copy", "--all", &from, &to]));
+    for (name, descriptor) in files.manifests() {
+        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+        for blob in [manifest.config(), &manifest.layers()[0]] {
+            let copied = folder.path().join(blob.digest().digest());
+            assert_eq!(fs::read(copied).unwrap(), files.blob(blob), "{name}");
+        }
+    }
+}
+
+#[test]
+fn podman_loads_it() {
+    let podman = Podman::with_images();
+    let seen = podman.run(&["image", "inspect", IMAGE]);
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(seen[0]["Architecture"], Program::of_host().arch);
+    assert_eq!(seen[0]["Config"]["User"], "65535:65535");
+    assert_eq!(
+        seen[0]["Config"]["Entrypoint"],
+        serde_json::json!(["/pause"])
+    );
+}
+
+#[test]
+fn containerd_imports_all_platforms() {
+    let files = Files::of_archive();
+    let containerd = Containerd::start();
+    let archive = archive();
+    let imported = containerd.ctr(&[
+        "--namespace=k8s.io",
+        "images",
+        "import",
+        "--all-platforms",
+        "--digests",
+        archive.to_str().unwrap(),
+    ]);
+    println!("{imported}");
+    let images = containerd.ctr(&["--namespace=k8s.io", "images", "list"]);
+    println!("{images}");
+    let image = images
+        .lines()
+        .find(|line| line.starts_with(IMAGE))
+        .expect(IMAGE);
+    assert!(
+        image.contains(&files.image().digest().to_string()),
+        "{image}"
+    );
+    assert!(image.contains("linux/amd64,linux/arm64/v8"), "{image}");
+    let stored = containerd.ctr(&["--namespace=k8s.io", "content", "list", "--quiet"]);
+    for file in files.0.keys() {
+        if let Some(digest) = file.strip_prefix("blobs/sha256/") {
+            assert!(stored.contains(digest), "{digest} is not in {stored}");
+        }
+    }
+}
+
+#[test]
+fn docker_loads_the_first_platform_and_runs_it() {
+    let docker = Docker::start();
+    let loaded = docker.run(&["load", "--input", archive().to_str().unwrap()]);
+    assert!(loaded.contains(IMAGE), "{loaded}");
+    let arch = docker.run(&["image", "inspect", "--format={{.Architecture}}", IMAGE]);
+    assert_eq!(arch, "amd64");
+    if Program::of_host().arch == arch {
+        docker.run(&["run", "--detach", "--name=pause", "--network=none", IMAGE]);
+        docker.run(&["stop", "--time=20", "pause"]);
+        let code = docker.run(&["inspect", "--format={{.State.ExitCode}}", "pause"]);
+        assert_eq!(code, "0");
+        docker.run(&["rm", "pause"]);
+    }
+}

@@ -1,0 +1,58 @@
+//! What the tests share: the programs under test, sandboxes that they are the first process of,
+//! and engines that run in namespaces of their own.
+
+pub mod engine;
+pub mod program;
+pub mod sandbox;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// The top folder of the project.
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A file that `make` builds, by its path below target/.
+pub fn built(path: &str) -> PathBuf {
+    let file = project().join("target").join(path);
+    assert!(
+        file.exists(),
+        "{} is missing: run the tests with `make test`, which builds it",
+        file.display()
+    );
+    file
+}
+
+/// Standard output of a command that must succeed.
+pub fn output(command: &mut Command) -> String {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
+    stdout
+}
+
+/// Output as text.
+pub fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("output is UTF-8")
+}
+
+/// Waits until `happened`, for 30 seconds at most: long enough for any machine, as a hang is a
+/// failure and slowness is none.
+pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(start.elapsed() < Duration::from_secs(30), "not {what}");
+        sleep(Duration::from_millis(2));
+    }
+}

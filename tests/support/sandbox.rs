@@ -1,0 +1,272 @@
+//! A PID namespace with a program as its first process.
+
+use crate::{program::Program, text, wait_until};
+use nix::{
+    fcntl::OFlag,
+    libc,
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, clone, setns},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid, fork, pipe2},
+};
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::Read,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::PathBuf,
+    process::Command,
+};
+
+/// The first process of a namespace. It is killed, and the namespace with it, on drop.
+pub struct Sandbox {
+    pub pid: Pid,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    gone: bool,
+}
+
+/// How a first process ended and what it said.
+#[derive(Debug, PartialEq, Eq)]
+pub struct End {
+    /// The exit code, or else the signal that killed it.
+    pub status: Result<i32, Signal>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// Starts the program in a new PID namespace and waits until it sleeps.
+    pub fn start(program: &Program) -> Self {
+        Self::start_after(program, || {})
+    }
+
+    /// Starts it in this namespace, where it is not the first process.
+    pub fn start_as_second(program: &Program) -> Self {
+        Self::start_in(CloneFlags::empty(), program, || {})
+    }
+
+    /// The same as [`Self::start`], with something done in the process before it becomes the program.
+    ///
+    /// `before` runs in a fork of a process with threads: it may make system calls and no more.
+    pub fn start_after(program: &Program, before: fn()) -> Self {
+        Self::start_in(CloneFlags::CLONE_NEWPID, program, before)
+    }
+
+    fn start_in(namespaces: CloneFlags, program: &Program, before: fn()) -> Self {
+        let words = program.words().into_iter().map(OsStringExt::into_vec);
+        let sandbox = Self::run_in(namespaces, words.collect(), before);
+        wait_until("asleep", || sandbox.is_asleep());
+        sandbox
+    }
+
+    /// Starts a command, and no matter which, in a new PID namespace.
+    pub fn run(words: Vec<Vec<u8>>) -> Self {
+        Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
+    }
+
+    /// Starts a command in new PID, mount and network namespaces, with a /proc of its own.
+    pub fn nest<const N: usize>(words: [&str; N]) -> Self {
+        let namespaces =
+            CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
+        let nest = Self::run_in(namespaces, words.map(Into::into).into(), || {
+            let none = None::<&str>;
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            let mounted = mount(none, "/", none, private, none)
+                .and_then(|()| mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none));
+            if mounted.is_err() {
+                // SAFETY: a system call.
+                unsafe { libc::_exit(126) };
+            }
+        });
+        let started = format!("/proc/{}/cmdline", nest.pid);
+        wait_until("in new namespaces", || {
+            fs::read_to_string(&started).is_ok_and(|words_now| words_now.starts_with(words[0]))
+        });
+        nest
+    }
+
+    fn run_in(namespaces: CloneFlags, words: Vec<Vec<u8>>, before: fn()) -> Self {
+        let words: Vec<CString> = words
+            .into_iter()
+            .map(|w| CString::new(w).unwrap())
+            .collect();
+        let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+        argv.push(std::ptr::null());
+        let environment = [std::ptr::null()];
+        let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let first = || {
+            before();
+            // SAFETY: system calls alone, on memory made before the clone.
+            unsafe {
+                libc::dup2(stdout_end.as_raw_fd(), 1);
+                libc::dup2(stderr_end.as_raw_fd(), 2);
+                libc::execve(argv[0], argv.as_ptr(), environment.as_ptr());
+                libc::_exit(127)
+            }
+        };
+        let mut stack = vec![0; 64 << 10];
+        // SAFETY: without CLONE_VM the child has a copy of the memory, its stack included.
+        let pid = unsafe { clone(Box::new(first), &mut stack, namespaces, Some(libc::SIGCHLD)) }
+            .expect("a PID namespace needs root");
+        Self {
+            pid,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            gone: false,
+        }
+    }
+
+    /// Whether it ignores SIGCHLD and sleeps: the last step.
+    pub fn is_asleep(&self) -> bool {
+        let ignored = u64::from_str_radix(&self.status("SigIgn"), 16).unwrap();
+        ignored & 1 << (libc::SIGCHLD - 1) != 0 && self.status("State").starts_with('S')
+    }
+
+    /// A field of /proc/PID/status (proc_pid_status(5)).
+    pub fn status(&self, field: &str) -> String {
+        Processes::here().status(self.pid, field)
+    }
+
+    /// How often it has gone to sleep.
+    pub fn sleeps(&self) -> u64 {
+        Processes::here().sleeps(self.pid)
+    }
+
+    /// Children, zombies too.
+    pub fn children(&self) -> Vec<Pid> {
+        Processes::here().children(self.pid)
+    }
+
+    /// Runs `work` in a process of the namespace that is no child of the first, until that process
+    /// ends. What it leaves behind are orphans.
+    ///
+    /// `work` runs in a fork of a process with threads: it may make system calls and no more.
+    pub fn enter(&self, work: impl Fn()) {
+        let namespace = File::open(format!("/proc/{}/ns/pid", self.pid)).unwrap();
+        // SAFETY: the children only make system calls. The first goes into the namespace, which
+        // takes effect for its child.
+        unsafe {
+            let door = match fork().unwrap() {
+                ForkResult::Parent { child } => child,
+                ForkResult::Child => {
+                    if setns(&namespace, CloneFlags::CLONE_NEWPID).is_err() {
+                        libc::_exit(1);
+                    }
+                    match fork() {
+                        Ok(ForkResult::Parent { child }) => {
+                            let end = waitpid(child, None);
+                            libc::_exit((end != Ok(WaitStatus::Exited(child, 0))).into())
+                        }
+                        Ok(ForkResult::Child) => {
+                            work();
+                            libc::_exit(0)
+                        }
+                        Err(_) => libc::_exit(1),
+                    }
+                }
+            };
+            assert_eq!(waitpid(door, None), Ok(WaitStatus::Exited(door, 0)));
+        }
+    }
+
+    /// Sends it a signal from outside its namespace.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> End {
+        let status = match waitpid(self.pid, None).unwrap() {
+            WaitStatus::Exited(_, code) => Ok(code),
+            WaitStatus::Signaled(_, signal, _) => Err(signal),
+            other => panic!("{other:?}"),
+        };
+        self.gone = true;
+        let read = |pipe: Option<OwnedFd>| {
+            let mut bytes = Vec::new();
+            File::from(pipe.unwrap()).read_to_end(&mut bytes).unwrap();
+            text(bytes)
+        };
+        End {
+            status,
+            stdout: read(self.stdout.take()),
+            stderr: read(self.stderr.take()),
+        }
+    }
+
+    /// Ends it, and its namespace with it, if it has not ended yet.
+    pub fn kill(&mut self) {
+        if !self.gone {
+            self.signal(Signal::SIGKILL);
+            waitpid(self.pid, None).unwrap();
+            self.gone = true;
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The processes that a /proc shows.
+pub struct Processes(pub PathBuf);
+
+impl Processes {
+    /// Those of this PID namespace.
+    pub fn here() -> Self {
+        Self("/proc".into())
+    }
+
+    /// A field of PID/status (proc_pid_status(5)).
+    pub fn status(&self, pid: Pid, field: &str) -> String {
+        let status = fs::read_to_string(self.0.join(format!("{pid}/status"))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.unwrap()[1..].trim().to_owned()
+    }
+
+    /// How often a process has gone to sleep.
+    pub fn sleeps(&self, pid: Pid) -> u64 {
+        let sleeps = self.status(pid, "voluntary_ctxt_switches");
+        sleeps.parse().unwrap()
+    }
+
+    /// Children of a process, zombies too.
+    pub fn children(&self, parent: Pid) -> Vec<Pid> {
+        let processes = fs::read_dir(&self.0).unwrap();
+        let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        let parent = format!("PPid:\t{parent}\n");
+        pids.filter(|pid| {
+            // A process that is gone by now is nobody's child.
+            fs::read_to_string(self.0.join(format!("{pid}/status")))
+                .is_ok_and(|status| status.contains(&parent))
+        })
+        .map(Pid::from_raw)
+        .collect()
+    }
+}
+
+/// Runs a command to its end, outside any sandbox.
+pub fn run(command: &mut Command) -> End {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    use std::os::unix::process::ExitStatusExt;
+    End {
+        status: output
+            .status
+            .code()
+            .ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
