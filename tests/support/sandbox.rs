@@ -8,7 +8,7 @@ use nix::{
     sched::{CloneFlags, clone, setns},
     sys::{
         signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, fork, pipe2},
 };
@@ -18,10 +18,10 @@ use std::{
     io::Read,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::ffi::OsStringExt,
+        unix::{ffi::OsStringExt, process::ExitStatusExt},
     },
     path::PathBuf,
-    process::Command,
+    process::{Command, Output},
 };
 
 /// The first process of a namespace. It is killed, and the namespace with it, on drop.
@@ -184,11 +184,16 @@ impl Sandbox {
 
     /// Waits for its end.
     pub fn end(mut self) -> End {
-        let status = match waitpid(self.pid, None).unwrap() {
-            WaitStatus::Exited(_, code) => Ok(code),
-            WaitStatus::Signaled(_, signal, _) => Err(signal),
-            other => panic!("{other:?}"),
-        };
+        let mut status = Err(Signal::SIGKILL);
+        wait_until("ended", || {
+            status = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
+                WaitStatus::StillAlive => return false,
+                WaitStatus::Exited(_, code) => Ok(code),
+                WaitStatus::Signaled(_, signal, _) => Err(signal),
+                other => panic!("{other:?}"),
+            };
+            true
+        });
         self.gone = true;
         let read = |pipe: Option<OwnedFd>| {
             let mut bytes = Vec::new();
@@ -255,18 +260,21 @@ impl Processes {
     }
 }
 
-/// Runs a command to its end, outside any sandbox.
-pub fn run(command: &mut Command) -> End {
-    let output = command
-        .output()
-        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    use std::os::unix::process::ExitStatusExt;
+/// Runs a command to its end, outside any sandbox; 30 seconds are a hang.
+pub fn run(command: &Command) -> End {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=1", "30"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = limited.output().unwrap();
     End {
-        status: output
-            .status
+        status: status
             .code()
-            .ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
+            .ok_or_else(|| Signal::try_from(status.signal().unwrap()).unwrap()),
+        stdout: text(stdout),
+        stderr: text(stderr),
     }
 }
