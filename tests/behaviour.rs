@@ -1,11 +1,8 @@
 //! What pause says and how it ends, byte for byte: the promise of a drop-in.
 
-use nix::{
-    sys::signal::{
-        Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1},
-        kill,
-    },
-    unistd::Pid,
+use nix::sys::signal::{
+    Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1},
+    kill,
 };
 use std::{
     fs::{self, File},
@@ -193,8 +190,7 @@ fn makes_these_system_calls() {
         let strace = Sandbox::run(words.map(Into::into).into());
         let calls = || fs::read_to_string(log).unwrap();
         wait_until("asleep", || calls().contains(sleep));
-        // All processes there but the first, which is strace.
-        strace.enter(|| _ = kill(Pid::from_raw(-1), SIGTERM));
+        kill(strace.children()[0], SIGTERM).unwrap();
         assert_eq!(strace.end().status, Ok(0));
 
         let calls = calls();
