@@ -50,6 +50,7 @@ objcopy = LD_LIBRARY_PATH=$(rustlib) $(rustlib)/rustlib/$(shell rustc --print ho
 # $(call binary,BACKEND,ARCH)
 define binary
 target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.toml Cargo.lock rust-toolchain.toml Makefile
+	@tests/support/tools cc # which links the build script of the crate syscalls
 	@$$(call target,$$(triple_$(2)))
 	@mkdir -p $$(@D)
 	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
@@ -73,6 +74,7 @@ ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
 endif
 
 target/pause.tar: $(ARCHS:%=target/pause/%/pause) $(wildcard image/src/*.rs) image/Cargo.toml
+	@tests/support/tools cc
 	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach arch,$(ARCHS),$(arch)=target/pause/$(arch)/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
