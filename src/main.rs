@@ -58,7 +58,8 @@ const SIGNALS: u32 = SIGINT | SIGTERM << arch::SIGNAL_BITS | SIGCHLD << (2 * arc
 ///
 /// Nothing but the kernel and `_start` may come here, as it never returns. Without a signal,
 /// `arguments` points at the pointers to the program's arguments as the kernel laid them out, null
-/// behind the last, and `actions` at what `_start` made.
+/// behind the last, and `actions` at what `_start` made. (A program without even a name, as Linux
+/// before 5.18 lets one start, has its environment taken for arguments: null ends that as well.)
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.run")]
 unsafe extern "C" fn run(

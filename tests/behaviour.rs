@@ -1,7 +1,7 @@
 //! What pause says and how it ends, byte for byte: the promise of a drop-in.
 
 use nix::sys::signal::{
-    Signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1},
+    Signal::{self, SIGINT, SIGTERM},
     kill,
 };
 use std::{
@@ -86,7 +86,7 @@ fn takes_no_other_argument_for_the_version_flag(program: &Program) {
     words.push(b"-\xf6".to_vec());
     words.push(b"\xad\x76".to_vec());
     let sandbox = Sandbox::run(words);
-    wait_until("asleep", || sandbox.is_asleep());
+    sandbox.wait_until_asleep();
     sandbox.signal(SIGTERM);
     assert_eq!(sandbox.end(), end(0, "", TERMINATED));
 }
@@ -139,19 +139,14 @@ fn says_one_line_where_both_signals_come(program: &Program) {
     }
 }
 
-/// The kernel keeps signals without a handler from a first process. An emulator handles them all,
-/// and then cannot die of them: natively alone.
+/// Natively alone: an emulator gives the program a name of its own.
 #[test]
-fn ignores_other_signals() {
+fn takes_its_name_for_no_argument() {
     for program in Program::natives() {
-        let sandbox = Sandbox::start(&program);
-        for signal in [SIGHUP, SIGQUIT, SIGUSR1] {
-            // From inside: a first process gets no signal that it does not handle.
-            sandbox.enter(|| {
-                // SAFETY: a system call.
-                unsafe { nix::libc::kill(1, signal as i32) };
-            });
-        }
+        let path = program.path.to_str().unwrap();
+        let words = ["/bin/bash", "-c", "exec -a -v \"$0\"", path];
+        let sandbox = Sandbox::run(words.map(Into::into).into());
+        sandbox.wait_until_asleep();
         sandbox.signal(SIGTERM);
         assert_eq!(sandbox.end(), end(0, "", TERMINATED));
     }

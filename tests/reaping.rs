@@ -33,7 +33,7 @@ fn fork_child_that_ends_after(microseconds: libc::c_uint) {
 /// slept `before` times.
 fn expect_none_left(sandbox: &Sandbox, before: u64) {
     wait_until("all reaped", || sandbox.children().is_empty());
-    assert!(sandbox.is_asleep());
+    sandbox.wait_until_asleep();
     assert_eq!(sandbox.sleeps(), before);
 }
 

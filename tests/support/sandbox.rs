@@ -22,6 +22,8 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Output},
+    thread::sleep,
+    time::Duration,
 };
 
 /// The first process of a namespace. It is killed, and the namespace with it, on drop.
@@ -62,8 +64,19 @@ impl Sandbox {
     fn start_in(namespaces: CloneFlags, program: &Program, before: fn()) -> Self {
         let words = program.words().into_iter().map(OsStringExt::into_vec);
         let sandbox = Self::run_in(namespaces, words.collect(), before);
-        wait_until("asleep", || sandbox.is_asleep());
+        sandbox.wait_until_asleep();
         sandbox
+    }
+
+    /// Waits until it is asleep for good: the kernel counts a sleep a little after it shows one.
+    pub fn wait_until_asleep(&self) {
+        wait_until("asleep", || {
+            let sleeps = self.sleeps();
+            self.is_asleep() && {
+                sleep(Duration::from_millis(10));
+                self.is_asleep() && self.sleeps() == sleeps
+            }
+        });
     }
 
     /// Starts a command, and no matter which, in a new PID namespace.

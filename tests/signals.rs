@@ -1,0 +1,178 @@
+//! Signals: which end pause, which do not, and what it makes of those that whoever started it
+//! had blocked or ignored.
+
+use nix::{
+    libc::{self, c_int},
+    sys::signal::Signal::{self, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM},
+};
+use tests::{
+    for_each_program,
+    program::Program,
+    sandbox::{End, Sandbox},
+    wait_until,
+};
+
+for_each_program!(
+    leaves_on_signals_that_were_ignored_before_it,
+    reaps_where_sigchld_was_blocked_or_handled_before_it,
+    stays_where_its_signals_are_blocked,
+    leaves_once_it_goes_on_after_a_stop,
+);
+
+/// Every signal but the two that end it, and the two that nobody can handle.
+fn other_signals() -> impl Iterator<Item = c_int> {
+    (1..=64).filter(|signal| {
+        ![SIGINT, SIGTERM, SIGKILL, SIGSTOP]
+            .map(|it| it as c_int)
+            .contains(signal)
+    })
+}
+
+fn send(pid: libc::pid_t, signal: c_int) {
+    // SAFETY: a system call. (nix knows no real-time signals.)
+    unsafe { libc::kill(pid, signal) };
+}
+
+fn expect_end(sandbox: Sandbox, signal: Signal) {
+    sandbox.signal(signal);
+    let name = match signal {
+        SIGINT => "Interrupt",
+        _ => "Terminated",
+    };
+    let expected = End {
+        status: Ok(0),
+        stdout: String::new(),
+        stderr: format!("Shutting down, got signal: {name}\n"),
+    };
+    assert_eq!(sandbox.end(), expected);
+}
+
+/// Natively alone, as are the next two: an emulator handles signals that its program does not, and
+/// cannot die of them then.
+#[test]
+fn sleeps_on_after_each_other_signal_from_outside() {
+    for program in Program::natives() {
+        let sandbox = Sandbox::start(&program);
+        for signal in other_signals() {
+            send(sandbox.pid.as_raw(), signal);
+        }
+        sandbox.wait_until_asleep();
+        expect_end(sandbox, SIGTERM);
+    }
+}
+
+#[test]
+fn sleeps_on_after_each_other_signal_from_inside() {
+    for program in Program::natives() {
+        let sandbox = Sandbox::start(&program);
+        sandbox.enter(|| {
+            other_signals().for_each(|signal| send(1, signal));
+            // From inside, these two do nothing either.
+            send(1, SIGKILL as c_int);
+            send(1, SIGSTOP as c_int);
+        });
+        sandbox.wait_until_asleep();
+        expect_end(sandbox, SIGINT);
+    }
+}
+
+#[test]
+fn leaves_on_a_signal_from_inside() {
+    for program in Program::natives() {
+        for (signal, line) in [(SIGINT, "Interrupt"), (SIGTERM, "Terminated")] {
+            let sandbox = Sandbox::start(&program);
+            // Who sends it ends with the namespace: from a shell that is not waited for.
+            let target = format!("--target={}", sandbox.pid);
+            let kill = format!("kill -{} 1", signal as c_int);
+            let mut sender = std::process::Command::new("nsenter");
+            let mut sender = sender
+                .args([&*target, "--pid", "bash", "-c", &kill])
+                .spawn()
+                .unwrap();
+            let end = sandbox.end();
+            sender.wait().unwrap();
+            assert_eq!(end.status, Ok(0));
+            assert_eq!(end.stderr, format!("Shutting down, got signal: {line}\n"));
+        }
+    }
+}
+
+fn leaves_once_it_goes_on_after_a_stop(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    sandbox.signal(SIGSTOP);
+    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.signal(SIGCONT);
+    sandbox.wait_until_asleep();
+
+    sandbox.signal(SIGSTOP);
+    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.signal(SIGTERM);
+    assert!(sandbox.status("State").starts_with('T'));
+    // The second signal is SIGCONT, with which the first takes effect.
+    sandbox.signal(SIGCONT);
+    assert_eq!(
+        sandbox.end().stderr,
+        "Shutting down, got signal: Terminated\n"
+    );
+}
+
+fn leaves_on_signals_that_were_ignored_before_it(program: &Program) {
+    for signal in [SIGINT, SIGTERM] {
+        let sandbox = Sandbox::start_after(program, || {
+            // SAFETY: system calls.
+            unsafe {
+                libc::signal(libc::SIGINT, libc::SIG_IGN);
+                libc::signal(libc::SIGTERM, libc::SIG_IGN);
+            }
+        });
+        expect_end(sandbox, signal);
+    }
+}
+
+/// Blocks signals, before the program starts.
+fn block(signals: &[c_int]) {
+    // SAFETY: system calls on a set of our own.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+fn reaps_where_sigchld_was_blocked_or_handled_before_it(program: &Program) {
+    for before in [
+        (|| block(&[libc::SIGCHLD])) as fn(),
+        // SAFETY: a system call.
+        || unsafe { _ = libc::signal(libc::SIGCHLD, libc::SIG_IGN) },
+    ] {
+        let sandbox = Sandbox::start_after(program, before);
+        sandbox.enter(|| {
+            // SAFETY: system calls. The child outlives its parent by a moment.
+            unsafe {
+                if libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) == 0 {
+                    libc::usleep(20_000);
+                    libc::_exit(0);
+                }
+            }
+        });
+        wait_until("all reaped", || sandbox.children().is_empty());
+        expect_end(sandbox, SIGTERM);
+    }
+}
+
+/// A blocked signal stays blocked: whoever blocks SIGTERM for its children asked for that, and
+/// runtimes block none. It is pending then; SIGKILL ends it.
+fn stays_where_its_signals_are_blocked(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || block(&[libc::SIGINT, libc::SIGTERM]));
+    sandbox.signal(SIGTERM);
+    sandbox.signal(SIGINT);
+    let pending = || u64::from_str_radix(&sandbox.status("ShdPnd"), 16).unwrap();
+    assert_eq!(pending() & 0x4002, 0x4002);
+    sandbox.wait_until_asleep();
+    assert_eq!(pending() & 0x4002, 0x4002);
+    sandbox.signal(SIGKILL);
+    assert_eq!(sandbox.end().status, Err(SIGKILL));
+}
