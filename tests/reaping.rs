@@ -8,6 +8,9 @@ for_each_program!(
     reaps_orphans_that_are_dead_already,
     reaps_the_zombies_from_before_it,
     reaps_the_children_from_before_it,
+    reaps_every_kind_of_orphan,
+    reaps_a_chain_of_a_thousand_generations,
+    reaps_an_orphan_that_is_traced,
 );
 
 /// Long enough for its parent to end first, in microseconds.
@@ -71,5 +74,215 @@ fn reaps_the_children_from_before_it(program: &Program) {
         (0..10).for_each(|_| fork_child_that_ends_after(25 * A_MOMENT));
     });
     let before = sandbox.sleeps();
+    expect_none_left(&sandbox, before);
+}
+
+/// A clone by the kernel alone, as libc's fork would wait for locks that no thread here holds.
+/// Returns 0 in the child.
+fn clone(flags: libc::c_int) -> libc::pid_t {
+    // SAFETY: without CLONE_VM the child has memory of its own, and it makes system calls alone.
+    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as libc::pid_t }
+}
+
+/// Ends the calling process.
+fn end() -> ! {
+    // SAFETY: a system call.
+    unsafe { libc::_exit(0) }
+}
+
+fn sleep_for(microseconds: libc::c_uint) {
+    // SAFETY: a system call.
+    unsafe { libc::usleep(microseconds) };
+}
+
+/// Ways to leave an orphan: the process that calls one ends right after it.
+const ORPHANS: [(&str, fn()); 12] = [
+    ("dies at once", || fork_child_that_ends_after(0)),
+    ("dies later", || fork_child_that_ends_after(A_MOMENT)),
+    ("is cloned without an exit signal", || {
+        if clone(0) == 0 {
+            sleep_for(A_MOMENT);
+            end();
+        }
+    }),
+    ("is cloned with another exit signal", || {
+        if clone(libc::SIGUSR1) == 0 {
+            sleep_for(A_MOMENT);
+            end();
+        }
+    }),
+    ("is cloned with a real-time exit signal", || {
+        if clone(40) == 0 {
+            sleep_for(A_MOMENT);
+            end();
+        }
+    }),
+    ("is dead when handed over, without an exit signal", || {
+        if clone(0) == 0 {
+            end();
+        }
+        sleep_for(A_MOMENT);
+    }),
+    ("is a daemon that forked twice", || {
+        if clone(libc::SIGCHLD) == 0 {
+            // SAFETY: a system call.
+            unsafe { libc::setsid() };
+            if clone(libc::SIGCHLD) == 0 {
+                sleep_for(A_MOMENT);
+            }
+            end();
+        }
+    }),
+    (
+        "is the first process of a namespace of its own, with a child",
+        || {
+            if clone(libc::CLONE_NEWPID | libc::SIGCHLD) == 0 {
+                fork_child_that_ends_after(10 * A_MOMENT);
+                sleep_for(A_MOMENT);
+                end();
+            }
+        },
+    ),
+    (
+        "is stopped, and hung up as its process group is orphaned",
+        || {
+            // The group is that of the parent, in a session of its own; with the parent goes the last
+            // process that could continue it, and the kernel sends SIGHUP and SIGCONT.
+            // SAFETY: system calls.
+            unsafe {
+                libc::setsid();
+                let stopped = clone(libc::SIGCHLD);
+                if stopped == 0 {
+                    libc::setpgid(0, 0);
+                    libc::raise(libc::SIGSTOP);
+                    end();
+                }
+                libc::waitpid(stopped, std::ptr::null_mut(), libc::WUNTRACED);
+            }
+        },
+    ),
+    ("is killed in its sleep", || {
+        let child = clone(libc::SIGCHLD);
+        if child == 0 {
+            sleep_for(100_000_000);
+            end();
+        }
+        if clone(libc::SIGCHLD) == 0 {
+            sleep_for(A_MOMENT);
+            // SAFETY: a system call.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            end();
+        }
+    }),
+    ("is vforked", || {
+        // The child keeps its parent waiting until it ends: the parent is an orphan by then.
+        if clone(libc::SIGCHLD) == 0 {
+            if clone(libc::CLONE_VFORK | libc::SIGCHLD) == 0 {
+                sleep_for(A_MOMENT);
+                end();
+            }
+            end();
+        }
+    }),
+    ("loses its first thread before its last", || {
+        if clone(libc::SIGCHLD) == 0 {
+            static mut STACK: [u64; 2048] = [0; 2048];
+            extern "C" fn thread(_: *mut libc::c_void) -> libc::c_int {
+                sleep_for(A_MOMENT);
+                0
+            }
+            // SAFETY: the thread has a stack of its own, in memory that ends with the process; the
+            // first thread ends alone, by the system call.
+            unsafe {
+                let top = (&raw mut STACK).add(1).cast();
+                let shared = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+                libc::clone(thread, top, shared, std::ptr::null_mut());
+                libc::syscall(libc::SYS_exit, 0);
+            }
+        }
+    }),
+];
+
+fn reaps_every_kind_of_orphan(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    let before = sandbox.sleeps();
+    for (kind, leave) in ORPHANS {
+        sandbox.enter(leave);
+        wait_until(&format!("reaped: an orphan that {kind}"), || {
+            sandbox.children().is_empty() && processes_in_namespace_of(&sandbox) == 1
+        });
+    }
+    expect_none_left(&sandbox, before);
+
+    // Killed by each signal that kills, with a core dump or without.
+    sandbox.enter(|| {
+        for signal in 1..=64 {
+            if clone(libc::SIGCHLD) == 0 {
+                sleep_for(A_MOMENT);
+                // SAFETY: system calls. What the signal leaves alive, SIGKILL does not.
+                unsafe {
+                    libc::kill(libc::getpid(), signal);
+                    libc::kill(libc::getpid(), libc::SIGCONT);
+                    libc::kill(libc::getpid(), libc::SIGKILL);
+                }
+            }
+        }
+        sleep_for(10 * A_MOMENT);
+        // Those that stopped themselves. SAFETY: a system call.
+        unsafe { libc::kill(-1, libc::SIGCONT) };
+    });
+    expect_none_left(&sandbox, before);
+}
+
+/// The processes that are in the PID namespace of the sandbox.
+fn processes_in_namespace_of(sandbox: &Sandbox) -> usize {
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let ours = namespace(&sandbox.pid.to_string());
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_str()
+                .is_some_and(|pid| pid.parse::<u32>().is_ok() && namespace(pid) == ours)
+        })
+        .count()
+}
+
+fn reaps_a_chain_of_a_thousand_generations(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    let before = sandbox.sleeps();
+    sandbox.enter(|| {
+        // Each generation ends when it has made the next, and becomes an orphan's late parent.
+        for _ in 0..1000 {
+            if clone(libc::SIGCHLD) != 0 {
+                return;
+            }
+        }
+        end();
+    });
+    expect_none_left(&sandbox, before);
+}
+
+/// By a debugger of another container, which the orphan is not a child of.
+fn reaps_an_orphan_that_is_traced(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    let before = sandbox.sleeps();
+    sandbox.enter(|| {
+        let orphan = clone(libc::SIGCHLD);
+        if orphan == 0 {
+            sleep_for(100_000_000);
+            end();
+        }
+        if clone(libc::SIGCHLD) == 0 {
+            // SAFETY: system calls.
+            unsafe {
+                libc::ptrace(libc::PTRACE_SEIZE, orphan, 0, 0);
+                sleep_for(A_MOMENT);
+                libc::kill(orphan, libc::SIGKILL);
+                sleep_for(A_MOMENT);
+            }
+            end();
+        }
+    });
     expect_none_left(&sandbox, before);
 }

@@ -22,7 +22,7 @@ use std::{
     },
     path::PathBuf,
     process::{Command, Output},
-    thread::sleep,
+    thread::{self, sleep},
     time::Duration,
 };
 
@@ -79,6 +79,12 @@ impl Sandbox {
         });
     }
 
+    /// Starts it without arguments, not even its name.
+    pub fn run_without_arguments(program: &Program) -> Self {
+        let path = program.path.clone().into_os_string().into_vec();
+        Self::exec_in(CloneFlags::CLONE_NEWPID, vec![path], 0, || {})
+    }
+
     /// Starts a command, and no matter which, in a new PID namespace.
     pub fn run(words: Vec<Vec<u8>>) -> Self {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
@@ -106,22 +112,29 @@ impl Sandbox {
     }
 
     fn run_in(namespaces: CloneFlags, words: Vec<Vec<u8>>, before: fn()) -> Self {
+        let count = words.len();
+        Self::exec_in(namespaces, words, count, before)
+    }
+
+    /// Executes the first of the words with `count` of them as arguments, its name included.
+    fn exec_in(namespaces: CloneFlags, words: Vec<Vec<u8>>, count: usize, before: fn()) -> Self {
         let words: Vec<CString> = words
             .into_iter()
             .map(|w| CString::new(w).unwrap())
             .collect();
-        let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
-        argv.push(std::ptr::null());
+        let path = words[0].as_ptr();
+        let words = words[..count].iter().map(|word| word.as_ptr());
+        let argv: Vec<*const libc::c_char> = words.chain([std::ptr::null()]).collect();
         let environment = [std::ptr::null()];
         let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let first = || {
-            before();
             // SAFETY: system calls alone, on memory made before the clone.
             unsafe {
                 libc::dup2(stdout_end.as_raw_fd(), 1);
                 libc::dup2(stderr_end.as_raw_fd(), 2);
-                libc::execve(argv[0], argv.as_ptr(), environment.as_ptr());
+                before();
+                libc::execve(path, argv.as_ptr(), environment.as_ptr());
                 libc::_exit(127)
             }
         };
@@ -196,7 +209,20 @@ impl Sandbox {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> End {
+    pub fn end(self) -> End {
+        self.end_with(|stderr| stderr)
+    }
+
+    /// Waits for its end while its standard error is read, of which `keep` makes what is kept.
+    pub fn end_with(mut self, keep: fn(String) -> String) -> End {
+        let read = |pipe: Option<OwnedFd>| {
+            thread::spawn(move || {
+                let mut bytes = Vec::new();
+                File::from(pipe.unwrap()).read_to_end(&mut bytes).unwrap();
+                text(bytes)
+            })
+        };
+        let (stdout, stderr) = (read(self.stdout.take()), read(self.stderr.take()));
         let mut status = Err(Signal::SIGKILL);
         wait_until("ended", || {
             status = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
@@ -208,15 +234,10 @@ impl Sandbox {
             true
         });
         self.gone = true;
-        let read = |pipe: Option<OwnedFd>| {
-            let mut bytes = Vec::new();
-            File::from(pipe.unwrap()).read_to_end(&mut bytes).unwrap();
-            text(bytes)
-        };
         End {
             status,
-            stdout: read(self.stdout.take()),
-            stderr: read(self.stderr.take()),
+            stdout: stdout.join().unwrap(),
+            stderr: keep(stderr.join().unwrap()),
         }
     }
 

@@ -1,0 +1,253 @@
+//! The places that pause may be started in: odd arguments, files that are closed, full or broken,
+//! no root file system to speak of, no rights, hardly any memory.
+
+use nix::{
+    libc::{self, c_int},
+    sys::signal::{
+        Signal::{SIGKILL, SIGTERM},
+        kill,
+    },
+    unistd::Pid,
+};
+use std::{fs, os::unix::ffi::OsStringExt, process::Command};
+use tests::{
+    for_each_program,
+    program::Program,
+    sandbox::{End, Sandbox, run},
+    wait_until,
+};
+
+for_each_program!(
+    sleeps_whatever_its_arguments_are,
+    leaves_without_files,
+    leaves_where_nobody_reads,
+    leaves_where_the_disk_is_full,
+    waits_for_a_reader_of_a_full_pipe,
+    needs_no_rights,
+);
+
+const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
+
+/// Ends it with SIGTERM; it must leave with exit code 0 whatever became of its line.
+fn expect_end(sandbox: Sandbox, stderr: &str) {
+    sandbox.signal(SIGTERM);
+    let expected = End {
+        status: Ok(0),
+        stdout: String::new(),
+        stderr: stderr.to_owned(),
+    };
+    assert_eq!(sandbox.end(), expected);
+}
+
+fn words(program: &Program) -> Vec<Vec<u8>> {
+    program
+        .words()
+        .into_iter()
+        .map(OsStringExt::into_vec)
+        .collect()
+}
+
+fn sleeps_whatever_its_arguments_are(program: &Program) {
+    for arguments in [
+        vec![vec![]],
+        vec![vec![]; 4096],
+        vec![b"x".to_vec(); 4096],
+        // The longest that Linux takes, with its null (execve(2), MAX_ARG_STRLEN).
+        vec![vec![b'v'; (128 << 10) - 1]],
+        vec![[b"-v".to_vec(), vec![b'v'; (128 << 10) - 3]].concat()],
+        (1..=255).map(|byte| vec![byte]).collect(),
+        (1..=255).map(|byte| vec![b'-', byte, b'v']).collect(),
+        (1..=255)
+            .filter(|byte| !b"vV".contains(byte))
+            .map(|byte| vec![b'-', byte])
+            .collect(),
+        (1..=255)
+            .filter(|byte| *byte != b'-')
+            .map(|byte| vec![byte, b'v'])
+            .collect(),
+    ] {
+        let sandbox = Sandbox::run([words(program), arguments].concat());
+        sandbox.wait_until_asleep();
+        expect_end(sandbox, TERMINATED);
+    }
+}
+
+/// Natively alone: an emulator does not start without a name.
+#[test]
+fn starts_without_arguments_at_all() {
+    for program in Program::natives() {
+        // Not even a name: Linux since 5.18 makes that an empty one.
+        let sandbox = Sandbox::run_without_arguments(&program);
+        sandbox.wait_until_asleep();
+        expect_end(sandbox, TERMINATED);
+    }
+}
+
+fn leaves_without_files(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        // SAFETY: system calls.
+        (0..=2).for_each(|file| unsafe { _ = libc::close(file) });
+    });
+    expect_end(sandbox, "");
+}
+
+fn leaves_where_nobody_reads(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        let mut pipe: [c_int; 2] = [0; 2];
+        // SAFETY: system calls. SIGPIPE would come to the first process if it had a handler.
+        unsafe {
+            libc::pipe(pipe.as_mut_ptr());
+            libc::dup2(pipe[1], 2);
+            libc::close(pipe[0]);
+            libc::close(pipe[1]);
+        }
+    });
+    expect_end(sandbox, "");
+}
+
+fn leaves_where_the_disk_is_full(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        // SAFETY: system calls.
+        unsafe {
+            let full = libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY);
+            libc::dup2(full, 2);
+            libc::close(full);
+        }
+    });
+    expect_end(sandbox, "");
+}
+
+/// Its line is not lost where a reader is only slow; one who never reads makes the runtime kill.
+fn waits_for_a_reader_of_a_full_pipe(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        // SAFETY: system calls. The pipe holds as much as it takes.
+        unsafe {
+            libc::fcntl(2, libc::F_SETFL, libc::O_NONBLOCK);
+            let page = [b'x'; 4096];
+            while libc::write(2, page.as_ptr().cast(), page.len()) > 0 {}
+            libc::fcntl(2, libc::F_SETFL, 0);
+        }
+    });
+    sandbox.signal(SIGTERM);
+    let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
+    assert_eq!((said.status, &*said.stderr), (Ok(0), TERMINATED));
+}
+
+/// A user that is nobody, without capabilities, that can gain none.
+fn needs_no_rights(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        // SAFETY: system calls.
+        unsafe {
+            for capability in 0..64 {
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            }
+            libc::setgroups(0, std::ptr::null());
+            libc::setgid(65535);
+            libc::setuid(65535);
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        }
+    });
+    assert_eq!(sandbox.status("CapPrm"), "0000000000000000");
+    assert_eq!(sandbox.status("CapBnd"), "0000000000000000");
+    assert_eq!(sandbox.status("NoNewPrivs"), "1");
+    assert!(sandbox.status("Uid").starts_with("65535\t65535"));
+    expect_end(sandbox, TERMINATED);
+}
+
+/// Natively alone: an emulator needs more itself.
+#[test]
+fn needs_hardly_any_memory() {
+    for program in Program::natives() {
+        let sandbox = Sandbox::start_after(&program, || {
+            let limit = |resource, bytes| {
+                let limit = libc::rlimit {
+                    rlim_cur: bytes,
+                    rlim_max: bytes,
+                };
+                // SAFETY: a system call on a struct of our own.
+                unsafe { libc::setrlimit(resource, &limit) };
+            };
+            limit(libc::RLIMIT_DATA, 0);
+            limit(libc::RLIMIT_NOFILE, 0);
+            limit(libc::RLIMIT_NPROC, 0);
+            limit(libc::RLIMIT_MEMLOCK, 0);
+            limit(libc::RLIMIT_FSIZE, 0);
+            // Less than four pages of stack, or five of all, is too little for the kernel, which
+            // lays arguments and environment out there before the program starts.
+            limit(libc::RLIMIT_STACK, 32 << 10);
+            limit(libc::RLIMIT_AS, 64 << 10);
+        });
+        expect_end(sandbox, TERMINATED);
+    }
+}
+
+/// Natively alone: there is nothing but the program in this root, no emulator either.
+#[test]
+fn needs_no_other_file_in_its_root() {
+    for program in Program::natives() {
+        let root = tempfile::tempdir().unwrap();
+        fs::copy(&program.path, root.path().join("pause")).unwrap();
+        let words = ["/usr/sbin/chroot", root.path().to_str().unwrap(), "/pause"];
+        let sandbox = Sandbox::run(words.map(Into::into).into());
+        sandbox.wait_until_asleep();
+        assert_eq!(
+            fs::read_link(format!("/proc/{}/root", sandbox.pid)).unwrap(),
+            root.path()
+        );
+        expect_end(sandbox, TERMINATED);
+    }
+}
+
+/// One line of strace's per call, in a first process; what happens is left to `expect`.
+fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
+    for program in Program::natives() {
+        let path = program.path.to_str().unwrap();
+        let words = ["/usr/bin/strace", "-qq", "-o", "/dev/null", injection, path];
+        expect(Sandbox::run(words.map(Into::into).into()));
+    }
+}
+
+/// The program that strace runs, once it sleeps.
+fn sleeper_under(strace: &Sandbox) -> Pid {
+    let sleep = match Program::of_host().arch {
+        "amd64" => libc::SYS_pause,
+        _ => libc::SYS_ppoll,
+    };
+    let mut sleeper = None;
+    wait_until("asleep", || {
+        sleeper = strace.children().first().copied();
+        sleeper.is_some_and(|pid| {
+            // strace has had other children, which tried out what it can do.
+            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+            let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
+            name.is_ok_and(|name| name == "pause\n")
+                && call.is_ok_and(|call| call.starts_with(&format!("{sleep} ")))
+        })
+    });
+    sleeper.unwrap()
+}
+
+#[test]
+fn leaves_all_the_same_where_a_write_fails() {
+    for error in ["EPIPE", "EAGAIN", "EINTR", "EIO", "EBADF", "ENOSPC"] {
+        under_strace(&format!("--inject=write:error={error}"), |strace| {
+            kill(sleeper_under(&strace), SIGTERM).unwrap();
+            assert_eq!(strace.end().status, Ok(0), "{error}");
+        });
+    }
+    for program in Program::natives() {
+        let mut strace = Command::new("strace");
+        strace.args(["-qq", "-o", "/dev/null", "--inject=write:error=EIO"]);
+        assert_eq!(run(strace.arg(&program.path).arg("-v")).status, Ok(0));
+    }
+}
+
+#[test]
+fn sleeps_all_the_same_where_waiting_fails() {
+    for error in ["EINTR", "ENOSYS", "ECHILD", "EPERM"] {
+        under_strace(&format!("--inject=wait4:error={error}"), |strace| {
+            kill(sleeper_under(&strace), SIGKILL).unwrap();
+            assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
+        });
+    }
+}
