@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test lint demo push tools clean help
+.PHONY: all build image test test-scale lint demo push tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -88,6 +88,9 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) ## all tests; as root on Debian, it installs the packages it needs
 	cargo test --locked --package pause-image --package tests
 
+test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
+	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
+
 lint: ## rustfmt, clippy and rustdoc, with no warning
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
@@ -110,7 +113,7 @@ clean: ## removes target/
 	rm -rf target
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'

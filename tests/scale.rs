@@ -1,0 +1,65 @@
+//! Many orphans, and many sandboxes. `make test-scale` runs these: they take minutes.
+
+use nix::{libc, sys::signal::Signal::SIGTERM};
+use std::time::Instant;
+use tests::{program::Program, sandbox::Sandbox, wait_until};
+
+const ORPHANS: usize = 1_000_000;
+const SANDBOXES: usize = 1_000;
+
+/// Leaves an orphan that ends at once: its parent, the caller's child, does so first or second.
+fn leave_orphan() {
+    // SAFETY: system calls alone, in children with memory of their own.
+    unsafe {
+        let fork = || libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
+        let parent = fork();
+        if parent == 0 {
+            fork();
+            libc::_exit(0);
+        }
+        libc::waitpid(parent as libc::pid_t, std::ptr::null_mut(), 0);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_orphans_do_not_wake_it() {
+    let program = Program::of_host();
+    let sandbox = Sandbox::start(&program);
+    let memory = |sandbox: &Sandbox| ["VmSize", "VmRSS", "VmPTE"].map(|it| sandbox.status(it));
+    let (sleeps, before) = (sandbox.sleeps(), memory(&sandbox));
+    let start = Instant::now();
+    sandbox.enter(|| (0..ORPHANS).for_each(|_| leave_orphan()));
+    wait_until("all reaped", || sandbox.children().is_empty());
+    println!(
+        "{ORPHANS} orphans in {:?}; memory {before:?}",
+        start.elapsed()
+    );
+    println!(
+        "it went to sleep {sleeps} times before, {} after",
+        sandbox.sleeps()
+    );
+    assert_eq!(sandbox.sleeps(), sleeps);
+    assert!(sandbox.sleeps() <= 3);
+    assert_eq!(memory(&sandbox), before);
+    sandbox.signal(SIGTERM);
+    assert_eq!(sandbox.end().status, Ok(0));
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_sandboxes_leave_when_told() {
+    let program = Program::of_host();
+    let sandboxes: Vec<Sandbox> = (0..SANDBOXES).map(|_| Sandbox::start(&program)).collect();
+    for sandbox in &sandboxes {
+        sandbox.enter(|| (0..10).for_each(|_| leave_orphan()));
+    }
+    for sandbox in &sandboxes {
+        sandbox.signal(SIGTERM);
+    }
+    for sandbox in sandboxes {
+        let end = sandbox.end();
+        assert_eq!(end.status, Ok(0));
+        assert_eq!(end.stderr, "Shutting down, got signal: Terminated\n");
+    }
+}
