@@ -1,7 +1,12 @@
 //! Orphans leave nothing behind, and do not wake pause.
 
 use nix::{libc, sys::signal::Signal::SIGTERM};
-use tests::{for_each_program, program::Program, sandbox::Sandbox, wait_until};
+use tests::{
+    for_each_program,
+    program::Program,
+    sandbox::{Sandbox, clone},
+    wait_until,
+};
 
 for_each_program!(
     reaps_orphans_without_waking_up,
@@ -18,18 +23,21 @@ const A_MOMENT: libc::c_uint = 20_000;
 
 /// Forks a child that ends after a while, in microseconds.
 fn fork_child_that_ends_after(microseconds: libc::c_uint) {
-    // SAFETY: the child makes system calls and no more. It is forked without libc, whose fork
-    // waits for locks that a thread which is not here may hold.
-    unsafe {
-        match libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) {
-            -1 => libc::_exit(1),
-            0 => {
-                libc::usleep(microseconds);
-                libc::_exit(0)
-            }
-            _ => {}
-        }
+    if clone(libc::SIGCHLD) == 0 {
+        sleep_for(microseconds);
+        end();
     }
+}
+
+/// Ends the calling process.
+fn end() -> ! {
+    // SAFETY: a system call.
+    unsafe { libc::_exit(0) }
+}
+
+fn sleep_for(microseconds: libc::c_uint) {
+    // SAFETY: a system call.
+    unsafe { libc::usleep(microseconds) };
 }
 
 /// Waits until all is reaped, and sees that pause still sleeps, and had not woken up since it
@@ -54,8 +62,7 @@ fn reaps_orphans_that_are_dead_already(program: &Program) {
     let before = sandbox.sleeps();
     sandbox.enter(|| {
         (0..100).for_each(|_| fork_child_that_ends_after(0));
-        // SAFETY: a system call. By its end the children are zombies.
-        unsafe { libc::usleep(10 * A_MOMENT) };
+        sleep_for(10 * A_MOMENT); // by then the children are zombies
     });
     expect_none_left(&sandbox, before);
 }
@@ -63,8 +70,7 @@ fn reaps_orphans_that_are_dead_already(program: &Program) {
 fn reaps_the_zombies_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
         (0..10).for_each(|_| fork_child_that_ends_after(0));
-        // SAFETY: a system call. By its end the children are zombies.
-        unsafe { libc::usleep(10 * A_MOMENT) };
+        sleep_for(10 * A_MOMENT); // by then the children are zombies
     });
     wait_until("all reaped", || sandbox.children().is_empty());
 }
@@ -75,24 +81,6 @@ fn reaps_the_children_from_before_it(program: &Program) {
     });
     let before = sandbox.sleeps();
     expect_none_left(&sandbox, before);
-}
-
-/// A clone by the kernel alone, as libc's fork would wait for locks that no thread here holds.
-/// Returns 0 in the child.
-fn clone(flags: libc::c_int) -> libc::pid_t {
-    // SAFETY: without CLONE_VM the child has memory of its own, and it makes system calls alone.
-    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as libc::pid_t }
-}
-
-/// Ends the calling process.
-fn end() -> ! {
-    // SAFETY: a system call.
-    unsafe { libc::_exit(0) }
-}
-
-fn sleep_for(microseconds: libc::c_uint) {
-    // SAFETY: a system call.
-    unsafe { libc::usleep(microseconds) };
 }
 
 /// Ways to leave an orphan: the process that calls one ends right after it.

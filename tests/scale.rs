@@ -2,22 +2,25 @@
 
 use nix::{libc, sys::signal::Signal::SIGTERM};
 use std::time::Instant;
-use tests::{program::Program, sandbox::Sandbox, wait_until};
+use tests::{
+    program::Program,
+    sandbox::{Sandbox, clone},
+    wait_until,
+};
 
 const ORPHANS: usize = 1_000_000;
 const SANDBOXES: usize = 1_000;
 
 /// Leaves an orphan that ends at once: its parent, the caller's child, does so first or second.
 fn leave_orphan() {
-    // SAFETY: system calls alone, in children with memory of their own.
+    let parent = clone(libc::SIGCHLD);
+    // SAFETY: system calls.
     unsafe {
-        let fork = || libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0);
-        let parent = fork();
         if parent == 0 {
-            fork();
+            clone(libc::SIGCHLD);
             libc::_exit(0);
         }
-        libc::waitpid(parent as libc::pid_t, std::ptr::null_mut(), 0);
+        libc::waitpid(parent, std::ptr::null_mut(), 0);
     }
 }
 

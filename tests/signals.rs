@@ -8,7 +8,7 @@ use nix::{
 use tests::{
     for_each_program,
     program::Program,
-    sandbox::{End, Sandbox},
+    sandbox::{End, Sandbox, clone},
     wait_until,
 };
 
@@ -150,9 +150,9 @@ fn reaps_where_sigchld_was_blocked_or_handled_before_it(program: &Program) {
     ] {
         let sandbox = Sandbox::start_after(program, before);
         sandbox.enter(|| {
-            // SAFETY: system calls. The child outlives its parent by a moment.
-            unsafe {
-                if libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) == 0 {
+            if clone(libc::SIGCHLD) == 0 {
+                // SAFETY: system calls. The child outlives its parent by a moment.
+                unsafe {
                     libc::usleep(20_000);
                     libc::_exit(0);
                 }
