@@ -208,6 +208,64 @@ fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
     }
 }
 
+/// A filter that kills on any other call than those that pause makes, and the execve before it.
+/// Natively alone: an emulator makes more.
+#[test]
+fn needs_no_other_system_call() {
+    fn allow_those_alone() {
+        #[cfg(target_arch = "x86_64")]
+        const SLEEP: libc::c_long = libc::SYS_pause;
+        #[cfg(not(target_arch = "x86_64"))]
+        const SLEEP: libc::c_long = libc::SYS_ppoll;
+        const CALLS: [libc::c_long; 7] = [
+            libc::SYS_execve,
+            libc::SYS_getpid,
+            libc::SYS_write,
+            libc::SYS_rt_sigaction,
+            libc::SYS_wait4,
+            SLEEP,
+            libc::SYS_exit_group,
+        ];
+        // seccomp(2): the number is the first word of what the filter sees. Each comparison jumps
+        // over the rest of them and the killing where the call is that one.
+        let step = |code: u32, jt, k| libc::sock_filter {
+            code: code as u16,
+            jt,
+            jf: 0,
+            k,
+        };
+        let mut filter = [step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            libc::SECCOMP_RET_KILL_PROCESS,
+        ); 10];
+        filter[0] = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
+        for (place, call) in (1..).zip(CALLS) {
+            let rest = (CALLS.len() - place + 1) as u8;
+            filter[place] = step(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                rest,
+                call as u32,
+            );
+        }
+        filter[9] = step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW);
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_mut_ptr(),
+        };
+        // SAFETY: system calls; the kernel copies the filter.
+        unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+        }
+    }
+    for program in Program::natives() {
+        let sandbox = Sandbox::start_after(&program, allow_those_alone);
+        assert_eq!(sandbox.status("Seccomp"), "2");
+        expect_end(sandbox, TERMINATED);
+    }
+}
+
 /// The program that strace runs, once it sleeps.
 fn sleeper_under(strace: &Sandbox) -> Pid {
     let sleep = match Program::of_host().arch {
