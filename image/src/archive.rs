@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_SOURCE,
     ANNOTATION_TITLE, ANNOTATION_VERSION, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, RootFsBuilder,
+    ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, Os, RootFsBuilder,
     SCHEMA_VERSION, Sha256Digest,
 };
 use serde::Serialize;
@@ -109,10 +109,7 @@ impl Archive {
 
         let mut index = blobs.add_json(
             MediaType::ImageIndex,
-            &ImageIndexBuilder::default()
-                .schema_version(SCHEMA_VERSION)
-                .media_type(MediaType::ImageIndex)
-                .manifests(manifests)
+            &index_of(manifests)
                 .annotations(annotations.full())
                 .build()?,
         )?;
@@ -126,13 +123,7 @@ impl Archive {
         let mut files = blobs.0;
         files.insert(
             "index.json".into(),
-            json(
-                &ImageIndexBuilder::default()
-                    .schema_version(SCHEMA_VERSION)
-                    .media_type(MediaType::ImageIndex)
-                    .manifests([index.clone()])
-                    .build()?,
-            )?,
+            json(&index_of(vec![index.clone()]).build()?)?,
         );
         files.insert(
             "oci-layout".into(),
@@ -245,9 +236,9 @@ impl Blobs {
     }
 
     fn add_config(&mut self, platform: Platform, diff_id: &str) -> Result<Descriptor> {
-        let config = ImageConfigurationBuilder::default()
+        let mut config = ImageConfigurationBuilder::default()
             .architecture(platform.arch())
-            .os(oci_spec::image::Os::Linux)
+            .os(Os::Linux)
             .config(
                 ConfigBuilder::default()
                     .user("65535:65535")
@@ -259,13 +250,18 @@ impl Blobs {
                     .typ("layers")
                     .diff_ids([diff_id.to_owned()])
                     .build()?,
-            );
-        let config = match platform.variant() {
-            Some(variant) => config.variant(variant),
-            None => config,
-        };
-        self.add_json(MediaType::ImageConfig, &config.build()?)
+            )
+            .build()?;
+        config.set_variant(platform.variant());
+        self.add_json(MediaType::ImageConfig, &config)
     }
+}
+
+fn index_of(manifests: Vec<Descriptor>) -> ImageIndexBuilder {
+    ImageIndexBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageIndex)
+        .manifests(manifests)
 }
 
 /// Where the archive has a blob.

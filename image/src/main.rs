@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             description: "The first process of a pod: holds its namespaces, reaps its orphans, sleeps",
             version: env!("CARGO_PKG_VERSION"),
             source: env!("CARGO_PKG_REPOSITORY"),
-            licenses: "MIT OR Apache-2.0",
+            licenses: env!("CARGO_PKG_LICENSE"),
         },
     )?;
     archive

@@ -42,20 +42,18 @@ impl Platform {
     }
 
     /// The variant of the architecture, where it has some (OCI image index, "Platform Variants").
-    pub fn variant(self) -> Option<&'static str> {
-        self.variant
+    pub fn variant(self) -> Option<String> {
+        self.variant.map(str::to_owned)
     }
 
     /// The platform for an index.
     pub fn oci(self) -> Result<image::Platform> {
-        let platform = PlatformBuilder::default()
+        let mut platform = PlatformBuilder::default()
             .architecture(self.arch())
-            .os(Os::Linux);
-        Ok(match self.variant {
-            Some(variant) => platform.variant(variant),
-            None => platform,
-        }
-        .build()?)
+            .os(Os::Linux)
+            .build()?;
+        platform.set_variant(self.variant());
+        Ok(platform)
     }
 }
 
