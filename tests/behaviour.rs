@@ -11,7 +11,7 @@ use std::{
 use tempfile::NamedTempFile;
 use tests::{
     for_each_program,
-    program::Program,
+    program::{INTERRUPT, Program, TERMINATED, WARNING},
     sandbox::{End, Sandbox, run},
     wait_until,
 };
@@ -27,18 +27,6 @@ for_each_program!(
     says_one_line_where_both_signals_come,
 );
 
-const WARNING: &str = "Warning: pause should be the first process\n";
-const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
-const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
-
-fn end(code: i32, stdout: &str, stderr: &str) -> End {
-    End {
-        status: Ok(code),
-        stdout: stdout.to_owned(),
-        stderr: stderr.to_owned(),
-    }
-}
-
 fn tells_its_version(program: &Program) {
     let version = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
     let long = "x".repeat(100_000);
@@ -50,17 +38,13 @@ fn tells_its_version(program: &Program) {
         &["-vv", "--v", "-v"],
         &[&long, "-v"],
     ] {
-        let end_of_it = run(program.command().args(arguments));
-        assert_eq!(end_of_it, end(0, version, ""), "{arguments:.20?}");
+        let end = run(program.command().args(arguments));
+        assert_eq!(end, End::exit(0, version, ""), "{arguments:.20?}");
     }
 }
 
 fn takes_no_other_argument_for_the_version_flag(program: &Program) {
-    let mut words: Vec<Vec<u8>> = program
-        .words()
-        .into_iter()
-        .map(std::os::unix::ffi::OsStringExt::into_vec)
-        .collect();
+    let mut words = program.words();
     // Bytes that a careless comparison would take for those of the flag, one or more at a time.
     for argument in [
         "",
@@ -88,7 +72,7 @@ fn takes_no_other_argument_for_the_version_flag(program: &Program) {
     let sandbox = Sandbox::run(words);
     sandbox.wait_until_asleep();
     sandbox.signal(SIGTERM);
-    assert_eq!(sandbox.end(), end(0, "", TERMINATED));
+    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 }
 
 fn tells_its_version_to_a_full_disk(program: &Program) {
@@ -109,7 +93,7 @@ fn leaves_on_sigint_and_sigterm(program: &Program) {
     for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
         let sandbox = Sandbox::start(program);
         sandbox.signal(signal);
-        assert_eq!(sandbox.end(), end(0, "", line));
+        assert_eq!(sandbox.end(), End::exit(0, "", line));
     }
 }
 
@@ -124,7 +108,7 @@ fn leaves_on_sigterm_where_it_is_not_the_first_process(program: &Program) {
 fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
     let sandbox = Sandbox::start_as_second(program);
     sandbox.signal(signal);
-    assert_eq!(sandbox.end(), end(0, "", &format!("{WARNING}{line}")));
+    assert_eq!(sandbox.end(), End::exit(0, "", &format!("{WARNING}{line}")));
 }
 
 fn says_one_line_where_both_signals_come(program: &Program) {
@@ -145,10 +129,10 @@ fn takes_its_name_for_no_argument() {
     for program in Program::natives() {
         let path = program.path.to_str().unwrap();
         let words = ["/bin/bash", "-c", "exec -a -v \"$0\"", path];
-        let sandbox = Sandbox::run(words.map(Into::into).into());
+        let sandbox = Sandbox::run(words);
         sandbox.wait_until_asleep();
         sandbox.signal(SIGTERM);
-        assert_eq!(sandbox.end(), end(0, "", TERMINATED));
+        assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
     }
 }
 
@@ -160,7 +144,7 @@ fn leaves_with_the_number_of_the_action_that_is_refused() {
             let refusal = format!("--inject=rt_sigaction:error=EINVAL:when={code}");
             let mut strace = Command::new("strace");
             strace.args(["-qq", "--output=/dev/null", &refusal]);
-            assert_eq!(run(strace.arg(&program.path)), end(code, "", WARNING));
+            assert_eq!(run(strace.arg(&program.path)), End::exit(code, "", WARNING));
         }
     }
 }
@@ -182,7 +166,7 @@ fn makes_these_system_calls() {
         let log = log.path().to_str().unwrap();
         let path = program.path.to_str().unwrap();
         let words = ["/usr/bin/strace", "-qq", "-s99", "-o", log, path];
-        let strace = Sandbox::run(words.map(Into::into).into());
+        let strace = Sandbox::run(words);
         let calls = || fs::read_to_string(log).unwrap();
         wait_until("asleep", || calls().contains(sleep));
         kill(strace.children()[0], SIGTERM).unwrap();

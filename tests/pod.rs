@@ -4,9 +4,9 @@ use nix::unistd::Pid;
 use std::fs;
 use tests::{
     engine::{APP_IMAGE, IMAGE, Podman},
-    program::Program,
+    program::{Program, TERMINATED},
     sandbox::Processes,
-    text, wait_until,
+    text,
 };
 
 /// Tells its network namespace, leaves five orphans that die, shows the processes, and fails.
@@ -94,13 +94,13 @@ fn an_app_dies_and_comes_back_to_the_same_network() {
         fs::read(proc.join("exe")).unwrap() == fs::read(Program::of_host().path).unwrap(),
         "the sandbox's program is not the one that was built"
     );
-    wait_until("asleep", || {
-        pod.processes.status(pod.sandbox, "State").starts_with('S')
-    });
+    pod.processes.wait_until_asleep(pod.sandbox);
     let sleeps = pod.processes.sleeps(pod.sandbox);
 
     let network = fs::read_link(proc.join("ns/net")).unwrap();
-    for said in [pod.run_app(), pod.run_app_again()] {
+    // One run after the other, each looked at before the next.
+    for run in [Pod::run_app, Pod::run_app_again] {
+        let said = run(&pod);
         println!("{said}");
         let mut lines = said.lines();
         assert_eq!(lines.next(), network.to_str());
@@ -138,7 +138,7 @@ fn an_app_dies_and_comes_back_to_the_same_network() {
         .args(["logs", &pod.infra])
         .output()
         .unwrap();
-    assert_eq!(text(log.stderr), "Shutting down, got signal: Terminated\n");
+    assert_eq!(text(log.stderr), TERMINATED);
     pod.remove();
 }
 

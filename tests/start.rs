@@ -9,10 +9,10 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::{fs, os::unix::ffi::OsStringExt, process::Command};
+use std::{fs, process::Command};
 use tests::{
     for_each_program,
-    program::Program,
+    program::{Program, TERMINATED},
     sandbox::{End, Sandbox, run},
     wait_until,
 };
@@ -26,25 +26,16 @@ for_each_program!(
     needs_no_rights,
 );
 
-const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
+/// The system call that pause sleeps in.
+#[cfg(target_arch = "x86_64")]
+const SLEEP: libc::c_long = libc::SYS_pause;
+#[cfg(target_arch = "aarch64")]
+const SLEEP: libc::c_long = libc::SYS_ppoll;
 
 /// Ends it with SIGTERM; it must leave with exit code 0 whatever became of its line.
 fn expect_end(sandbox: Sandbox, stderr: &str) {
     sandbox.signal(SIGTERM);
-    let expected = End {
-        status: Ok(0),
-        stdout: String::new(),
-        stderr: stderr.to_owned(),
-    };
-    assert_eq!(sandbox.end(), expected);
-}
-
-fn words(program: &Program) -> Vec<Vec<u8>> {
-    program
-        .words()
-        .into_iter()
-        .map(OsStringExt::into_vec)
-        .collect()
+    assert_eq!(sandbox.end(), End::exit(0, "", stderr));
 }
 
 fn sleeps_whatever_its_arguments_are(program: &Program) {
@@ -66,7 +57,7 @@ fn sleeps_whatever_its_arguments_are(program: &Program) {
             .map(|byte| vec![byte, b'v'])
             .collect(),
     ] {
-        let sandbox = Sandbox::run([words(program), arguments].concat());
+        let sandbox = Sandbox::run([program.words(), arguments].concat());
         sandbox.wait_until_asleep();
         expect_end(sandbox, TERMINATED);
     }
@@ -189,7 +180,7 @@ fn needs_no_other_file_in_its_root() {
         let root = tempfile::tempdir().unwrap();
         fs::copy(&program.path, root.path().join("pause")).unwrap();
         let words = ["/usr/sbin/chroot", root.path().to_str().unwrap(), "/pause"];
-        let sandbox = Sandbox::run(words.map(Into::into).into());
+        let sandbox = Sandbox::run(words);
         sandbox.wait_until_asleep();
         assert_eq!(
             fs::read_link(format!("/proc/{}/root", sandbox.pid)).unwrap(),
@@ -199,24 +190,11 @@ fn needs_no_other_file_in_its_root() {
     }
 }
 
-/// One line of strace's per call, in a first process; what happens is left to `expect`.
-fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
-    for program in Program::natives() {
-        let path = program.path.to_str().unwrap();
-        let words = ["/usr/bin/strace", "-qq", "-o", "/dev/null", injection, path];
-        expect(Sandbox::run(words.map(Into::into).into()));
-    }
-}
-
 /// A filter that kills on any other call than those that pause makes, and the execve before it.
 /// Natively alone: an emulator makes more.
 #[test]
 fn needs_no_other_system_call() {
     fn allow_those_alone() {
-        #[cfg(target_arch = "x86_64")]
-        const SLEEP: libc::c_long = libc::SYS_pause;
-        #[cfg(not(target_arch = "x86_64"))]
-        const SLEEP: libc::c_long = libc::SYS_ppoll;
         const CALLS: [libc::c_long; 7] = [
             libc::SYS_execve,
             libc::SYS_getpid,
@@ -266,12 +244,18 @@ fn needs_no_other_system_call() {
     }
 }
 
+/// Runs each program under strace, which is the first process, with calls that fail as `injection`
+/// says; what is to happen is left to `expect`. Natively alone: strace would see an emulator's calls.
+fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
+    for program in Program::natives() {
+        let path = program.path.to_str().unwrap();
+        let words = ["/usr/bin/strace", "-qq", "-o", "/dev/null", injection, path];
+        expect(Sandbox::run(words));
+    }
+}
+
 /// The program that strace runs, once it sleeps.
 fn sleeper_under(strace: &Sandbox) -> Pid {
-    let sleep = match Program::of_host().arch {
-        "amd64" => libc::SYS_pause,
-        _ => libc::SYS_ppoll,
-    };
     let mut sleeper = None;
     wait_until("asleep", || {
         sleeper = strace.children().first().copied();
@@ -280,7 +264,7 @@ fn sleeper_under(strace: &Sandbox) -> Pid {
             let name = fs::read_to_string(format!("/proc/{pid}/comm"));
             let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
             name.is_ok_and(|name| name == "pause\n")
-                && call.is_ok_and(|call| call.starts_with(&format!("{sleep} ")))
+                && call.is_ok_and(|call| call.starts_with(&format!("{SLEEP} ")))
         })
     });
     sleeper.unwrap()

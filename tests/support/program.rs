@@ -1,7 +1,14 @@
 //! The programs under test: the files that ship, and the same built on the other backend.
 
 use crate::built;
-use std::{ffi::OsString, path::PathBuf, process::Command};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, process::Command};
+
+/// What it says where it is not the first process.
+pub const WARNING: &str = "Warning: pause should be the first process\n";
+/// What it says when SIGINT ends it.
+pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
+/// What it says when SIGTERM ends it.
+pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 
 /// A built pause.
 pub struct Program {
@@ -40,7 +47,7 @@ impl Program {
     }
 
     /// The words that start it.
-    pub fn words(&self) -> Vec<OsString> {
+    pub fn words(&self) -> Vec<Vec<u8>> {
         let emulator = match (self.is_native(), self.arch) {
             (true, _) => None,
             (false, "amd64") => Some("/usr/bin/qemu-x86_64-static"),
@@ -50,14 +57,15 @@ impl Program {
             .map(OsString::from)
             .into_iter()
             .chain([self.path.clone().into()])
+            .map(OsStringExt::into_vec)
             .collect()
     }
 
     /// A command that runs it, without arguments.
     pub fn command(&self) -> Command {
-        let words = self.words();
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+        let mut words = self.words().into_iter().map(OsString::from_vec);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         command
     }
 }

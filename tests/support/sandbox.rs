@@ -50,6 +50,17 @@ pub struct End {
     pub stderr: String,
 }
 
+impl End {
+    /// An end with an exit code.
+    pub fn exit(code: i32, stdout: &str, stderr: &str) -> Self {
+        Self {
+            status: Ok(code),
+            stdout: stdout.to_owned(),
+            stderr: stderr.to_owned(),
+        }
+    }
+}
+
 impl Sandbox {
     /// Starts the program in a new PID namespace and waits until it sleeps.
     pub fn start(program: &Program) -> Self {
@@ -69,21 +80,14 @@ impl Sandbox {
     }
 
     fn start_in(namespaces: CloneFlags, program: &Program, before: fn()) -> Self {
-        let words = program.words().into_iter().map(OsStringExt::into_vec);
-        let sandbox = Self::run_in(namespaces, words.collect(), before);
+        let sandbox = Self::run_in(namespaces, program.words(), before);
         sandbox.wait_until_asleep();
         sandbox
     }
 
-    /// Waits until it is asleep for good: the kernel counts a sleep a little after it shows one.
+    /// Waits until it is asleep for good.
     pub fn wait_until_asleep(&self) {
-        wait_until("asleep", || {
-            let sleeps = self.sleeps();
-            self.is_asleep() && {
-                sleep(Duration::from_millis(10));
-                self.is_asleep() && self.sleeps() == sleeps
-            }
-        });
+        Processes::here().wait_until_asleep(self.pid);
     }
 
     /// Starts it without arguments, not even its name.
@@ -93,7 +97,7 @@ impl Sandbox {
     }
 
     /// Starts a command, and no matter which, in a new PID namespace.
-    pub fn run(words: Vec<Vec<u8>>) -> Self {
+    pub fn run<W: Into<Vec<u8>>>(words: impl IntoIterator<Item = W>) -> Self {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
@@ -101,7 +105,7 @@ impl Sandbox {
     pub fn nest<const N: usize>(words: [&str; N]) -> Self {
         let namespaces =
             CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
-        let nest = Self::run_in(namespaces, words.map(Into::into).into(), || {
+        let nest = Self::run_in(namespaces, words, || {
             let none = None::<&str>;
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             let mounted = mount(none, "/", none, private, none)
@@ -118,7 +122,12 @@ impl Sandbox {
         nest
     }
 
-    fn run_in(namespaces: CloneFlags, words: Vec<Vec<u8>>, before: fn()) -> Self {
+    fn run_in<W: Into<Vec<u8>>>(
+        namespaces: CloneFlags,
+        words: impl IntoIterator<Item = W>,
+        before: fn(),
+    ) -> Self {
+        let words: Vec<Vec<u8>> = words.into_iter().map(Into::into).collect();
         let count = words.len();
         Self::exec_in(namespaces, words, count, before)
     }
@@ -156,12 +165,6 @@ impl Sandbox {
             stderr: Some(stderr),
             gone: false,
         }
-    }
-
-    /// Whether it ignores SIGCHLD and sleeps: the last step.
-    pub fn is_asleep(&self) -> bool {
-        let ignored = u64::from_str_radix(&self.status("SigIgn"), 16).unwrap();
-        ignored & 1 << (libc::SIGCHLD - 1) != 0 && self.status("State").starts_with('S')
     }
 
     /// A field of /proc/PID/status (proc_pid_status(5)).
@@ -279,6 +282,24 @@ impl Processes {
         let status = fs::read_to_string(self.0.join(format!("{pid}/status"))).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         line.unwrap()[1..].trim().to_owned()
+    }
+
+    /// Whether it ignores SIGCHLD and sleeps: pause's last step.
+    fn is_asleep(&self, pid: Pid) -> bool {
+        let ignored = u64::from_str_radix(&self.status(pid, "SigIgn"), 16).unwrap();
+        ignored & 1 << (libc::SIGCHLD - 1) != 0 && self.status(pid, "State").starts_with('S')
+    }
+
+    /// Waits until a pause is asleep for good: the kernel counts a sleep a little after it shows
+    /// one.
+    pub fn wait_until_asleep(&self, pid: Pid) {
+        wait_until("asleep", || {
+            let sleeps = self.sleeps(pid);
+            self.is_asleep(pid) && {
+                sleep(Duration::from_millis(10));
+                self.is_asleep(pid) && self.sleeps(pid) == sleeps
+            }
+        });
     }
 
     /// How often a process has gone to sleep.
