@@ -36,6 +36,9 @@ flags_amd64 := -C link-arg=-zmax-page-size=0x1000 -C no-redzone=yes \
 	-C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
 flags_arm64 := -C link-arg=-zmax-page-size=0x10000 -C code-model=tiny
 
+# It takes the way from one exit to the next apart, so that the program leaves in one place only.
+flags := -C llvm-args=-jump-threading-across-loop-headers
+
 # rust-lld comes with every toolchain of rustup and links all architectures.
 link := -C linker=rust-lld -C linker-flavor=ld.lld -C relocation-model=pie -C link-arg=-pie \
 	-C link-arg=--no-dynamic-linker -C link-arg=-Tlinker.ld -C strip=symbols
@@ -54,7 +57,7 @@ target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.to
 	@$$(call target,$$(triple_$(2)))
 	@mkdir -p $$(@D)
 	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
-		--target-dir target/cargo/$(1) $$(features_$(1)) -- $$(link) $$(flags_$(2))
+		--target-dir target/cargo/$(1) $$(features_$(1)) -- $$(link) $$(flags) $$(flags_$(2))
 	@$$(objcopy) --strip-sections target/cargo/$(1)/$$(triple_$(2))/pause/pause $$@.new
 	@mv $$@.new $$@
 endef

@@ -25,34 +25,42 @@ const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 /// All that pause ever says, in one piece, so that one address leads to each.
 #[repr(C)]
 struct Messages {
-    interrupted: [u8; 37],
     terminated: [u8; 38],
+    interrupted: [u8; 37],
     version: [u8; VERSION.len()],
     warning: [u8; 43],
 }
 
 static MESSAGES: Messages = Messages {
-    interrupted: *b"Shutting down, got signal: Interrupt\n",
     terminated: *b"Shutting down, got signal: Terminated\n",
+    interrupted: *b"Shutting down, got signal: Interrupt\n",
     version: *VERSION.as_bytes().first_chunk().unwrap(),
     warning: *b"Warning: pause should be the first process\n",
 };
 
 /// Two actions for rt_sigaction, which `_start` lays on the stack: each is handler, flags, restorer
-/// and mask. The kernel uses no restorer and no mask where a signal is ignored, so these two words
-/// of the first action are at once the first two of the second.
+/// and mask. The kernel calls no restorer, as no handler returns, so that word of the first action
+/// is at once the handler of the second, and the mask its flags. Where a signal is ignored, the
+/// kernel uses neither restorer nor mask: whatever lies above on the stack will do.
 #[repr(C)]
 struct Actions {
+    shut_down: [usize; 2],
     ignore: [usize; 2],
-    shut_down: kernel_sigaction,
 }
+
+/// What is blocked while pause shuts down: SIGINT and SIGTERM, so that one line is all it says.
+/// For SIGCHLD, which is ignored, the same bits are flags: SA_NOCLDWAIT, which then goes without
+/// saying, and one that has no meaning.
+const MASK: u32 = 1 << (SIGINT - 1) | 1 << (SIGTERM - 1);
+const _: () = assert!(MASK == SA_NOCLDWAIT | 0x4000);
 
 /// The signals to take an action for, in one word, the first one lowest.
 const SIGNALS: u32 = SIGINT | SIGTERM << arch::SIGNAL_BITS | SIGCHLD << (2 * arch::SIGNAL_BITS);
 
-/// The program. The kernel comes here twice: through `_start`, with no signal (-1), and, as this is
-/// the handler of SIGINT and SIGTERM too, with a signal and nothing else. The third and the fourth
-/// parameter only keep the fifth out of the registers that system calls use.
+/// The program. The kernel comes here twice: through `_start`, with no signal but the bit
+/// [`arch::START`], and, as this is the handler of SIGINT and SIGTERM too, with a signal and nothing
+/// else. The third and the fourth parameter only keep the fifth out of the registers that system
+/// calls use.
 ///
 /// # Safety
 ///
@@ -69,19 +77,16 @@ unsafe extern "C" fn run(
     _: usize,
     actions: *const Actions,
 ) -> ! {
-    let messages = opaque(&raw const MESSAGES as usize) as *const u8;
+    let interrupted = opaque(&raw const MESSAGES.interrupted as usize);
     let mut code = opaque(0);
 
-    'stay: {
+    let mut leaving = 'begin: {
         'leave: {
             let (fd, message, length) = 'say: {
-                if signal >= 0 {
-                    // Told to leave, it says by which signal. An eighth of 2 or 15 is 0 or 1:
-                    // which of the two lines, and by how much it is the longer one.
-                    const { assert!(SIGINT >> 3 == 0 && SIGTERM >> 3 == 1) };
-                    let line = opaque(signal as usize >> 3);
-                    let message = messages.wrapping_add(offset_of!(Messages, terminated) * line);
-                    break 'say (STDERR_FILENO, message, MESSAGES.interrupted.len() + line);
+                if signal & arch::START == 0 {
+                    // Told to leave, it says by which signal.
+                    let (back, length) = arch::line_for(signal);
+                    break 'say (STDERR_FILENO, opaque(interrupted - back), length);
                 }
 
                 // Asked for its version, it tells that and leaves.
@@ -94,62 +99,75 @@ unsafe extern "C" fn run(
                     // "-V\0", or "-v\0" but for the bit that makes a letter small.
                     // SAFETY: the kernel put this argument where it is.
                     if unsafe { arch::begins_with(argument, 0x00_56_2d, 0x00_20_00) } {
-                        let message = messages.wrapping_add(offset_of!(Messages, version));
+                        let message = at(interrupted, offset_of!(Messages, version));
                         break 'say (STDOUT_FILENO, message, VERSION.len());
                     }
                 }
 
                 // Orphans become children of the first process alone.
                 if getpid() != 1 {
-                    let message = messages.wrapping_add(offset_of!(Messages, warning));
+                    let message = at(interrupted, offset_of!(Messages, warning));
                     // SAFETY: the message is that long.
                     unsafe { write(STDERR_FILENO, message, MESSAGES.warning.len()) };
                 }
-                hold(messages.addr());
+                hold(interrupted);
 
                 // SIGINT and SIGTERM shut down. SIGCHLD is ignored: from there on the kernel reaps
                 // by itself, and no orphan wakes pause up. Refused the first, the second or the
                 // third, it leaves with 1, 2 or 3.
                 let mut signals = SIGNALS;
-                while signals != 0 {
+                loop {
+                    code = opaque(code + 1);
+                    if signals == 0 {
+                        break 'begin false;
+                    }
                     let signal = signals & ((1 << arch::SIGNAL_BITS) - 1);
-                    // The bit of 2 is set in SIGINT and SIGTERM, but not in SIGCHLD.
-                    const { assert!(SIGINT & SIGTERM & 2 == 2 && SIGCHLD & 2 == 0) };
-                    const { assert!(offset_of!(Actions, shut_down) == 2 * 8) };
-                    let action = actions.wrapping_byte_add(opaque(signals as usize & 2) * 8);
+                    // The bit of 16 is set in SIGCHLD alone, and so far apart are the actions.
+                    const { assert!(SIGCHLD & 16 == 16 && (SIGINT | SIGTERM) & 16 == 0) };
+                    const { assert!(offset_of!(Actions, ignore) == 16) };
+                    let action = actions.wrapping_byte_add(signals as usize & 16);
                     signals >>= arch::SIGNAL_BITS;
-                    code += 1;
                     // SAFETY: `action` is one of the two of `actions`; no handler returns.
                     if unsafe { rt_sigaction(signal, action.cast()) } != 0 {
                         break 'leave;
                     }
                 }
-                break 'stay;
             };
             // SAFETY: each message came with its length.
             unsafe { write(fd, message, length) };
-            hold(messages.addr());
+            hold(interrupted);
         }
-        exit_group(code);
-    }
+        true
+    };
 
-    // The zombies from before SIGCHLD was ignored: whoever dies after that is none.
-    let (zero1, zero3) = (opaque(0), opaque(0));
-    // SAFETY: the zeros are null pointers.
-    while unsafe { wait4(-1, zero1, WNOHANG, zero3) } > 0 {}
     loop {
+        if leaving {
+            exit_group(code);
+        }
+        // The zombies from before SIGCHLD was ignored: whoever dies after that is none.
+        let (zero1, zero3) = (opaque(0), opaque(0));
+        // SAFETY: the zeros are null pointers.
+        while unsafe { wait4(-1, zero1, WNOHANG, zero3) } > 0 {}
         // SAFETY: they still are.
-        unsafe { arch::sleep(zero1, zero3) };
+        while unsafe { arch::sleep(zero1, zero3) } {}
+        // It may not sleep: it leaves with 4, where trying again would keep a processor busy.
+        leaving = true;
     }
+}
+
+/// The address of the message at that offset of [`Messages`], from the one in between.
+#[inline(always)]
+fn at(interrupted: usize, offset: usize) -> usize {
+    opaque(interrupted + (offset - offset_of!(Messages, interrupted)))
 }
 
 /// # Safety
 ///
-/// There are `length` bytes at `message`.
+/// There are `length` bytes at the address `message`.
 #[inline(always)]
-unsafe fn write(fd: u32, message: *const u8, length: usize) {
+unsafe fn write(fd: u32, message: usize, length: usize) {
     // SAFETY: write(2) only reads. Where it fails, pause goes on all the same.
-    unsafe { kernel::syscall3(__NR_write as usize, fd as usize, message.addr(), length) };
+    unsafe { kernel::syscall3(__NR_write as usize, fd as usize, message, length) };
 }
 
 #[inline(always)]

@@ -270,19 +270,53 @@ fn sleeper_under(strace: &Sandbox) -> Pid {
     sleeper.unwrap()
 }
 
+/// Not at all, or not whole: it does not write the rest, as the line is said or its reader is gone.
 #[test]
 fn leaves_all_the_same_where_a_write_fails() {
-    for error in ["EPIPE", "EAGAIN", "EINTR", "EIO", "EBADF", "ENOSPC"] {
-        under_strace(&format!("--inject=write:error={error}"), |strace| {
+    for fault in [
+        "error=EPIPE",
+        "error=EAGAIN",
+        "error=EINTR",
+        "error=EIO",
+        "error=EBADF",
+        "error=ENOSPC",
+        "retval=0",
+        "retval=1",
+        "retval=37",
+    ] {
+        let injection = format!("--inject=write:{fault}");
+        under_strace(&injection, |strace| {
             kill(sleeper_under(&strace), SIGTERM).unwrap();
-            assert_eq!(strace.end().status, Ok(0), "{error}");
+            assert_eq!(strace.end().status, Ok(0), "{fault}");
+        });
+        for program in Program::natives() {
+            let mut strace = Command::new("strace");
+            strace.args(["-qq", "-o", "/dev/null", &injection]);
+            assert_eq!(run(strace.arg(&program.path).arg("-v")).status, Ok(0));
+        }
+    }
+}
+
+/// Where it may not sleep it does not keep a processor busy with trying, but leaves with 4.
+#[test]
+fn leaves_where_it_may_not_sleep() {
+    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR.
+    for error in (1..=133).filter(|error| *error != libc::EINTR) {
+        under_strace(&format!("--inject={SLEEP}:error={error}"), |strace| {
+            assert_eq!(strace.end().status, Ok(4), "{error}");
         });
     }
-    for program in Program::natives() {
-        let mut strace = Command::new("strace");
-        strace.args(["-qq", "-o", "/dev/null", "--inject=write:error=EIO"]);
-        assert_eq!(run(strace.arg(&program.path).arg("-v")).status, Ok(0));
-    }
+}
+
+#[test]
+fn sleeps_again_where_it_was_interrupted() {
+    under_strace(
+        &format!("--inject={SLEEP}:error=EINTR:when=1..1000"),
+        |strace| {
+            kill(sleeper_under(&strace), SIGTERM).unwrap();
+            assert_eq!(strace.end().status, Ok(0));
+        },
+    );
 }
 
 #[test]

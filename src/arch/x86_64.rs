@@ -1,9 +1,18 @@
 //! What x86_64 needs: `arch/x86/kernel/process_64.c` and `signal_64.c` in the kernel,
 //! and the System V ABI's x86-64 supplement.
 
-use crate::{Actions, kernel, run};
-use core::arch::{asm, naked_asm};
-use linux_raw_sys::general::{__NR_pause, SA_RESTORER};
+use crate::{Actions, MASK, MESSAGES, kernel, opaque, run};
+use core::{
+    arch::{asm, naked_asm},
+    ffi::c_int,
+};
+use linux_raw_sys::{
+    errno::EINTR,
+    general::{__NR_pause, SA_RESTORER, SIGINT, SIGTERM},
+};
+
+/// A bit that no signal has, which `_start` sets where the program looks for one: the sign's.
+pub const START: c_int = c_int::MIN;
 
 /// Bits that one signal takes in the word of signals: x86_64 takes out a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
@@ -26,21 +35,20 @@ unsafe extern "C" fn _start() -> ! {
         "lodsq",         // which is none; the ABI has the direction flag clear here
         "push -1",       // signal: none, the program starts
         "pop rdi",       // (below 128, push and pop are the shortest move)
-        "push rdi",      // shut_down.sa_mask: every signal, so that one line is all it says
-        "push rdi",      // shut_down.sa_restorer: not an address, as nothing returns to it
-        "push {flags}",  // shut_down.sa_flags
-        "call 2f",       // shut_down.sa_handler: pushes the address of the next instruction
-        "2:",            // for a signal, the pushes from here on only use the handler's stack
-        "push 0",        // ignore: flags
-        "push 1",        // ignore: handler, SIG_IGN
-        "mov r8, rsp",   // actions
+        "push {mask}",   // shut_down's mask, ignore's flags
+        "push 1",        // shut_down's restorer, which is none; ignore's handler: SIG_IGN
+        "push {flags}",  // shut_down's flags
+        "call 2f",       // shut_down's handler: pushes the address of the next instruction
+        "2:",
+        "mov r8, rsp",   // actions, where the program starts
         "/* {run} */",   // falls into it
+        mask = const MASK,
         flags = const SA_RESTORER, // without it the kernel answers a signal with SIGSEGV
         run = sym run,
     )
 }
 
-const _: () = assert!(size_of::<Actions>() == 6 * 8, "_start pushes six words");
+const _: () = assert!(size_of::<Actions>() == 4 * 8, "_start pushes four words");
 
 /// The argument that `arguments` points at, or null behind the last; moves on to the next.
 ///
@@ -69,16 +77,31 @@ pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
 pub unsafe fn begins_with(argument: *const u8, bytes: usize, but: usize) -> bool {
     // SAFETY: as above; the read does not ask for alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
-    crate::opaque(word as usize) & 0xff_ffff & !but == bytes
+    opaque(word as usize) & 0xff_ffff & !but == bytes
 }
 
-/// Sleeps until a signal's handler has run. Ours never returns.
+/// Which line says that SIGINT or SIGTERM came: how many bytes before the one for SIGINT it begins,
+/// and how many it has.
+#[inline(always)]
+pub fn line_for(signal: c_int) -> (usize, usize) {
+    // An eighth of 2 or 15: 0 or 1.
+    const { assert!(SIGINT >> 3 == 0 && SIGTERM >> 3 == 1) };
+    let line = opaque((signal.cast_unsigned() >> 3) as usize);
+    const { assert!(MESSAGES.terminated.len() == MESSAGES.interrupted.len() + 1) };
+    let length = opaque((MESSAGES.interrupted.len() as u32 + line as u32) as usize);
+    (line * MESSAGES.terminated.len(), length)
+}
+
+/// Sleeps until a signal's handler has run, which ours never does to its end. True if it is to
+/// sleep again: that was only an interruption (EINTR), as emulators make them. False if it may not.
 ///
 /// # Safety
 ///
 /// It asks for nothing: pause(2) takes no arguments. The signature is that of aarch64.
 #[inline(always)]
-pub unsafe fn sleep(_: usize, _: usize) {
+pub unsafe fn sleep(_: usize, _: usize) -> bool {
     // SAFETY: pause(2) touches no memory.
-    unsafe { kernel::syscall0(__NR_pause as usize) };
+    let error = unsafe { kernel::syscall0(__NR_pause as usize) };
+    // All errors differ in their lowest byte.
+    error as i8 == -(EINTR as i8)
 }
