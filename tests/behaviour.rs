@@ -1,17 +1,21 @@
 //! What pause says and how it ends, byte for byte: the promise of a drop-in.
 
-use nix::sys::signal::{
-    Signal::{self, SIGINT, SIGTERM},
-    kill,
+use nix::{
+    sched::CloneFlags,
+    sys::signal::{
+        Signal::{self, SIGCONT, SIGINT, SIGSTOP, SIGTERM},
+        kill,
+    },
 };
 use std::{
     fs::{self, File},
+    os::unix::ffi::OsStrExt,
     process::Command,
 };
 use tempfile::NamedTempFile;
 use tests::{
     for_each_program,
-    program::{INTERRUPT, Program, TERMINATED, WARNING},
+    program::{INTERRUPT, NATIVE_ARCH, Program, TERMINATED, WARNING},
     sandbox::{End, Sandbox, run},
     wait_until,
 };
@@ -24,7 +28,8 @@ for_each_program!(
     warns_where_it_is_not_the_first_process,
     leaves_on_sigint_and_sigterm,
     leaves_on_sigterm_where_it_is_not_the_first_process,
-    says_one_line_where_both_signals_come,
+    says_one_line_where_both_signals_come;
+    natively: takes_its_name_for_no_argument,
 );
 
 fn tells_its_version(program: &Program) {
@@ -112,28 +117,24 @@ fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
 }
 
 fn says_one_line_where_both_signals_come(program: &Program) {
-    for _ in 0..20 {
-        let sandbox = Sandbox::start(program);
-        sandbox.signal(SIGTERM);
-        // It may be gone by now: a signal to a zombie is lost.
-        sandbox.signal(SIGINT);
-        let said = sandbox.end();
-        assert_eq!(said.status, Ok(0));
-        assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
-    }
+    let sandbox = Sandbox::start(program);
+    sandbox.signal(SIGSTOP);
+    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.signal(SIGTERM);
+    sandbox.signal(SIGINT);
+    sandbox.signal(SIGCONT);
+    let said = sandbox.end();
+    assert_eq!(said.status, Ok(0));
+    assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
 }
 
 /// Natively alone: an emulator gives the program a name of its own.
-#[test]
-fn takes_its_name_for_no_argument() {
-    for program in Program::natives() {
-        let path = program.path.to_str().unwrap();
-        let words = ["/bin/bash", "-c", "exec -a -v \"$0\"", path];
-        let sandbox = Sandbox::run(words);
-        sandbox.wait_until_asleep();
-        sandbox.signal(SIGTERM);
-        assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
-    }
+fn takes_its_name_for_no_argument(program: &Program) {
+    let path = program.path.as_os_str().as_bytes();
+    let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, path, vec![b"-v".into()], || {});
+    sandbox.wait_until_asleep();
+    sandbox.signal(SIGTERM);
+    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 }
 
 /// Natively alone: strace would see the emulator's calls.
@@ -152,7 +153,7 @@ fn leaves_with_the_number_of_the_action_that_is_refused() {
 /// All system calls with all that goes into them, as strace has them. Natively alone, as above.
 #[test]
 fn makes_these_system_calls() {
-    let (sleep, flags) = match Program::of_host().arch {
+    let (sleep, flags) = match NATIVE_ARCH {
         "amd64" => ("pause(", "SA_RESTORER, sa_restorer=0x1"),
         _ => ("ppoll(NULL, 0, NULL, NULL", "0"),
     };

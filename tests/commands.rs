@@ -121,7 +121,7 @@ fn make_push_copies_all_platforms() {
 #[test]
 fn the_demo_tells_its_story() {
     let demo = project().join("tests/demo");
-    let said = output(Command::new(demo).arg(Program::of_host().path));
+    let said = output(Command::new(demo).arg(Program::native("pause").path));
     println!("{said}");
     for told in [
         "The app is gone, with exit code 3.",

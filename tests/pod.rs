@@ -91,7 +91,7 @@ fn an_app_dies_and_comes_back_to_the_same_network() {
     let proc = podman.0.proc().join(pod.sandbox.to_string());
 
     assert!(
-        fs::read(proc.join("exe")).unwrap() == fs::read(Program::of_host().path).unwrap(),
+        fs::read(proc.join("exe")).unwrap() == fs::read(Program::native("pause").path).unwrap(),
         "the sandbox's program is not the one that was built"
     );
     pod.processes.wait_until_asleep(pod.sandbox);

@@ -8,7 +8,7 @@ use nix::{
 use tests::{
     for_each_program,
     program::{INTERRUPT, Program, TERMINATED},
-    sandbox::{End, Sandbox, clone},
+    sandbox::{End, Sandbox, clone, fill_standard_error},
     wait_until,
 };
 
@@ -17,6 +17,10 @@ for_each_program!(
     reaps_where_sigchld_was_blocked_or_ignored_before_it,
     stays_where_its_signals_are_blocked,
     leaves_once_it_goes_on_after_a_stop,
+    lets_no_other_signal_into_its_last_line;
+    natively: sleeps_on_after_each_other_signal_from_outside,
+    sleeps_on_after_each_other_signal_from_inside,
+    leaves_on_a_signal_from_inside,
 );
 
 /// Every signal but the two that end it, and the two that nobody can handle.
@@ -50,51 +54,57 @@ fn line(signal: Signal) -> &'static str {
     }
 }
 
-/// Natively alone, as are the next two: an emulator handles signals that its program does not, and
+/// Natively alone, as is the next: an emulator handles signals that its program does not, and
 /// cannot die of them then.
-#[test]
-fn sleeps_on_after_each_other_signal_from_outside() {
-    for program in Program::natives() {
-        let sandbox = Sandbox::start(&program);
-        for signal in other_signals() {
-            send(sandbox.pid.as_raw(), signal);
-        }
-        sandbox.wait_until_asleep();
-        expect_end(sandbox, SIGTERM);
+fn sleeps_on_after_each_other_signal_from_outside(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    for signal in other_signals() {
+        send(sandbox.pid.as_raw(), signal);
     }
+    sandbox.wait_until_asleep();
+    expect_end(sandbox, SIGTERM);
 }
 
-#[test]
-fn sleeps_on_after_each_other_signal_from_inside() {
-    for program in Program::natives() {
-        let sandbox = Sandbox::start(&program);
+fn sleeps_on_after_each_other_signal_from_inside(program: &Program) {
+    let sandbox = Sandbox::start(program);
+    sandbox.enter(|| {
+        other_signals().for_each(|signal| send(1, signal));
+        // From inside, these two do nothing either.
+        send(1, SIGKILL as c_int);
+        send(1, SIGSTOP as c_int);
+    });
+    sandbox.wait_until_asleep();
+    expect_end(sandbox, SIGINT);
+}
+
+fn leaves_on_a_signal_from_inside(program: &Program) {
+    for signal in [SIGINT, SIGTERM] {
+        let sandbox = Sandbox::start(program);
+        // Whoever sends it ends with the namespace, so an orphan does.
         sandbox.enter(|| {
-            other_signals().for_each(|signal| send(1, signal));
-            // From inside, these two do nothing either.
-            send(1, SIGKILL as c_int);
-            send(1, SIGSTOP as c_int);
+            if clone(libc::SIGCHLD) == 0 {
+                // SAFETY: system calls.
+                unsafe {
+                    libc::usleep(50_000);
+                    send(1, signal as c_int);
+                    libc::_exit(0);
+                }
+            }
         });
-        sandbox.wait_until_asleep();
-        expect_end(sandbox, SIGINT);
+        expect_end_with(sandbox, signal);
     }
 }
 
-#[test]
-fn leaves_on_a_signal_from_inside() {
-    for program in Program::natives() {
-        for signal in [SIGINT, SIGTERM] {
-            let sandbox = Sandbox::start(&program);
-            // Who sends it ends with the namespace: from a shell that is not waited for.
-            let target = format!("--target={}", sandbox.pid);
-            let kill = format!("kill -{} 1", signal as c_int);
-            let mut sender = std::process::Command::new("nsenter");
-            let mut sender = sender
-                .args([&*target, "--pid", "bash", "-c", &kill])
-                .spawn()
-                .unwrap();
-            expect_end_with(sandbox, signal);
-            sender.wait().unwrap();
-        }
+/// It waits for a reader of its line, and the other signal comes meanwhile.
+fn lets_no_other_signal_into_its_last_line(program: &Program) {
+    for (first, second) in [(SIGINT, SIGTERM), (SIGTERM, SIGINT)] {
+        let sandbox = Sandbox::start_after(program, fill_standard_error);
+        let asleep = sandbox.sleeps();
+        sandbox.signal(first);
+        wait_until("waiting for a reader", || sandbox.sleeps() > asleep);
+        sandbox.signal(second);
+        let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
+        assert_eq!((said.status, &*said.stderr), (Ok(0), line(first)));
     }
 }
 

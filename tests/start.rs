@@ -3,17 +3,18 @@
 
 use nix::{
     libc::{self, c_int},
+    sched::CloneFlags,
     sys::signal::{
         Signal::{SIGKILL, SIGTERM},
         kill,
     },
     unistd::Pid,
 };
-use std::{fs, process::Command};
+use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, process::Command};
 use tests::{
     for_each_program,
     program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, run},
+    sandbox::{End, Sandbox, clone, fill_standard_error, run},
     wait_until,
 };
 
@@ -23,7 +24,14 @@ for_each_program!(
     leaves_where_nobody_reads,
     leaves_where_the_disk_is_full,
     waits_for_a_reader_of_a_full_pipe,
-    needs_no_rights,
+    needs_no_rights;
+    natively: starts_without_arguments_at_all,
+    needs_hardly_any_memory,
+    needs_no_other_file,
+    needs_no_user,
+    needs_no_other_system_call,
+    leaves_where_it_may_not_sleep,
+    leaves_where_an_action_is_refused,
 );
 
 /// The system call that pause sleeps in.
@@ -64,14 +72,12 @@ fn sleeps_whatever_its_arguments_are(program: &Program) {
 }
 
 /// Natively alone: an emulator does not start without a name.
-#[test]
-fn starts_without_arguments_at_all() {
-    for program in Program::natives() {
-        // Not even a name: Linux since 5.18 makes that an empty one.
-        let sandbox = Sandbox::run_without_arguments(&program);
-        sandbox.wait_until_asleep();
-        expect_end(sandbox, TERMINATED);
-    }
+fn starts_without_arguments_at_all(program: &Program) {
+    // Not even a name: Linux since 5.18 makes that an empty one.
+    let path = program.path.as_os_str().as_bytes();
+    let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, path, vec![], || {});
+    sandbox.wait_until_asleep();
+    expect_end(sandbox, TERMINATED);
 }
 
 fn leaves_without_files(program: &Program) {
@@ -110,15 +116,7 @@ fn leaves_where_the_disk_is_full(program: &Program) {
 
 /// Its line is not lost where a reader is only slow; one who never reads makes the runtime kill.
 fn waits_for_a_reader_of_a_full_pipe(program: &Program) {
-    let sandbox = Sandbox::start_after(program, || {
-        // SAFETY: system calls. The pipe holds as much as it takes.
-        unsafe {
-            libc::fcntl(2, libc::F_SETFL, libc::O_NONBLOCK);
-            let page = [b'x'; 4096];
-            while libc::write(2, page.as_ptr().cast(), page.len()) > 0 {}
-            libc::fcntl(2, libc::F_SETFL, 0);
-        }
-    });
+    let sandbox = Sandbox::start_after(program, fill_standard_error);
     sandbox.signal(SIGTERM);
     let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
     assert_eq!((said.status, &*said.stderr), (Ok(0), TERMINATED));
@@ -147,101 +145,159 @@ fn needs_no_rights(program: &Program) {
 }
 
 /// Natively alone: an emulator needs more itself.
-#[test]
-fn needs_hardly_any_memory() {
-    for program in Program::natives() {
-        let sandbox = Sandbox::start_after(&program, || {
-            let limit = |resource, bytes| {
-                let limit = libc::rlimit {
-                    rlim_cur: bytes,
-                    rlim_max: bytes,
-                };
-                // SAFETY: a system call on a struct of our own.
-                unsafe { libc::setrlimit(resource, &limit) };
+fn needs_hardly_any_memory(program: &Program) {
+    let sandbox = Sandbox::start_after(program, || {
+        let limit = |resource, bytes| {
+            let limit = libc::rlimit {
+                rlim_cur: bytes,
+                rlim_max: bytes,
             };
-            limit(libc::RLIMIT_DATA, 0);
-            limit(libc::RLIMIT_NOFILE, 0);
-            limit(libc::RLIMIT_NPROC, 0);
-            limit(libc::RLIMIT_MEMLOCK, 0);
-            limit(libc::RLIMIT_FSIZE, 0);
-            // Less than four pages of stack, or five of all, is too little for the kernel, which
-            // lays arguments and environment out there before the program starts.
-            limit(libc::RLIMIT_STACK, 32 << 10);
-            limit(libc::RLIMIT_AS, 64 << 10);
-        });
-        expect_end(sandbox, TERMINATED);
-    }
+            // SAFETY: a system call on a struct of our own.
+            unsafe { libc::setrlimit(resource, &limit) };
+        };
+        limit(libc::RLIMIT_DATA, 0);
+        limit(libc::RLIMIT_NOFILE, 0);
+        limit(libc::RLIMIT_NPROC, 0);
+        limit(libc::RLIMIT_MEMLOCK, 0);
+        limit(libc::RLIMIT_FSIZE, 0);
+        // Less than four pages of stack, or five of all, is too little for the kernel, which
+        // lays arguments and environment out there before the program starts.
+        let page = page_size();
+        limit(libc::RLIMIT_STACK, 8 * page);
+        limit(libc::RLIMIT_AS, 16 * page);
+    });
+    expect_end(sandbox, TERMINATED);
 }
 
-/// Natively alone: there is nothing but the program in this root, no emulator either.
-#[test]
-fn needs_no_other_file_in_its_root() {
-    for program in Program::natives() {
-        let root = tempfile::tempdir().unwrap();
-        fs::copy(&program.path, root.path().join("pause")).unwrap();
-        let words = ["/usr/sbin/chroot", root.path().to_str().unwrap(), "/pause"];
-        let sandbox = Sandbox::run(words);
-        sandbox.wait_until_asleep();
-        assert_eq!(
-            fs::read_link(format!("/proc/{}/root", sandbox.pid)).unwrap(),
-            root.path()
-        );
-        expect_end(sandbox, TERMINATED);
+/// Of the kernel, in bytes.
+fn page_size() -> u64 {
+    // SAFETY: it has no arguments that matter.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
+/// A root file system, read only, with nothing but the program in it: no /proc, no /dev. Natively
+/// alone: there is no emulator in it either.
+fn needs_no_other_file(program: &Program) {
+    let root = tempfile::tempdir().unwrap();
+    fs::copy(&program.path, root.path().join("pause")).unwrap();
+    let folder = CString::new(root.path().as_os_str().as_bytes()).unwrap();
+    let here = c".".as_ptr();
+    let no_options = std::ptr::null();
+    let sandbox = Sandbox::execute(
+        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS,
+        b"/pause",
+        vec![b"/pause".into()],
+        || {
+            let mount = |from: *const libc::c_char, flags| {
+                // SAFETY: a system call; without a file system and its options.
+                unsafe { libc::mount(from, folder.as_ptr(), from, flags, no_options) }
+            };
+            // SAFETY: system calls.
+            let done = unsafe {
+                let private = libc::MS_REC | libc::MS_PRIVATE;
+                libc::mount(here, c"/".as_ptr(), here, private, no_options) == 0
+                    && mount(folder.as_ptr(), libc::MS_BIND) == 0
+                    && mount(here, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY) == 0
+                    && libc::chdir(folder.as_ptr()) == 0
+                    && libc::syscall(libc::SYS_pivot_root, here, here) == 0
+                    && libc::umount2(here, libc::MNT_DETACH) == 0
+            };
+            if !done {
+                // SAFETY: a system call.
+                unsafe { libc::_exit(126) };
+            }
+        },
+    );
+    sandbox.wait_until_asleep();
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", sandbox.pid)).unwrap();
+    assert_eq!(mounts.lines().count(), 1, "{mounts}");
+    assert!(mounts.contains(" ro,"), "{mounts}");
+    expect_end(sandbox, TERMINATED);
+}
+
+/// A user namespace without any user in it. Natively alone: the emulator is a file that belongs to
+/// nobody there.
+fn needs_no_user(program: &Program) {
+    let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID;
+    let sandbox = Sandbox::start_in(namespaces, program, || {});
+    let users = fs::read_to_string(format!("/proc/{}/uid_map", sandbox.pid)).unwrap();
+    assert_eq!(users, "");
+    let before = sandbox.sleeps();
+    sandbox.enter(|| {
+        clone(libc::SIGCHLD);
+    });
+    wait_until("all reaped", || sandbox.children().is_empty());
+    assert_eq!(sandbox.sleeps(), before);
+    expect_end(sandbox, TERMINATED);
+}
+
+/// Filters the system calls of the process from here on (seccomp(2)): it does the one for any of
+/// `calls`, and the other for all others.
+fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u32) {
+    // The number of the call is the first word of what the filter sees.
+    let step = |code: u32, jump, k| libc::sock_filter {
+        code: code as u16,
+        jt: jump,
+        jf: 0,
+        k,
+    };
+    let mut filter = [step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0); 16];
+    for (place, call) in (1..).zip(calls) {
+        // Where it is that one, jumps over the rest of them and over what is done for others.
+        let rest = (N - place + 1) as u8;
+        let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        filter[place] = step(equal, rest, call as u32);
+    }
+    filter[N + 1] = step(libc::BPF_RET | libc::BPF_K, 0, other);
+    filter[N + 2] = step(libc::BPF_RET | libc::BPF_K, 0, listed);
+    let program = libc::sock_fprog {
+        len: N as u16 + 3,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: system calls; the kernel copies the filter.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
     }
 }
 
 /// A filter that kills on any other call than those that pause makes, and the execve before it.
 /// Natively alone: an emulator makes more.
-#[test]
-fn needs_no_other_system_call() {
-    fn allow_those_alone() {
-        const CALLS: [libc::c_long; 7] = [
-            libc::SYS_execve,
-            libc::SYS_getpid,
-            libc::SYS_write,
-            libc::SYS_rt_sigaction,
-            libc::SYS_wait4,
-            SLEEP,
-            libc::SYS_exit_group,
-        ];
-        // seccomp(2): the number is the first word of what the filter sees. Each comparison jumps
-        // over the rest of them and the killing where the call is that one.
-        let step = |code: u32, jt, k| libc::sock_filter {
-            code: code as u16,
-            jt,
-            jf: 0,
-            k,
-        };
-        let mut filter = [step(
-            libc::BPF_RET | libc::BPF_K,
-            0,
-            libc::SECCOMP_RET_KILL_PROCESS,
-        ); 10];
-        filter[0] = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0);
-        for (place, call) in (1..).zip(CALLS) {
-            let rest = (CALLS.len() - place + 1) as u8;
-            filter[place] = step(
-                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-                rest,
-                call as u32,
-            );
-        }
-        filter[9] = step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW);
-        let program = libc::sock_fprog {
-            len: filter.len() as u16,
-            filter: filter.as_mut_ptr(),
-        };
-        // SAFETY: system calls; the kernel copies the filter.
-        unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
-        }
+fn needs_no_other_system_call(program: &Program) {
+    const CALLS: [libc::c_long; 7] = [
+        libc::SYS_execve,
+        libc::SYS_getpid,
+        libc::SYS_write,
+        libc::SYS_rt_sigaction,
+        libc::SYS_wait4,
+        SLEEP,
+        libc::SYS_exit_group,
+    ];
+    let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
+    let sandbox = Sandbox::start_after(program, || filter_calls(CALLS, allow, kill));
+    assert_eq!(sandbox.status("Seccomp"), "2");
+    expect_end(sandbox, TERMINATED);
+}
+
+/// Where a filter refuses the sleep it does not keep a processor busy with trying, but leaves with
+/// 4. Natively alone, as is the next: the emulator's calls would be filtered.
+fn leaves_where_it_may_not_sleep(program: &Program) {
+    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR.
+    for error in (1..=133).filter(|error| *error != libc::EINTR as u32) {
+        let sandbox = Sandbox::run_after(program, || {
+            let refuse = libc::SECCOMP_RET_ERRNO | error;
+            filter_calls([SLEEP], refuse, libc::SECCOMP_RET_ALLOW);
+        });
+        assert_eq!(sandbox.end(), End::exit(4, "", ""), "{error}");
     }
-    for program in Program::natives() {
-        let sandbox = Sandbox::start_after(&program, allow_those_alone);
-        assert_eq!(sandbox.status("Seccomp"), "2");
-        expect_end(sandbox, TERMINATED);
-    }
+}
+
+fn leaves_where_an_action_is_refused(program: &Program) {
+    let sandbox = Sandbox::run_after(program, || {
+        let refuse = libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32;
+        filter_calls([libc::SYS_rt_sigaction], refuse, libc::SECCOMP_RET_ALLOW);
+    });
+    assert_eq!(sandbox.end(), End::exit(1, "", ""));
 }
 
 /// Runs each program under strace, which is the first process, with calls that fail as `injection`
@@ -294,17 +350,6 @@ fn leaves_all_the_same_where_a_write_fails() {
             strace.args(["-qq", "-o", "/dev/null", &injection]);
             assert_eq!(run(strace.arg(&program.path).arg("-v")).status, Ok(0));
         }
-    }
-}
-
-/// Where it may not sleep it does not keep a processor busy with trying, but leaves with 4.
-#[test]
-fn leaves_where_it_may_not_sleep() {
-    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR.
-    for error in (1..=133).filter(|error| *error != libc::EINTR) {
-        under_strace(&format!("--inject={SLEEP}:error={error}"), |strace| {
-            assert_eq!(strace.end().status, Ok(4), "{error}");
-        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests share: the programs under test, sandboxes that they are the first process of,
 //! and engines that run in namespaces of their own.
 
+pub mod cgroup;
 pub mod engine;
 pub mod program;
 pub mod sandbox;

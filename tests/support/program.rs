@@ -10,6 +10,14 @@ pub const INTERRUPT: &str = "Shutting down, got signal: Interrupt\n";
 /// What it says when SIGTERM ends it.
 pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 
+/// What the tests were compiled for, as OCI calls it.
+pub const NATIVE_ARCH: &str = if cfg!(target_arch = "x86_64") {
+    "amd64"
+} else {
+    assert!(cfg!(target_arch = "aarch64"), "pause is not built for this");
+    "arm64"
+};
+
 /// A built pause.
 pub struct Program {
     /// As OCI calls it: amd64, arm64.
@@ -26,24 +34,19 @@ impl Program {
         }
     }
 
-    /// The one that ships for the machine that the tests run on.
-    pub fn of_host() -> Self {
-        let arch = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => panic!("pause is not built for {other}"),
-        };
-        Self::new("pause", arch)
+    /// The one in target/`folder` that the machine runs without an emulator.
+    pub fn native(folder: &str) -> Self {
+        Self::new(folder, NATIVE_ARCH)
     }
 
     /// The ones that the machine runs without an emulator, one per backend.
     pub fn natives() -> [Self; 2] {
-        ["pause", "pause-sc"].map(|folder| Self::new(folder, Self::of_host().arch))
+        ["pause", "pause-sc"].map(Self::native)
     }
 
     /// Whether the machine runs it without an emulator.
     pub fn is_native(&self) -> bool {
-        self.arch == Self::of_host().arch
+        self.arch == NATIVE_ARCH
     }
 
     /// The words that start it.
@@ -70,29 +73,56 @@ impl Program {
     }
 }
 
-/// Makes a test of each function for each program, as FUNCTION::PROGRAM.
+/// Makes a test of each function for each program, as FUNCTION::PROGRAM, and for the native ones
+/// alone of those behind `natively`. [`INSIDE`](self) lists them for the kernels' init.
 #[macro_export]
 macro_rules! for_each_program {
-    ($($function:ident),+ $(,)?) => {$(
-        mod $function {
-            use $crate::program::Program;
+    ($($function:ident),+ $(,)?) => {
+        $crate::for_each_program!($($function),+; natively: );
+    };
+    ($($function:ident),* ; natively: $($native:ident),* $(,)?) => {
+        #[allow(dead_code, reason = "what is tested here, an init runs again in other kernels")]
+        pub const INSIDE: &[(&str, fn(&$crate::program::Program))] = &[
+            $((stringify!($function), $function),)*
+            $((stringify!($native), $native),)*
+        ];
+        $(
+            #[cfg(test)]
+            mod $function {
+                use $crate::program::Program;
 
-            #[test]
-            fn amd64() {
-                super::$function(&Program::new("pause", "amd64"));
+                #[test]
+                fn amd64() {
+                    super::$function(&Program::new("pause", "amd64"));
+                }
+                #[test]
+                fn arm64() {
+                    super::$function(&Program::new("pause", "arm64"));
+                }
+                #[test]
+                fn amd64_sc() {
+                    super::$function(&Program::new("pause-sc", "amd64"));
+                }
+                #[test]
+                fn arm64_sc() {
+                    super::$function(&Program::new("pause-sc", "arm64"));
+                }
             }
-            #[test]
-            fn arm64() {
-                super::$function(&Program::new("pause", "arm64"));
+        )*
+        $(
+            #[cfg(test)]
+            mod $native {
+                use $crate::program::Program;
+
+                #[test]
+                fn syscalls() {
+                    super::$native(&Program::native("pause"));
+                }
+                #[test]
+                fn sc() {
+                    super::$native(&Program::native("pause-sc"));
+                }
             }
-            #[test]
-            fn amd64_sc() {
-                super::$function(&Program::new("pause-sc", "amd64"));
-            }
-            #[test]
-            fn arm64_sc() {
-                super::$function(&Program::new("pause-sc", "arm64"));
-            }
-        }
-    )+};
+        )*
+    };
 }

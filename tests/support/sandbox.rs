@@ -18,10 +18,11 @@ use std::{
     io::Read,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStringExt, process::ExitStatusExt},
+        unix::process::ExitStatusExt,
     },
+    panic::{self, AssertUnwindSafe},
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Stdio},
     thread::{self, sleep},
     time::Duration,
 };
@@ -39,6 +40,17 @@ pub struct Sandbox {
 pub fn clone(flags: libc::c_int) -> libc::pid_t {
     // SAFETY: the flags that the tests give leave parent and child memory of their own.
     unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as libc::pid_t }
+}
+
+/// Has standard error, a pipe, hold as much as it takes. Makes system calls and no more.
+pub fn fill_standard_error() {
+    // SAFETY: system calls.
+    unsafe {
+        libc::fcntl(2, libc::F_SETFL, libc::O_NONBLOCK);
+        let page = [b'x'; 4096];
+        while libc::write(2, page.as_ptr().cast(), page.len()) > 0 {}
+        libc::fcntl(2, libc::F_SETFL, 0);
+    }
 }
 
 /// How a first process ended and what it said.
@@ -75,11 +87,17 @@ impl Sandbox {
     /// The same as [`Self::start`], with something done in the process before it becomes the program.
     ///
     /// `before` runs in a fork of a process with threads: it may make system calls and no more.
-    pub fn start_after(program: &Program, before: fn()) -> Self {
+    pub fn start_after(program: &Program, before: impl Fn()) -> Self {
         Self::start_in(CloneFlags::CLONE_NEWPID, program, before)
     }
 
-    fn start_in(namespaces: CloneFlags, program: &Program, before: fn()) -> Self {
+    /// The same as [`Self::start_after`], without waiting, as it may not come to sleep.
+    pub fn run_after(program: &Program, before: impl Fn()) -> Self {
+        Self::run_in(CloneFlags::CLONE_NEWPID, program.words(), before)
+    }
+
+    /// The same as [`Self::start_after`], in these new namespaces.
+    pub fn start_in(namespaces: CloneFlags, program: &Program, before: impl Fn()) -> Self {
         let sandbox = Self::run_in(namespaces, program.words(), before);
         sandbox.wait_until_asleep();
         sandbox
@@ -88,12 +106,6 @@ impl Sandbox {
     /// Waits until it is asleep for good.
     pub fn wait_until_asleep(&self) {
         Processes::here().wait_until_asleep(self.pid);
-    }
-
-    /// Starts it without arguments, not even its name.
-    pub fn run_without_arguments(program: &Program) -> Self {
-        let path = program.path.clone().into_os_string().into_vec();
-        Self::exec_in(CloneFlags::CLONE_NEWPID, vec![path], 0, || {})
     }
 
     /// Starts a command, and no matter which, in a new PID namespace.
@@ -125,22 +137,27 @@ impl Sandbox {
     fn run_in<W: Into<Vec<u8>>>(
         namespaces: CloneFlags,
         words: impl IntoIterator<Item = W>,
-        before: fn(),
+        before: impl Fn(),
     ) -> Self {
         let words: Vec<Vec<u8>> = words.into_iter().map(Into::into).collect();
-        let count = words.len();
-        Self::exec_in(namespaces, words, count, before)
+        Self::execute(namespaces, &words[0].clone(), words, before)
     }
 
-    /// Executes the first of the words with `count` of them as arguments, its name included.
-    fn exec_in(namespaces: CloneFlags, words: Vec<Vec<u8>>, count: usize, before: fn()) -> Self {
-        let words: Vec<CString> = words
-            .into_iter()
-            .map(|w| CString::new(w).unwrap())
-            .collect();
-        let path = words[0].as_ptr();
-        let words = words[..count].iter().map(|word| word.as_ptr());
-        let argv: Vec<*const libc::c_char> = words.chain([std::ptr::null()]).collect();
+    /// Executes the file at `path` with these arguments, of which the first is its name, in new
+    /// namespaces, and no matter which.
+    ///
+    /// `before` runs in a fork of a process with threads: it may make system calls and no more.
+    pub fn execute(
+        namespaces: CloneFlags,
+        path: &[u8],
+        arguments: Vec<Vec<u8>>,
+        before: impl Fn(),
+    ) -> Self {
+        let text = |bytes: Vec<u8>| CString::new(bytes).unwrap();
+        let path = text(path.to_vec());
+        let arguments: Vec<CString> = arguments.into_iter().map(text).collect();
+        let arguments = arguments.iter().map(|argument| argument.as_ptr());
+        let argv: Vec<*const libc::c_char> = arguments.chain([std::ptr::null()]).collect();
         let environment = [std::ptr::null()];
         let (stdout, stdout_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -150,7 +167,7 @@ impl Sandbox {
                 libc::dup2(stdout_end.as_raw_fd(), 1);
                 libc::dup2(stderr_end.as_raw_fd(), 2);
                 before();
-                libc::execve(path, argv.as_ptr(), environment.as_ptr());
+                libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr());
                 libc::_exit(127)
             }
         };
@@ -323,21 +340,29 @@ impl Processes {
     }
 }
 
-/// Runs a command to its end, outside any sandbox; 30 seconds are a hang.
-pub fn run(command: &Command) -> End {
-    let mut limited = Command::new("timeout");
-    limited.args(["--kill-after=1", "30"]);
-    limited.arg(command.get_program()).args(command.get_args());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = limited.output().unwrap();
+/// Runs a command to its end, outside any sandbox. What it writes has to fit in a pipe.
+pub fn run(command: &mut Command) -> End {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A hang must not outlive the test.
+    let end = panic::catch_unwind(AssertUnwindSafe(|| {
+        wait_until("ended", || child.try_wait().unwrap().is_some());
+    }));
+    if let Err(hung) = end {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic::resume_unwind(hung);
+    }
+    let output = child.wait_with_output().unwrap();
     End {
-        status: status
+        status: output
+            .status
             .code()
-            .ok_or_else(|| Signal::try_from(status.signal().unwrap()).unwrap()),
-        stdout: text(stdout),
-        stderr: text(stderr),
+            .ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
     }
 }
