@@ -68,6 +68,14 @@ target = test -d $(rustlib)/rustlib/$(1)/lib || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and there is no rustup to add it" >&2; exit 1; }; \
 	  rustup target add $(1); }
 
+# One that only the tests want: to see what a kernel with larger pages makes of it.
+target/pause-4k/arm64/pause: target/pause/arm64/pause
+	@mkdir -p $(@D)
+	cargo rustc --locked --package pause --bin pause --profile pause --target $(triple_arm64) \
+		--target-dir target/cargo/pause-4k -- $(link) $(flags) \
+		$(subst max-page-size=0x10000,max-page-size=0x1000,$(flags_arm64))
+	@$(objcopy) --strip-sections target/cargo/pause-4k/$(triple_arm64)/pause/pause $@
+
 # --- The image ---------------------------------------------------------------------------------
 
 # What the archive was packed with: another IMAGE or other ARCHS pack it again.
@@ -88,7 +96,8 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 
 # --- Proof -------------------------------------------------------------------------------------
 
-test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) ## all tests; as root on Debian, it installs the packages it needs
+test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
+		target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%) ## all tests; as root on Debian, it installs the packages it needs
 	cargo test --locked --package pause-image --package tests
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
@@ -105,6 +114,28 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 		done; \
 	done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+# The first process of the kernels that the tests boot: static, and linked without a cross compiler.
+musl_amd64 := x86_64-unknown-linux-musl
+musl_arm64 := aarch64-unknown-linux-musl
+target/init/%/init: $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
+	@$(call target,$(musl_$*))
+	@mkdir -p $(@D)
+	cargo rustc --locked --package tests --bin init --profile init --target $(musl_$*) -- \
+		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+	@mv target/cargo/$(musl_$*)/init/init $@
+
+# Kernels of Debian, as it calls the release, the package and the architecture.
+for_criu := nfnetlink libcrc32c nf_tables
+KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
+target/kernels/%-5.10: tests/support/kernel
+	@tests/support/kernel bullseye linux-image-cloud-$* $* $@
+target/kernels/%-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu)
+target/kernels/%-6.12: tests/support/kernel
+	@tests/support/kernel trixie linux-image-cloud-$* $* $@
+target/kernels/%-6.12-16k: tests/support/kernel
+	@tests/support/kernel trixie linux-image-$*-16k $* $@
 
 tools: # what the tests run
 	@tests/support/tools

@@ -12,7 +12,7 @@ use nix::{
 use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::Path};
 use tests::{
     cgroup::Cgroup,
-    for_each_program,
+    for_each_program, page_size,
     program::{Program, TERMINATED},
     sandbox::{End, Sandbox, clone},
     wait_until,
@@ -23,7 +23,7 @@ for_each_program!(
     reaps_while_it_is_frozen,
     leaves_once_it_is_thawed,
     is_the_first_to_be_killed_if_told_so;
-    natively: runs_in_64_kib,
+    natively: runs_in_sixteen_pages,
     runs_where_there_may_be_one_process,
     sleeps_on_after_a_debugger,
 );
@@ -49,10 +49,13 @@ fn write_first(file: &Path, text: &'static str) -> impl Fn() + use<> {
 }
 
 /// Leaves orphans to it, some of them dead already, and waits until all are reaped.
-fn expect_reaping(sandbox: &Sandbox) {
+pub fn expect_reaping(sandbox: &Sandbox) {
     sandbox.enter(|| {
         for _ in 0..10 {
-            clone(libc::SIGCHLD);
+            if clone(libc::SIGCHLD) == 0 {
+                // SAFETY: a system call.
+                unsafe { libc::_exit(0) };
+            }
         }
     });
     wait_until("all reaped", || sandbox.children().is_empty());
@@ -100,10 +103,11 @@ fn is_the_first_to_be_killed_if_told_so(program: &Program) {
     expect_end(sandbox);
 }
 
-/// In a cgroup from before its start. Natively alone, as is the next: an emulator needs more.
-fn runs_in_64_kib(program: &Program) {
+/// 64 KiB of memory in all, where a page has 4 KiB, with the kernel's own for it: in a cgroup from
+/// before its start. Natively alone, as is the next: an emulator needs more.
+fn runs_in_sixteen_pages(program: &Program) {
     let cgroup = Cgroup::new("memory");
-    cgroup.limit_memory(64 << 10);
+    cgroup.limit_memory(16 * page_size());
     let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
     expect_reaping(&sandbox);
     expect_end(sandbox);

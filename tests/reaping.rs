@@ -142,7 +142,7 @@ const ORPHANS: [(&str, fn()); 12] = [
                 let stopped = clone(libc::SIGCHLD);
                 if stopped == 0 {
                     libc::setpgid(0, 0);
-                    libc::raise(libc::SIGSTOP);
+                    libc::kill(libc::getpid(), libc::SIGSTOP);
                     end();
                 }
                 libc::waitpid(stopped, std::ptr::null_mut(), libc::WUNTRACED);

@@ -12,9 +12,9 @@ use nix::{
 };
 use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, process::Command};
 use tests::{
-    for_each_program,
+    for_each_program, page_size,
     program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, clone, fill_standard_error, run},
+    sandbox::{End, Sandbox, become_nobody, clone, fill_standard_error, run, take_user},
     wait_until,
 };
 
@@ -125,17 +125,14 @@ fn waits_for_a_reader_of_a_full_pipe(program: &Program) {
 /// A user that is nobody, without capabilities, that can gain none.
 fn needs_no_rights(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        // SAFETY: system calls, past libc, which would have all threads of its process change their
-        // user, and those that a fork leaves behind never answer.
+        // SAFETY: system calls.
         unsafe {
             for capability in 0..64 {
                 libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
             }
-            libc::syscall(libc::SYS_setgroups, 0, 0);
-            libc::syscall(libc::SYS_setgid, 65535);
-            libc::syscall(libc::SYS_setuid, 65535);
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         }
+        become_nobody();
     });
     assert_eq!(sandbox.status("CapPrm"), "0000000000000000");
     assert_eq!(sandbox.status("CapBnd"), "0000000000000000");
@@ -157,7 +154,7 @@ fn needs_hardly_any_memory(program: &Program) {
         };
         limit(libc::RLIMIT_DATA, 0);
         limit(libc::RLIMIT_NOFILE, 0);
-        limit(libc::RLIMIT_NPROC, 0);
+        limit(libc::RLIMIT_NPROC, 1);
         limit(libc::RLIMIT_MEMLOCK, 0);
         limit(libc::RLIMIT_FSIZE, 0);
         // Less than four pages of stack, or five of all, is too little for the kernel, which
@@ -167,12 +164,6 @@ fn needs_hardly_any_memory(program: &Program) {
         limit(libc::RLIMIT_AS, 16 * page);
     });
     expect_end(sandbox, TERMINATED);
-}
-
-/// Of the kernel, in bytes.
-fn page_size() -> u64 {
-    // SAFETY: it has no arguments that matter.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
 /// A root file system, read only, with nothing but the program in it: no /proc, no /dev. Natively
@@ -223,9 +214,7 @@ fn needs_no_user(program: &Program) {
     let users = fs::read_to_string(format!("/proc/{}/uid_map", sandbox.pid)).unwrap();
     assert_eq!(users, "");
     let before = sandbox.sleeps();
-    sandbox.enter(|| {
-        clone(libc::SIGCHLD);
-    });
+    sandbox.enter(|| _ = clone(libc::SIGCHLD));
     wait_until("all reaped", || sandbox.children().is_empty());
     assert_eq!(sandbox.sleeps(), before);
     expect_end(sandbox, TERMINATED);
@@ -234,6 +223,7 @@ fn needs_no_user(program: &Program) {
 /// Filters the system calls of the process from here on (seccomp(2)): it does the one for any of
 /// `calls`, and the other for all others.
 fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u32) {
+    take_user();
     // The number of the call is the first word of what the filter sees.
     let step = |code: u32, jump, k| libc::sock_filter {
         code: code as u16,

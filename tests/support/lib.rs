@@ -6,6 +6,7 @@ pub mod engine;
 pub mod program;
 pub mod sandbox;
 
+use nix::libc;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -27,6 +28,12 @@ pub fn built(path: &str) -> PathBuf {
         file.display()
     );
     file
+}
+
+/// Of the kernel, in bytes.
+pub fn page_size() -> u64 {
+    // SAFETY: it has no arguments that matter.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
 /// Standard output of a command that must succeed.

@@ -23,6 +23,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread::{self, sleep},
     time::Duration,
 };
@@ -40,6 +41,30 @@ pub struct Sandbox {
 pub fn clone(flags: libc::c_int) -> libc::pid_t {
     // SAFETY: the flags that the tests give leave parent and child memory of their own.
     unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as libc::pid_t }
+}
+
+/// Whether what runs in sandboxes has the user that the image has.
+pub static AS_NOBODY: AtomicBool = AtomicBool::new(false);
+
+/// Has the process take the user that [`AS_NOBODY`] asks for, if it has not yet. Each process that is
+/// to become a program does so last of all; whoever may not any more then does it before. Makes
+/// system calls and no more.
+pub fn take_user() {
+    if AS_NOBODY.swap(false, Ordering::Relaxed) {
+        become_nobody();
+    }
+}
+
+/// Takes the user, the group and the rights that the process has for those of the image. Makes
+/// system calls and no more.
+pub fn become_nobody() {
+    // SAFETY: system calls, past libc, which would have all threads of its process change their
+    // user, and those that a fork leaves behind never answer.
+    unsafe {
+        libc::syscall(libc::SYS_setgroups, 0, 0);
+        libc::syscall(libc::SYS_setgid, 65535);
+        libc::syscall(libc::SYS_setuid, 65535);
+    }
 }
 
 /// Has standard error, a pipe, hold as much as it takes. Makes system calls and no more.
@@ -167,6 +192,7 @@ impl Sandbox {
                 libc::dup2(stdout_end.as_raw_fd(), 1);
                 libc::dup2(stderr_end.as_raw_fd(), 2);
                 before();
+                take_user();
                 libc::execve(path.as_ptr(), argv.as_ptr(), environment.as_ptr());
                 libc::_exit(127)
             }
@@ -266,6 +292,18 @@ impl Sandbox {
             status,
             stdout: stdout.join().unwrap(),
             stderr: keep(stderr.join().unwrap()),
+        }
+    }
+
+    /// The sandbox that took the place of this one, which has ended and was waited for by no one.
+    pub fn remade_as(mut self, pid: Pid) -> Self {
+        waitpid(self.pid, None).unwrap();
+        self.gone = true;
+        Self {
+            pid,
+            stdout: self.stdout.take(),
+            stderr: self.stderr.take(),
+            gone: false,
         }
     }
 

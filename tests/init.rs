@@ -1,0 +1,293 @@
+//! The first process of the kernels that `kernels.rs` boots. It runs what the other files test once
+//! more, on this kernel, as the user that the image has, and tells of it in TAP, the Test Anything
+//! Protocol. Then it becomes pause itself, the first process of the whole machine, and a child that
+//! it leaves sees how that goes.
+
+// Its own file is a test for cargo alone; here, what they have for other kernels is called by name.
+#![cfg_attr(not(test), allow(dead_code, unused_imports))]
+
+mod behaviour;
+mod limits;
+mod reaping;
+mod signals;
+mod start;
+
+use nix::{
+    kmod, libc,
+    mount::{MsFlags, mount},
+    sys::signal::{Signal::SIGTERM, kill},
+    unistd::{ForkResult, Pid, chdir, chroot, execv, fork, getpid},
+};
+use std::{
+    fs::{self, File},
+    os::unix::fs::PermissionsExt,
+    panic,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::Ordering,
+};
+use tests::{
+    page_size,
+    program::{NATIVE_ARCH, Program, TERMINATED},
+    sandbox::{self, End, Processes, Sandbox, clone},
+    wait_until,
+};
+
+/// What pause is built with, and where `kernels.rs` puts it.
+const PROGRAMS: [(&str, &str); 2] = [("syscalls", "/pause"), ("sc", "/pause-sc")];
+
+/// Where `kernels.rs` puts one that is linked for pages of 4 KiB, where there is a difference.
+const SMALL_PAGES: &str = "/pause-4k";
+
+/// What takes checkpoints, on a kernel that it knows.
+const CRIU: &str = "/usr/sbin/criu";
+
+/// The first process of the machine.
+const FIRST: Pid = Pid::from_raw(1);
+
+fn main() {
+    assert_eq!(getpid(), FIRST, "this is for a kernel to start");
+    settle();
+    let mut tap = Tap::start();
+
+    tap.test("the sandboxes have the image's user", || {
+        let sandbox = Sandbox::start(&program("/pause"));
+        assert_eq!(sandbox.status("Uid"), "65535\t65535\t65535\t65535");
+        assert_eq!(sandbox.status("Gid"), "65535\t65535\t65535\t65535");
+        assert_eq!(sandbox.status("CapEff"), "0000000000000000");
+    });
+    for (backend, path) in PROGRAMS {
+        for (promise, functions) in promises() {
+            for (name, function) in functions {
+                let name = format!("{promise}: {name} ({backend})");
+                tap.test(&name, || function(&program(path)));
+            }
+        }
+    }
+    if Path::new(SMALL_PAGES).exists() {
+        tap.test("linked for pages of 4 KiB it runs all the same", || {
+            let sandbox = Sandbox::start(&program(SMALL_PAGES));
+            sandbox.signal(SIGTERM);
+            assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
+        });
+    }
+    if Path::new(CRIU).exists() {
+        tap.test(
+            "it sleeps on after a checkpoint",
+            sleeps_on_after_a_checkpoint,
+        );
+    }
+
+    // What it leaves behind, and takes over again as pause: zombies and a child.
+    (0..5).for_each(|_| leave_child(0));
+    // SAFETY: there is no other thread: each of those above has ended.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { .. } => {
+            execv(c"/pause", &[c"/pause"]).unwrap();
+        }
+        ForkResult::Child => watch(tap),
+    }
+}
+
+/// A test's name and what it does.
+type Test = (&'static str, fn(&Program));
+
+/// What the files test, by the promise that each of them is about.
+fn promises() -> [(&'static str, &'static [Test]); 5] {
+    [
+        ("behaviour", behaviour::INSIDE),
+        ("signals", signals::INSIDE),
+        ("reaping", reaping::INSIDE),
+        ("start", start::INSIDE),
+        ("limits", limits::INSIDE),
+    ]
+}
+
+fn program(path: &str) -> Program {
+    Program {
+        arch: NATIVE_ARCH,
+        path: PathBuf::from(path),
+    }
+}
+
+/// Makes a root file system that can be moved away from, with the kernel's own ones in it.
+fn settle() {
+    let new = Path::new("/new");
+    let make = |kind: &str, at: &str| {
+        let at = new.join(at);
+        fs::create_dir_all(&at).unwrap();
+        let options = None::<&str>;
+        mount(Some(kind), &at, Some(kind), MsFlags::empty(), options).unwrap();
+    };
+    make("tmpfs", "");
+    make("proc", "proc");
+    make("sysfs", "sys");
+    make("cgroup2", "sys/fs/cgroup");
+    make("devtmpfs", "dev");
+    make("tmpfs", "tmp");
+    fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
+    copy_files("/".as_ref(), new, &["dev", "init", "new", "root"]);
+    chdir(new).unwrap();
+    let none = None::<&str>;
+    mount(Some("."), "/", none, MsFlags::MS_MOVE, none).unwrap();
+    chroot(".").unwrap();
+    chdir("/").unwrap();
+    sandbox::AS_NOBODY.store(true, Ordering::Relaxed);
+}
+
+/// Copies a folder but for some of what is in it.
+fn copy_files(from: &Path, to: &Path, but: &[&str]) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if but.iter().any(|it| entry.file_name() == *it) {
+            continue;
+        }
+        if from.is_dir() {
+            fs::create_dir_all(&to).unwrap();
+            copy_files(&from, &to, &[]);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+/// Which criu looks for in the kernel.
+fn load_modules() {
+    let modules = fs::read_dir("/modules").unwrap();
+    let mut modules: Vec<PathBuf> = modules.map(|entry| entry.unwrap().path()).collect();
+    modules.sort();
+    for module in modules {
+        let file = File::open(&module).unwrap();
+        kmod::finit_module(file, c"", kmod::ModuleInitFlags::empty()).unwrap();
+    }
+}
+
+/// Which criu connects to, to see what the kernel knows.
+fn start_loopback() {
+    // SAFETY: the kernel reads the struct alone, of which all is 0 but what is set here
+    // (netdevice(7)).
+    unsafe {
+        let mut lo: libc::ifreq = std::mem::zeroed();
+        lo.ifr_name[0] = b'l' as _;
+        lo.ifr_name[1] = b'o' as _;
+        lo.ifr_ifru.ifru_flags = libc::IFF_UP as _;
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        assert_eq!(libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &lo), 0);
+        libc::close(socket);
+    }
+}
+
+/// Dumped to files, and gone with its namespace, and made again from the files, it does what it did
+/// before.
+fn sleeps_on_after_a_checkpoint() {
+    load_modules();
+    start_loopback();
+    let sandbox = Sandbox::start_after(&program("/pause"), || {
+        // As root: criu has the process itself make a folder in its root. A checkpoint has no place
+        // for pipes to others, nor for another's session.
+        sandbox::AS_NOBODY.store(false, Ordering::Relaxed);
+        // SAFETY: system calls.
+        unsafe {
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            (0..=2).for_each(|file| _ = libc::dup2(null, file));
+            libc::close(null);
+            libc::setsid();
+        }
+    });
+    let criu = |arguments: &[&str]| {
+        let mut criu = Command::new(CRIU);
+        criu.args(arguments);
+        criu.args(["--images-dir", "/tmp", "-v4", "--log-file", "log"]);
+        let end = sandbox::run(&mut criu);
+        let log = fs::read_to_string("/tmp/log").unwrap_or_default();
+        assert_eq!(end.status, Ok(0), "{end:?}\n{log}");
+    };
+    criu(&["dump", "--tree", &sandbox.pid.to_string()]);
+    criu(&["restore", "--restore-detached", "--pidfile", "/tmp/pid"]);
+    let pid = fs::read_to_string("/tmp/pid").unwrap();
+    let sandbox = sandbox.remade_as(Pid::from_raw(pid.trim().parse().unwrap()));
+    sandbox.wait_until_asleep();
+    assert_eq!(sandbox.status("NSpid"), format!("{pid}\t1"));
+    limits::expect_reaping(&sandbox);
+    sandbox.signal(SIGTERM);
+    assert_eq!(sandbox.end(), End::exit(0, "", ""));
+}
+
+/// A child that ends after these many microseconds.
+fn leave_child(microseconds: libc::c_uint) {
+    if clone(libc::SIGCHLD) == 0 {
+        // SAFETY: system calls.
+        unsafe {
+            libc::usleep(microseconds);
+            libc::_exit(0);
+        }
+    }
+}
+
+/// Sees that pause, which is the first process by then, does for the machine what it does for a
+/// sandbox, and sends it SIGTERM in the end: the kernel panics where that process is gone, and says
+/// with which exit code.
+fn watch(mut tap: Tap) -> ! {
+    let machine = Processes::here();
+    tap.test("as the machine's first process it sleeps", || {
+        let name = || fs::read_to_string("/proc/1/comm").unwrap();
+        wait_until("pause", || name() == "pause\n");
+        machine.wait_until_asleep(FIRST);
+    });
+    tap.test("… and took the zombies from before it", || {
+        assert_eq!(machine.children(FIRST), [getpid()]);
+    });
+    let sleeps = machine.sleeps(FIRST);
+    tap.test("… and reaps without waking up", || {
+        if clone(libc::SIGCHLD) == 0 {
+            (0..200).for_each(leave_child);
+            // SAFETY: a system call.
+            unsafe { libc::_exit(0) };
+        }
+        wait_until("all reaped", || machine.children(FIRST) == [getpid()]);
+        assert_eq!(machine.sleeps(FIRST), sleeps);
+    });
+    tap.test("… and sleeps on after each other signal", || {
+        for signal in (1..=64).filter(|it| ![libc::SIGINT, libc::SIGTERM].contains(it)) {
+            // SAFETY: a system call.
+            unsafe { libc::kill(FIRST.as_raw(), signal) };
+        }
+        machine.wait_until_asleep(FIRST);
+    });
+    tap.end();
+    kill(FIRST, SIGTERM).unwrap();
+    loop {
+        // SAFETY: a system call.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Tells, test by test, and how many there were.
+struct Tap {
+    tests: usize,
+}
+
+impl Tap {
+    fn start() -> Self {
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let page = page_size();
+        println!("TAP version 13");
+        println!(
+            "# Linux {}, {NATIVE_ARCH}, pages of {page} bytes",
+            kernel.trim()
+        );
+        Self { tests: 0 }
+    }
+
+    fn test(&mut self, name: &str, test: impl FnOnce()) {
+        self.tests += 1;
+        // What the test needs is dropped by the panic, so that the next one starts afresh.
+        let end = panic::catch_unwind(panic::AssertUnwindSafe(test));
+        let not = if end.is_ok() { "" } else { "not " };
+        println!("{not}ok {} - {name}", self.tests);
+    }
+
+    fn end(self) {
+        println!("1..{}", self.tests);
+    }
+}

@@ -1,0 +1,202 @@
+//! Other kernels, booted in QEMU: pause does there what it does here, on an older one, a newer one,
+//! and one with larger pages.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
+use tests::{
+    built, output,
+    program::{NATIVE_ARCH, TERMINATED},
+};
+
+#[test]
+fn amd64_5_10() {
+    boot("amd64", "5.10");
+}
+
+#[test]
+fn amd64_6_1() {
+    boot("amd64", "6.1");
+}
+
+#[test]
+fn amd64_6_12() {
+    boot("amd64", "6.12");
+}
+
+#[test]
+fn arm64_5_10() {
+    boot("arm64", "5.10");
+}
+
+#[test]
+fn arm64_6_1() {
+    boot("arm64", "6.1");
+}
+
+#[test]
+fn arm64_6_12_with_pages_of_16_kib() {
+    boot("arm64", "6.12-16k");
+}
+
+/// Starts the kernel in target/kernels/`arch`-`release` with tests/init.rs as its first process, and
+/// sees that all went well there.
+fn boot(arch: &str, release: &str) {
+    let name = format!("{arch}-{release}");
+    let kernel = built(&format!("kernels/{name}"));
+    let folder = tempfile::tempdir().unwrap();
+    let initramfs = folder.path().join("initramfs");
+    pack(arch, release, File::create(&initramfs).unwrap());
+
+    let (qemu, machine, console) = match arch {
+        // Without cmpxchg16b, as QEMU 7.2 has it: Linux 6.12's allocator crashes there.
+        "amd64" => ("qemu-system-x86_64", ["q35", "max,cx16=off"], "ttyS0"),
+        // Not each processor that QEMU knows has pages of 16 KiB.
+        _ => ("qemu-system-aarch64", ["virt", "cortex-a76"], "ttyAMA0"),
+    };
+    // For ten minutes at most: a kernel that hangs says so by a plan that is missing.
+    let mut boot = Command::new("timeout");
+    boot.args(["--kill-after=5", "600", qemu]);
+    boot.args(["-machine", machine[0], "-cpu", machine[1], "-m", "512"]);
+    boot.args(["-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot"]);
+    boot.args(["-serial", "stdio", "-kernel"]).arg(kernel);
+    boot.arg("-initrd").arg(&initramfs);
+    // Where the kernel panics, the machine ends.
+    let append = format!("console={console} panic=-1 quiet rdinit=/init");
+    boot.args(["-append", &append]).stdin(Stdio::null());
+    let console = output(&mut boot).replace('\r', "");
+    fs::write(built("kernels").join(format!("{name}.tap")), &console).unwrap();
+
+    let header = format!("# Linux {}", release.trim_end_matches("-16k"));
+    let page = if release.ends_with("-16k") {
+        16384
+    } else {
+        4096
+    };
+    let header = console.lines().find(|line| line.starts_with(&header));
+    let header = header.unwrap_or_else(|| panic!("another kernel:\n{console}"));
+    assert!(header.ends_with(&format!("pages of {page} bytes")));
+    if let Err(why) = judge(&console) {
+        panic!("{name}: {why}:\n{console}");
+    }
+}
+
+/// Packs what the kernel unpacks as its first root file system (cpio's format "newc").
+fn pack(arch: &str, release: &str, mut file: File) {
+    let mut files = vec![
+        ("/init".to_owned(), built(&format!("init/{arch}/init"))),
+        ("/pause".to_owned(), built(&format!("pause/{arch}/pause"))),
+        (
+            "/pause-sc".to_owned(),
+            built(&format!("pause-sc/{arch}/pause")),
+        ),
+    ];
+    if arch == "arm64" {
+        files.push(("/pause-4k".to_owned(), built("pause-4k/arm64/pause")));
+    }
+    // Debian's criu knows Debian's kernel. That of the machine it may not: 3.17 says "Unexpected rt
+    // vDSO area bounds" on Linux 6.18.
+    if arch == NATIVE_ARCH && release == "6.1" {
+        let criu = "/usr/sbin/criu";
+        let libraries = output(Command::new("ldd").arg(criu));
+        let libraries = libraries
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'));
+        files.extend(libraries.chain([criu]).map(|it| (it.to_owned(), it.into())));
+        let modules = built(&format!("kernels/{arch}-{release}.modules"));
+        for module in fs::read_dir(modules).unwrap().map(Result::unwrap) {
+            let name = module.file_name();
+            files.push((
+                format!("/modules/{}", name.to_str().unwrap()),
+                module.path(),
+            ));
+        }
+    }
+
+    let mut folders = BTreeSet::new();
+    for (name, _) in &files {
+        let folder = Path::new(name).parent().unwrap();
+        folders.extend(folder.ancestors().map(|it| it.to_str().unwrap().to_owned()));
+    }
+    folders.remove("/");
+    let folders = folders.into_iter().map(|name| (name, 0o040_755, vec![]));
+    let files = files
+        .into_iter()
+        .map(|(name, path)| (name, 0o100_555, fs::read(path).unwrap()));
+    for (name, mode, content) in folders.chain(files) {
+        let entry = cpio::newc::Builder::new(&name[1..]).mode(mode);
+        let mut entry = entry.write(&mut file, content.len() as u32);
+        entry.write_all(&content).unwrap();
+        entry.finish().unwrap();
+    }
+    cpio::newc::trailer(file).unwrap();
+}
+
+/// Why what the console says is not what it has to: all tests went well, there were as many as
+/// planned, and then the first process left with 0, which is the end of the machine.
+fn judge(console: &str) -> Result<(), String> {
+    let plan = console.lines().find_map(|line| line.strip_prefix("1.."));
+    let plan: usize = plan.and_then(|it| it.parse().ok()).ok_or("no plan")?;
+    let failed = console.lines().find(|line| line.starts_with("not ok"));
+    if let Some(failed) = failed {
+        return Err(failed.to_owned());
+    }
+    for number in 1..=plan {
+        let ok = format!("ok {number} - ");
+        if !console.lines().any(|line| line.starts_with(&ok)) {
+            return Err(format!("no test {number}"));
+        }
+    }
+    if plan == 0
+        || console
+            .lines()
+            .any(|line| line.starts_with(&format!("ok {} ", plan + 1)))
+    {
+        return Err("more or fewer tests than planned".to_owned());
+    }
+    let (_, end) = console.split_once("\n1..").unwrap_or_default();
+    if !end.contains(TERMINATED) {
+        return Err("no line of the first process".to_owned());
+    }
+    let panics: Vec<&str> = console
+        .lines()
+        .filter(|line| line.contains("Kernel panic") || line.contains("Oops"))
+        .collect();
+    match panics[..] {
+        [panic] if panic.contains("Attempted to kill init! exitcode=0x00000000") => Ok(()),
+        _ => Err(format!("{panics:?}")),
+    }
+}
+
+/// What it has to see, on consoles that are made up.
+#[test]
+fn a_boot_that_went_wrong_is_seen() {
+    let good = "TAP version 13\nok 1 - a\nok 2 - b\n1..2\n\
+        Shutting down, got signal: Terminated\n\
+        [ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000000\n";
+    assert_eq!(judge(good), Ok(()));
+    for (from, to) in [
+        ("ok 2 - b", "not ok 2 - b"),
+        ("ok 2 - b\n", ""),
+        ("1..2\n", ""),
+        ("1..2", "1..1"),
+        ("1..2", "1..3"),
+        ("1..2", "1..0"),
+        ("Shutting down, got signal: Terminated\n", ""),
+        ("exitcode=0x00000000", "exitcode=0x00000100"),
+        (
+            "ok 2",
+            "[ 0.9] Kernel panic - not syncing: Fatal exception\nok 2",
+        ),
+        ("ok 2", "[ 0.9] Internal error: Oops: 96000004\nok 2"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert!(judge(&bad).is_err(), "{bad}");
+    }
+    let cut = good.split_once("[").unwrap().0;
+    assert!(judge(cut).is_err());
+}
