@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale lint demo push tools clean help
+.PHONY: all build image test test-scale mutants lint demo push tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -102,6 +102,10 @@ test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
+
+mutants: tools ## breaks pause on purpose, and says which tests see it: 20 minutes
+	tests/mutants > target/mutants.md
+	@mv target/mutants.md tests/mutants.md
 
 lint: ## rustfmt, clippy and rustdoc, with no warning
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy

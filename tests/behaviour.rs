@@ -10,13 +10,12 @@ use nix::{
 use std::{
     fs::{self, File},
     os::unix::ffi::OsStrExt,
-    process::Command,
 };
 use tempfile::NamedTempFile;
 use tests::{
     for_each_program,
     program::{INTERRUPT, NATIVE_ARCH, Program, TERMINATED, WARNING},
-    sandbox::{End, Sandbox, run},
+    sandbox::{End, Sandbox, run, run_into},
     wait_until,
 };
 
@@ -82,8 +81,8 @@ fn takes_no_other_argument_for_the_version_flag(program: &Program) {
 
 fn tells_its_version_to_a_full_disk(program: &Program) {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let status = program.command().arg("-v").stdout(full).status().unwrap();
-    assert_eq!(status.code(), Some(0));
+    let end = run_into(full.into(), program.command().arg("-v"));
+    assert_eq!(end, End::exit(0, "", ""));
 }
 
 fn says_nothing_as_the_first_process(program: &Program) {
@@ -143,9 +142,15 @@ fn leaves_with_the_number_of_the_action_that_is_refused() {
     for program in Program::natives() {
         for code in 1..=3 {
             let refusal = format!("--inject=rt_sigaction:error=EINVAL:when={code}");
-            let mut strace = Command::new("strace");
-            strace.args(["-qq", "--output=/dev/null", &refusal]);
-            assert_eq!(run(strace.arg(&program.path)), End::exit(code, "", WARNING));
+            let path = program.path.to_str().unwrap();
+            let words = [
+                "/usr/bin/strace",
+                "-qq",
+                "--output=/dev/null",
+                &refusal,
+                path,
+            ];
+            assert_eq!(Sandbox::run(words).end(), End::exit(code, "", WARNING));
         }
     }
 }

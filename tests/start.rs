@@ -10,11 +10,11 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, process::Command};
+use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
 use tests::{
     for_each_program, page_size,
     program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, become_nobody, clone, fill_standard_error, run, take_user},
+    sandbox::{End, Sandbox, become_nobody, clone, fill_standard_error, take_user},
     wait_until,
 };
 
@@ -293,10 +293,14 @@ fn leaves_where_an_action_is_refused(program: &Program) {
 /// Runs each program under strace, which is the first process, with calls that fail as `injection`
 /// says; what is to happen is left to `expect`. Natively alone: strace would see an emulator's calls.
 fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
+    under_strace_with(injection, &[], expect);
+}
+
+fn under_strace_with(injection: &str, arguments: &[&str], expect: impl Fn(Sandbox)) {
     for program in Program::natives() {
         let path = program.path.to_str().unwrap();
         let words = ["/usr/bin/strace", "-qq", "-o", "/dev/null", injection, path];
-        expect(Sandbox::run(words));
+        expect(Sandbox::run([&words, arguments].concat()));
     }
 }
 
@@ -335,11 +339,9 @@ fn leaves_all_the_same_where_a_write_fails() {
             kill(sleeper_under(&strace), SIGTERM).unwrap();
             assert_eq!(strace.end().status, Ok(0), "{fault}");
         });
-        for program in Program::natives() {
-            let mut strace = Command::new("strace");
-            strace.args(["-qq", "-o", "/dev/null", &injection]);
-            assert_eq!(run(strace.arg(&program.path).arg("-v")).status, Ok(0));
-        }
+        under_strace_with(&injection, &["-v"], |strace| {
+            assert_eq!(strace.end().status, Ok(0), "{fault}");
+        });
     }
 }
 

@@ -380,8 +380,13 @@ impl Processes {
 
 /// Runs a command to its end, outside any sandbox. What it writes has to fit in a pipe.
 pub fn run(command: &mut Command) -> End {
+    run_into(Stdio::piped(), command)
+}
+
+/// The same, with its standard output elsewhere.
+pub fn run_into(stdout: Stdio, command: &mut Command) -> End {
     let mut child = command
-        .stdout(Stdio::piped())
+        .stdout(stdout)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
