@@ -15,7 +15,7 @@ use nix::{
 use std::{
     ffi::CString,
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -385,11 +385,12 @@ pub fn run(command: &mut Command) -> End {
 
 /// The same, with its standard output elsewhere.
 pub fn run_into(stdout: Stdio, command: &mut Command) -> End {
-    let mut child = command
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    try_run(command.stdout(stdout)).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// The same, of which Linux may not even start the program.
+pub fn try_run(command: &mut Command) -> io::Result<End> {
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
     // A hang must not outlive the test.
     let end = panic::catch_unwind(AssertUnwindSafe(|| {
         wait_until("ended", || child.try_wait().unwrap().is_some());
@@ -400,12 +401,12 @@ pub fn run_into(stdout: Stdio, command: &mut Command) -> End {
         panic::resume_unwind(hung);
     }
     let output = child.wait_with_output().unwrap();
-    End {
+    Ok(End {
         status: output
             .status
             .code()
             .ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
         stdout: text(output.stdout),
         stderr: text(output.stderr),
-    }
+    })
 }
