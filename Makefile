@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale mutants lint demo push tools clean help
+.PHONY: all build image test test-scale audit mutants lint demo push tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -68,6 +68,17 @@ target = test -d $(rustlib)/rustlib/$(1)/lib || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and there is no rustup to add it" >&2; exit 1; }; \
 	  rustup target add $(1); }
 
+# The same code with its symbols and lines, for the listings: $(call unstripped,ARCH)
+define unstripped
+target/pause-unstripped/$(1)/pause: target/pause/$(1)/pause
+	@mkdir -p $$(@D)
+	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(1)) \
+		--target-dir target/cargo/pause-unstripped -- $$(link) \
+		-C strip=none -C debuginfo=line-tables-only $$(flags) $$(flags_$(1))
+	@mv target/cargo/pause-unstripped/$$(triple_$(1))/pause/pause $$@
+endef
+$(foreach arch,$(KNOWN),$(eval $(call unstripped,$(arch))))
+
 # One that only the tests want: to see what a kernel with larger pages makes of it.
 target/pause-4k/arm64/pause: target/pause/arm64/pause
 	@mkdir -p $(@D)
@@ -96,14 +107,22 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 
 # --- Proof -------------------------------------------------------------------------------------
 
-test: lint tools all $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
+test: lint tools all $(tested) \
 		target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%) ## all tests; as root on Debian, it installs the packages it needs
 	cargo test --locked --package pause-image --package tests
+	cargo test --locked --package proof -- --nocapture
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
-mutants: tools ## breaks pause on purpose, and says which tests see it: 20 minutes
+# What the tests look at: all programs, and what they are tested with.
+tested := $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
+	$(KNOWN:%=target/pause-unstripped/%/pause)
+
+audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
+	cargo run --locked --quiet --package proof --bin audit
+
+mutants: tools ## breaks pause on purpose, and says which tests see it: 10 minutes
 	tests/mutants > target/mutants.md
 	@mv target/mutants.md tests/mutants.md
 

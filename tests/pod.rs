@@ -5,6 +5,7 @@ use std::fs;
 use tests::{
     engine::{APP_IMAGE, IMAGE, Podman},
     program::{Program, TERMINATED},
+    project,
     sandbox::Processes,
     text,
 };
@@ -156,4 +157,42 @@ fn without_a_reaper_zombies_stay() {
     pod.run_app();
     assert_eq!(pod.zombies(), 5);
     pod.remove();
+}
+
+/// The filter of system calls that comes with the image: pause lives and leaves under it, and one
+/// that does not let it sleep makes a difference.
+#[test]
+fn lives_under_its_seccomp_profile() {
+    let podman = Podman::with_images();
+    let profile = project().join("image/seccomp.json");
+    let run = |profile: &str, more: &[&str]| {
+        let cgroup = format!("--cgroup-parent=/{}", podman.0.cgroup());
+        let seccomp = format!("--security-opt=seccomp={profile}");
+        let run = ["run", "--name=pause", "--network=none", &cgroup, &seccomp];
+        podman.run(&[&run[..], more, &[IMAGE]].concat())
+    };
+    for more in [
+        &["--detach"][..],
+        &["--detach", "--security-opt=no-new-privileges"],
+    ] {
+        run(profile.to_str().unwrap(), more);
+        let pid = podman.run(&["inspect", "--format={{.State.Pid}}", "pause"]);
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        let processes = Processes(podman.0.proc());
+        processes.wait_until_asleep(pid);
+        assert_eq!(processes.status(pid, "Seccomp"), "2");
+        podman.run(&["stop", "--time=10", "pause"]);
+        let ended = podman.run(&["inspect", "--format={{.State.ExitCode}}", "pause"]);
+        assert_eq!(ended, "0");
+        podman.run(&["rm", "pause"]);
+    }
+
+    let without_sleep = fs::read_to_string(profile).unwrap();
+    let without_sleep = without_sleep
+        .replace("\"pause\"", "\"fork\"")
+        .replace("\"ppoll\"", "\"vfork\"");
+    let path = podman.0.path("seccomp.json");
+    fs::write(&path, without_sleep).unwrap();
+    run(&path, &["--detach"]);
+    assert_eq!(podman.run(&["wait", "pause"]), "4");
 }

@@ -4,11 +4,14 @@
 
 pub mod code;
 pub mod elf;
+pub mod listing;
 pub mod machine;
 pub mod scenarios;
+pub mod seccomp;
 
+use anyhow::Result;
 use std::{fs, path::PathBuf};
-use tests::program::Program;
+use tests::{built, program::Program, project};
 
 /// A processor that pause is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,4 +58,27 @@ impl Binary {
         };
         format!("{arch} ({})", self.backend)
     }
+}
+
+/// The files that go with those that ship, with what has to be in them: a listing for each
+/// architecture, and the seccomp profile.
+///
+/// # Errors
+///
+/// Those of [`listing::list`] and [`seccomp::profile`].
+pub fn audit() -> Result<Vec<(PathBuf, String)>> {
+    let binaries = Binary::all();
+    let mut files = Vec::new();
+    for (arch, name) in [(Arch::Amd64, "amd64"), (Arch::Arm64, "arm64")] {
+        let binary = binaries
+            .iter()
+            .find(|it| it.arch == arch)
+            .expect("all are there");
+        let unstripped = built(&format!("pause-unstripped/{name}/pause"));
+        let path = project().join(format!("tests/proof/listings/{name}.txt"));
+        files.push((path, listing::list(binary, &unstripped)?));
+    }
+    let profile = seccomp::profile(&binaries)?;
+    files.push((project().join("image/seccomp.json"), profile));
+    Ok(files)
 }

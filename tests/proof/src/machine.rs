@@ -90,7 +90,10 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Another call, or the same with something else.
-    Other { expected: Option<Call>, made: String },
+    Other {
+        expected: Option<Call>,
+        made: String,
+    },
     /// Memory that is not there, or not for that; an instruction that is none.
     Fault(String),
     /// No system call any more.
@@ -257,14 +260,19 @@ impl Machine {
             .unwrap();
         let seen = Rc::clone(&self.events);
         self.cpu
-            .add_mem_hook(HookType::MEM_READ, 1, 0, move |_, _: MemType, address, size, _| {
-                if in_file(address) {
-                    let start = address - BASE;
-                    let read = start..start + size as u64;
-                    seen.borrow_mut().coverage.read.push(read);
-                }
-                true
-            })
+            .add_mem_hook(
+                HookType::MEM_READ,
+                1,
+                0,
+                move |_, _: MemType, address, size, _| {
+                    if in_file(address) {
+                        let start = address - BASE;
+                        let read = start..start + size as u64;
+                        seen.borrow_mut().coverage.read.push(read);
+                    }
+                    true
+                },
+            )
             .unwrap();
     }
 
@@ -277,7 +285,9 @@ impl Machine {
     pub fn patch(&mut self, offset: usize, byte: u8) {
         let address = BASE + offset as u64;
         self.cpu.mem_write(address, &[byte]).unwrap();
-        self.cpu.ctl_remove_cache(address & !63, (address & !63) + 128).ok();
+        self.cpu
+            .ctl_remove_cache(address & !63, (address & !63) + 128)
+            .ok();
     }
 
     /// Runs it to its end. All of the story has to happen, and nothing else.
@@ -313,7 +323,10 @@ impl Machine {
                 (events.call.take(), events.exception.take(), stopped)
             };
             if let Err(error) = result {
-                return Err(Trouble::Fault(format!("{error:?} at {:#x}", self.pc().wrapping_sub(BASE))));
+                return Err(Trouble::Fault(format!(
+                    "{error:?} at {:#x}",
+                    self.pc().wrapping_sub(BASE)
+                )));
             }
             if let Some(number) = exception {
                 return Err(Trouble::Fault(format!("exception {number}")));
@@ -490,8 +503,9 @@ impl Machine {
                     Err(_) => None,
                 }
             }
-            it if it == numbers.wait4 => (int(a) == u32::MAX && b == 0 && int(c) == 1 && d == 0)
-                .then_some(Call::Wait),
+            it if it == numbers.wait4 => {
+                (int(a) == u32::MAX && b == 0 && int(c) == 1 && d == 0).then_some(Call::Wait)
+            }
             it if Some(it) == numbers.pause => Some(Call::Sleep),
             it if Some(it) == numbers.ppoll => {
                 (a == 0 && int(b) == 0 && c == 0 && d == 0).then_some(Call::Sleep)

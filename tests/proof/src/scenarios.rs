@@ -8,9 +8,7 @@ use crate::{
 };
 use linux_raw_sys::{
     errno::*,
-    general::{
-        SA_NOCLDWAIT, SA_RESTORER, SIGCHLD, SIGINT, SIGTERM, STDERR_FILENO, STDOUT_FILENO,
-    },
+    general::{SA_NOCLDWAIT, SA_RESTORER, SIGCHLD, SIGINT, SIGTERM, STDERR_FILENO, STDOUT_FILENO},
 };
 
 const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
@@ -169,10 +167,25 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
     let told = || vec![t.tells_version(VERSION.len() as i64), t.leaves(0)];
     case("-v", &[b"/pause", b"-v"], told());
     case("-V", &[b"/pause", b"-V"], told());
-    case("-v, last", &[b"/pause", b"", b"sleep", b"-vv", b"-v"], told());
+    case(
+        "-v, last",
+        &[b"/pause", b"", b"sleep", b"-vv", b"-v"],
+        told(),
+    );
     case("-V, in between", &[b"/pause", b"x", b"-V", b"--"], told());
-    case("-v, before a byte of ones", &[b"/pause", b"-v", b"\xff"], told());
-    for written in [0, 5, failed(EIO), failed(EPIPE), failed(EINTR), failed(EBADF)] {
+    case(
+        "-v, before a byte of ones",
+        &[b"/pause", b"-v", b"\xff"],
+        told(),
+    );
+    for written in [
+        0,
+        5,
+        failed(EIO),
+        failed(EPIPE),
+        failed(EINTR),
+        failed(EBADF),
+    ] {
         let story = vec![t.tells_version(written), t.leaves(0)];
         let name = format!("-v, and writing it returns {written}");
         case(&name, &[b"/pause", b"-v"], story);
@@ -182,8 +195,24 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
     case("a name that is a flag", &[b"-v"], t.lives());
     case("an empty name", &[b""], t.lives());
     for argument in [
-        &b""[..], b"-", b"v", b"V", b"-v-", b"--v", b"-vv", b"-vV", b" -v", b"-v ", b"-v\x01", b"--",
-        b"-V\xff", b"version", b"\x01", b"\xff\xff\xff\xff", b"-v=", b"\x2d\x76\x80",
+        &b""[..],
+        b"-",
+        b"v",
+        b"V",
+        b"-v-",
+        b"--v",
+        b"-vv",
+        b"-vV",
+        b" -v",
+        b"-v ",
+        b"-v\x01",
+        b"--",
+        b"-V\xff",
+        b"version",
+        b"\x01",
+        b"\xff\xff\xff\xff",
+        b"-v=",
+        b"\x2d\x76\x80",
     ] {
         let name = format!("the argument {:?}", String::from_utf8_lossy(argument));
         case(&name, &[b"/pause", argument], t.lives());
@@ -214,7 +243,14 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
         story.insert(1, t.warns(WARNING.len() as i64));
         case(&format!("process {pid}"), plain, story);
     }
-    for written in [0, 1, failed(EPIPE), failed(EIO), failed(EAGAIN), failed(EINTR)] {
+    for written in [
+        0,
+        1,
+        failed(EPIPE),
+        failed(EIO),
+        failed(EAGAIN),
+        failed(EINTR),
+    ] {
         let mut story = t.lives();
         story[0] = t.is(7);
         story.insert(1, t.warns(written));
@@ -234,7 +270,11 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
             let code = place as u32 + 1;
             let mut story = t.starts()[..=place].to_vec();
             story.extend([step, t.leaves(code)]);
-            case(&format!("action {code} is refused with {error}"), plain, story);
+            case(
+                &format!("action {code} is refused with {error}"),
+                plain,
+                story,
+            );
         }
     }
 
@@ -264,7 +304,9 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
         t.ends(SIGINT),
     ];
     case("sleeps again after EINTR", plain, story.concat());
-    for error in [EPERM, ENOSYS, EACCES, EAGAIN, ENOMEM, EFAULT, EINVAL, EIO, EXDEV, ESRCH] {
+    for error in [
+        EPERM, ENOSYS, EACCES, EAGAIN, ENOMEM, EFAULT, EINVAL, EIO, EXDEV, ESRCH,
+    ] {
         let sleep = t.sleeps(Answer::Returns(failed(error)));
         let story = [t.starts(), vec![sleep, t.leaves(4)]].concat();
         case(&format!("may not sleep: {error}"), plain, story);
@@ -279,14 +321,24 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
     case("there was a zombie, and it may not sleep", plain, story);
 
     // --- Signals that come before it sleeps ------------------------------------------------------
-    for (place, signal) in [(1, SIGINT), (2, SIGTERM), (2, SIGINT), (3, SIGTERM), (4, SIGINT)] {
+    for (place, signal) in [
+        (1, SIGINT),
+        (2, SIGTERM),
+        (2, SIGINT),
+        (3, SIGTERM),
+        (4, SIGINT),
+    ] {
         let mut story = t.starts()[..=place].to_vec();
         let Answer::Returns(value) = story[place].answer else {
             unreachable!("all of them return");
         };
         story[place].answer = Answer::Interrupted(value, signal);
         story.extend(t.ends(signal));
-        case(&format!("signal {signal} comes with call {place}"), plain, story);
+        case(
+            &format!("signal {signal} comes with call {place}"),
+            plain,
+            story,
+        );
     }
     let mut story = t.starts()[..=1].to_vec();
     // Its handler is not there yet, and the first process is spared what it does not handle.
@@ -300,7 +352,15 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
         (SIGTERM, SIGINT, TERMINATED),
     ] {
         let asleep = [t.starts(), vec![t.sleeps_until(signal)]].concat();
-        for written in [0, 1, 37, failed(EPIPE), failed(EIO), failed(EAGAIN), failed(EINTR)] {
+        for written in [
+            0,
+            1,
+            37,
+            failed(EPIPE),
+            failed(EIO),
+            failed(EAGAIN),
+            failed(EINTR),
+        ] {
             let end = vec![t.says(text, written), t.leaves(0)];
             let name = format!("signal {signal}, and writing the line returns {written}");
             case(&name, plain, [asleep.clone(), end].concat());
@@ -324,7 +384,11 @@ pub fn all(arch: Arch) -> Vec<Scenario> {
     for (name, environment, story) in [
         ("nothing at all", words(&[]), t.lives()),
         ("no name", words(&[b"PATH=/", b"HOME=/"]), t.lives()),
-        ("no name, and -v for a variable", words(&[b"-", b"-v"]), told()),
+        (
+            "no name, and -v for a variable",
+            words(&[b"-", b"-v"]),
+            told(),
+        ),
     ] {
         table.push(Scenario {
             name: name.to_owned(),

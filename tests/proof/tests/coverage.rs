@@ -88,7 +88,8 @@ fn gaps_are_seen() {
             ("SIGINT", "leaves on SIGINT"),
         ] {
             let is_part = |it: &&Scenario| {
-                it.name.contains(part) || part == "leaves on SIGINT" && it.name != "leaves on SIGTERM"
+                it.name.contains(part)
+                    || part == "leaves on SIGINT" && it.name != "leaves on SIGTERM"
             };
             let rest: Vec<Scenario> = all.iter().filter(|it| !is_part(it)).cloned().collect();
             let missing = gaps(&binary, &cover(&binary, &rest));

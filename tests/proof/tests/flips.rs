@@ -23,13 +23,19 @@ const IGNORED: [(&str, &str); 24] = [
     ("e_shoff", "sections are for linkers"),
     ("e_flags", "neither processor has any"),
     ("e_ehsize", "there is one size"),
-    ("e_phnum", "the headers more are taken from code, and are of no type that it knows"),
+    (
+        "e_phnum",
+        "the headers more are taken from code, and are of no type that it knows",
+    ),
     ("e_shentsize", "sections are for linkers"),
     ("e_shnum", "sections are for linkers"),
     ("e_shstrndx", "sections are for linkers"),
     ("PT_LOAD p_flags", "more than R, W and X mean nothing"),
     ("PT_LOAD p_paddr", "memory is virtual"),
-    ("PT_LOAD p_align", "what is no power of two counts for nothing, and a page is the least"),
+    (
+        "PT_LOAD p_align",
+        "what is no power of two counts for nothing, and a page is the least",
+    ),
     ("PT_GNU_STACK p_flags", "it looks at X alone"),
     ("PT_GNU_STACK p_offset", "it looks at p_flags alone"),
     ("PT_GNU_STACK p_vaddr", "it looks at p_flags alone"),
@@ -74,7 +80,10 @@ fn equivalent_in_code(binary: &Binary) -> BTreeMap<Bit, String> {
     let mut equivalent = BTreeMap::new();
     for (offset, bit) in bits(elf::CODE..binary.bytes.len()) {
         machine.patch(offset, binary.bytes[offset] ^ 1 << bit);
-        if scenarios.iter().all(|scenario| machine.run(scenario).is_ok()) {
+        if scenarios
+            .iter()
+            .all(|scenario| machine.run(scenario).is_ok())
+        {
             equivalent.insert((offset, bit), describe(binary, (offset, bit)));
         }
         machine.patch(offset, binary.bytes[offset]);
@@ -91,10 +100,15 @@ fn describe(binary: &Binary, bit: Bit) -> String {
     let flipped = flip(&binary.bytes, bit);
     let code = &flipped[was.place.start..code::end(&binary.bytes)];
     let disassembler = code::disassembler(binary.arch);
-    let found = disassembler.disasm_count(code, was.place.start as u64, 3).unwrap();
+    let found = disassembler
+        .disasm_count(code, was.place.start as u64, 3)
+        .unwrap();
     let mut end = was.place.start;
     let mut is = Vec::new();
-    for it in found.iter().take_while(|it| it.address() < was.place.end as u64) {
+    for it in found
+        .iter()
+        .take_while(|it| it.address() < was.place.end as u64)
+    {
         let text = format!("{} {}", it.mnemonic().unwrap(), it.op_str().unwrap());
         is.push(text.trim_end().to_owned());
         end = it.address() as usize + it.len();
@@ -116,7 +130,9 @@ fn reviewed(arch: Arch) -> BTreeMap<Bit, String> {
         Arch::Amd64 => "amd64.txt",
         Arch::Arm64 => "arm64.txt",
     };
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("equivalents").join(name);
+    let list = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("equivalents")
+        .join(name);
     let list = fs::read_to_string(list).unwrap();
     let mut reason = None;
     let mut bits = BTreeMap::new();
@@ -128,8 +144,15 @@ fn reviewed(arch: Arch) -> BTreeMap<Bit, String> {
         assert!(reason.is_some(), "{line} has no reason");
         let (bit, what) = line.split_once("  ").unwrap();
         let (offset, bit) = bit.strip_prefix("0x").unwrap().split_once('.').unwrap();
-        let bit = (usize::from_str_radix(offset, 16).unwrap(), bit.parse().unwrap());
-        assert_eq!(bits.insert(bit, what.to_owned()), None, "{line} is there twice");
+        let bit = (
+            usize::from_str_radix(offset, 16).unwrap(),
+            bit.parse().unwrap(),
+        );
+        assert_eq!(
+            bits.insert(bit, what.to_owned()),
+            None,
+            "{line} is there twice"
+        );
     }
     bits
 }
@@ -151,7 +174,12 @@ fn every_bit_counts_or_has_a_reason() {
         let ignored = ignored_in_headers(&binary);
         for field in ignored.keys() {
             let reason = IGNORED.iter().find(|(name, _)| name == field);
-            assert!(reason.is_some(), "{}: {field} has no reason: {:x?}", binary.name(), ignored[field]);
+            assert!(
+                reason.is_some(),
+                "{}: {field} has no reason: {:x?}",
+                binary.name(),
+                ignored[field]
+            );
             reasons.insert(field.clone());
         }
         let ignored: usize = ignored.values().map(Vec::len).sum();
@@ -195,20 +223,34 @@ fn linux_ignores_what_it_is_said_to_ignore() {
     let path = folder.path().join("pause");
     let version = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
     for binary in Binary::all() {
-        if !binary.name().starts_with(&format!("{NATIVE_ARCH} (syscalls")) {
+        if !binary
+            .name()
+            .starts_with(&format!("{NATIVE_ARCH} (syscalls"))
+        {
             continue;
         }
-        let ignored: BTreeSet<Bit> = ignored_in_headers(&binary).into_values().flatten().collect();
+        let ignored: BTreeSet<Bit> = ignored_in_headers(&binary)
+            .into_values()
+            .flatten()
+            .collect();
         let (mut alike, mut refused) = (0, 0);
         for bit in bits(0..elf::HEADERS) {
             _ = fs::remove_file(&path);
             let mut file = fs::OpenOptions::new();
-            let mut file = file.write(true).create_new(true).mode(0o555).open(&path).unwrap();
+            let mut file = file
+                .write(true)
+                .create_new(true)
+                .mode(0o555)
+                .open(&path)
+                .unwrap();
             std::io::Write::write_all(&mut file, &flip(&binary.bytes, bit)).unwrap();
             drop(file);
             let end = try_run(Command::new(&path).arg("-v").stdout(Stdio::piped()));
             let tells = end.is_ok_and(|end| end.status == Ok(0) && end.stdout == version);
-            assert!(tells || !ignored.contains(&bit), "{bit:x?} is ignored, but does not run");
+            assert!(
+                tells || !ignored.contains(&bit),
+                "{bit:x?} is ignored, but does not run"
+            );
             if tells { alike += 1 } else { refused += 1 }
         }
         println!(
