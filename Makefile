@@ -144,7 +144,7 @@ musl_arm64 := aarch64-unknown-linux-musl
 target/init/%/init: $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
 	@$(call target,$(musl_$*))
 	@mkdir -p $(@D)
-	cargo rustc --locked --package tests --bin init --profile init --target $(musl_$*) -- \
+	cargo rustc --locked --package tests --bin init --no-default-features --profile init --target $(musl_$*) -- \
 		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
 	@mv target/cargo/$(musl_$*)/init/init $@
 

@@ -6,7 +6,6 @@ use oci_spec::image::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -14,7 +13,7 @@ use std::{
     process::Command,
 };
 use tests::{
-    engine::{Containerd, Docker, IMAGE, Podman, archive},
+    engine::{Containerd, Docker, IMAGE, Podman, archive, sha256},
     output,
     program::Program,
 };
@@ -51,7 +50,7 @@ impl Files {
     fn blob(&self, descriptor: &Descriptor) -> &[u8] {
         let content = &*self.0[&path(descriptor)];
         assert_eq!(content.len() as u64, descriptor.size());
-        assert_eq!(sha256(content), descriptor.digest().to_string());
+        assert_eq!(sha256(content), descriptor.digest().digest());
         content
     }
 
@@ -85,12 +84,6 @@ fn path(descriptor: &Descriptor) -> String {
         .digest()
         .to_string()
         .replace("sha256:", "blobs/sha256/")
-}
-
-fn sha256(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
 }
 
 #[test]
@@ -191,7 +184,10 @@ fn has_one_layer_with_the_binary_alone() {
             .read_to_end(&mut tar)
             .unwrap();
         let config: ImageConfiguration = files.json_blob(manifest.config(), MediaType::ImageConfig);
-        assert_eq!(*config.rootfs().diff_ids(), [sha256(&tar)]);
+        assert_eq!(
+            *config.rootfs().diff_ids(),
+            [format!("sha256:{}", sha256(&tar))]
+        );
 
         let mut tar = tar::Archive::new(&*tar);
         let mut entries = tar.entries().unwrap();
@@ -238,7 +234,7 @@ fn skopeo_takes_it() {
     let files = Files::of_archive();
     let from = format!("oci-archive:{}", archive().display());
     let raw = output(Command::new("skopeo").args(["inspect", "--raw", &from]));
-    assert_eq!(sha256(raw.as_bytes()), files.image().digest().to_string());
+    assert_eq!(sha256(raw.as_bytes()), files.image().digest().digest());
     for (name, _) in files.manifests() {
         let seen = output(Command::new("skopeo").args(["--override-arch", name, "inspect", &from]));
         let seen: Value = serde_json::from_str(&seen).unwrap();

@@ -1,8 +1,18 @@
 //! Engines, each in a nest: mount, network and PID namespaces of its own, which take everything
 //! that it starts and mounts with them.
 
-use crate::{built, output, sandbox::Sandbox, wait_until};
+use crate::{
+    built, output,
+    program::NATIVE_ARCH,
+    sandbox::Sandbox,
+    story::{APP, Engine, LISTENER, said},
+    text, wait_until,
+};
+use nix::unistd::Pid;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::{
+    cell::RefCell,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -127,38 +137,91 @@ fn remove_cgroup(folder: &Path) -> bool {
     !folder.exists()
 }
 
+/// The sha256 of some bytes, in hex.
+pub fn sha256(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An archive of [`APP_IMAGE`], in docker's form, which each engine loads.
+fn app_archive(nest: &Nest) -> String {
+    let mut layer = tar::Builder::new(Vec::new());
+    let busybox = Path::new("/bin/busybox");
+    layer.append_path_with_name(busybox, "bin/busybox").unwrap();
+    for applet in ["nc", "ps", "readlink", "sh", "sleep"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        let link = format!("bin/{applet}");
+        layer.append_link(&mut header, link, "busybox").unwrap();
+    }
+    let layer = layer.into_inner().unwrap();
+    let config = json!({
+        "architecture": NATIVE_ARCH,
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
+    });
+    let manifest =
+        json!([{"Config": "config.json", "RepoTags": [APP_IMAGE], "Layers": ["layer.tar"]}]);
+    let path = nest.path("app.tar");
+    let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+    for (name, content) in [
+        ("layer.tar", layer),
+        ("config.json", config.to_string().into()),
+        ("manifest.json", manifest.to_string().into()),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, name, &*content).unwrap();
+    }
+    archive.finish().unwrap();
+    path
+}
+
 /// podman, without any configuration or storage of the machine's.
-pub struct Podman(pub Nest);
+pub struct Podman {
+    nest: Nest,
+    infra: RefCell<String>,
+}
 
 impl Podman {
-    /// podman with [`IMAGE`] from the archive and with [`APP_IMAGE`].
+    /// podman on runc, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
-        let podman = Self(Nest::new());
+        let nest = Nest::new();
         fs::write(
-            podman.0.path("containers.conf"),
+            nest.path("containers.conf"),
             // Limits that are not raised, as not every root may raise them.
-            "[containers]\n\
-             default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
-             [engine]\n\
-             events_logger = \"file\"\n",
+            format!(
+                "[containers]\n\
+                 default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
+                 [engine]\n\
+                 events_logger = \"file\"\n\
+                 infra_image = {IMAGE:?}\n"
+            ),
         )
         .unwrap();
+        let podman = Self {
+            nest,
+            infra: RefCell::default(),
+        };
         let loaded = podman.run(&["load", "--input", archive().to_str().unwrap()]);
         assert!(loaded.contains(IMAGE), "{loaded}");
-        podman.run(&["import", &app_root(&podman.0), APP_IMAGE]);
+        podman.run(&["load", "--input", &app_archive(&podman.nest)]);
         podman
     }
 
     /// podman's command.
     pub fn command(&self) -> Command {
-        let mut podman = self.0.command("podman");
-        podman.env("CONTAINERS_CONF", self.0.path("containers.conf"));
+        let mut podman = self.nest.command("podman");
+        podman.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
         for (option, folder) in [
             ("--root", "root"),
             ("--runroot", "run"),
             ("--tmpdir", "tmp"),
         ] {
-            podman.args([option, &self.0.path(folder)]);
+            podman.args([option, &self.nest.path(folder)]);
         }
         podman.args([
             "--storage-driver=overlay",
@@ -170,25 +233,180 @@ impl Podman {
 
     /// Runs podman, which must succeed; its output without the last line's end.
     pub fn run(&self, arguments: &[&str]) -> String {
-        output(self.command().args(arguments)).trim_end().to_owned()
+        said(self.command().args(arguments))
+    }
+
+    /// The option that has all cgroups in one that goes with the nest.
+    pub fn cgroup(&self) -> String {
+        format!("--cgroup-parent=/{}", self.nest.cgroup())
+    }
+
+    /// The process id that podman tells of a container.
+    pub fn pid(&self, container: &str) -> Pid {
+        let pid = self.run(&["inspect", "--format={{.State.Pid}}", container]);
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
+    /// Makes the pod, with another sandbox than ours or with none of these: the sandbox's process.
+    pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
+        let create = ["pod", "create", "--name=pod", "--network=none"];
+        let share = ["--share=ipc,net,uts,pid", &self.cgroup()];
+        self.run(&[&create[..], &share, infra].concat());
+        self.run(&["pod", "start", "pod"]);
+        self.find_infra()
+    }
+
+    fn find_infra(&self) -> Pid {
+        let infra = self.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
+        let pid = self.pid(&infra);
+        self.infra.replace(infra);
+        pid
+    }
+
+    /// What a container that has ended said since it began for the last time, and its exit code.
+    fn wait(&self, container: &str, before: usize) -> (i32, String) {
+        let code = self.run(&["wait", container]);
+        let said = self.run(&["logs", container]);
+        (
+            code.parse().unwrap(),
+            said[before..].trim_start().to_owned(),
+        )
     }
 }
 
-/// A root file system of busybox, as a tar file.
-fn app_root(nest: &Nest) -> String {
-    let path = nest.path("app.tar");
-    let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
-    let busybox = Path::new("/bin/busybox");
-    tar.append_path_with_name(busybox, "bin/busybox").unwrap();
-    for applet in ["sh", "ps", "readlink", "sleep"] {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        tar.append_link(&mut header, format!("bin/{applet}"), "busybox")
-            .unwrap();
+impl Engine for Podman {
+    fn nest(&self) -> &Nest {
+        &self.nest
     }
-    tar.finish().unwrap();
-    path
+
+    /// Whatever the image says.
+    fn user(&self) -> u32 {
+        0
+    }
+
+    fn create_pod(&self) -> Pid {
+        self.create_pod_with(&["--infra-image", IMAGE])
+    }
+
+    fn start_app(&self, script: &str) {
+        let run = ["run", "--detach", "--pod=pod", APP_IMAGE, "sh", "-c"];
+        self.run(&[&run[..], &[script]].concat());
+    }
+
+    fn run_app(&self, script: &str, again: bool) -> (i32, String) {
+        if again {
+            let before = self.run(&["logs", "app"]).len();
+            self.run(&["start", "app"]);
+            return self.wait("app", before);
+        }
+        let run = [
+            "run",
+            "--detach",
+            "--name=app",
+            "--pod=pod",
+            APP_IMAGE,
+            "sh",
+            "-c",
+        ];
+        self.run(&[&run[..], &[script]].concat());
+        self.wait("app", 0)
+    }
+
+    fn stop_pod(&self) {
+        // Where SIGTERM does nothing, podman waits for this long, kills, and says so. (The apps are
+        // shells, and the first process of nothing: they need no time.)
+        let mut stop = self.command();
+        let stop = stop
+            .args(["stop", "--time=20", &self.infra.borrow()])
+            .output();
+        let stop = stop.unwrap();
+        assert!(stop.status.success(), "{stop:?}");
+        let said = String::from_utf8_lossy(&stop.stderr).into_owned();
+        assert!(!said.contains("SIGKILL"), "{said}");
+    }
+
+    fn sandbox_end(&self) -> Option<(i32, String)> {
+        let infra = self.infra.borrow();
+        let code = self.run(&["inspect", "--format={{.State.ExitCode}}", &infra]);
+        let log = self.command().args(["logs", &infra]).output().unwrap();
+        Some((code.parse().unwrap(), text(log.stderr)))
+    }
+
+    fn remove_pod(&self) -> String {
+        self.run(&["pod", "rm", "--force", "--time=0", "pod"]);
+        self.run(&["ps", "--all", "--quiet"])
+    }
+}
+
+/// podman with a pod from a manifest of Kubernetes.
+pub struct KubePlay(Podman);
+
+impl KubePlay {
+    /// podman on runc with both images.
+    pub fn with_images() -> Self {
+        Self(Podman::with_images())
+    }
+
+    fn manifest(&self) -> String {
+        let container = |name, script| {
+            json!({
+                "name": name, "image": APP_IMAGE, "imagePullPolicy": "Never",
+                "command": ["sh", "-c", script],
+            })
+        };
+        // JSON is YAML.
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"},
+            "spec": {
+                "shareProcessNamespace": true, "restartPolicy": "Never",
+                "containers": [container("listener", LISTENER), container("app", APP)],
+            },
+        });
+        let path = self.0.nest.path("pod.yaml");
+        fs::write(&path, pod.to_string()).unwrap();
+        path
+    }
+}
+
+impl Engine for KubePlay {
+    fn nest(&self) -> &Nest {
+        &self.0.nest
+    }
+
+    fn user(&self) -> u32 {
+        self.0.user()
+    }
+
+    fn create_pod(&self) -> Pid {
+        self.0
+            .run(&["kube", "play", "--network=none", &self.manifest()]);
+        self.0.find_infra()
+    }
+
+    /// The manifest has it.
+    fn start_app(&self, _script: &str) {}
+
+    fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
+        if !again {
+            return self.0.wait("pod-app", 0);
+        }
+        let before = self.0.run(&["logs", "pod-app"]).len();
+        self.0.run(&["start", "pod-app"]);
+        self.0.wait("pod-app", before)
+    }
+
+    fn stop_pod(&self) {
+        self.0.stop_pod();
+    }
+
+    fn sandbox_end(&self) -> Option<(i32, String)> {
+        self.0.sandbox_end()
+    }
+
+    fn remove_pod(&self) -> String {
+        self.0.run(&["kube", "down", &self.manifest()]);
+        self.0.run(&["ps", "--all", "--quiet"])
+    }
 }
 
 /// containerd, with nothing of the machine's.
@@ -197,8 +415,41 @@ pub struct Containerd(Nest);
 impl Containerd {
     /// Starts it and waits until it answers.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same, with its CRI plugin as a node has it, on that runtime.
+    pub fn with_cri(runtime: &str) -> Self {
+        Self::start_with(&format!(
+            "[plugins.\"io.containerd.grpc.v1.cri\"]\n\
+             sandbox_image = {IMAGE:?}\n\
+             restrict_oom_score_adj = true\n\
+             disable_apparmor = true\n\
+             netns_mounts_under_state_dir = true\n\
+             stream_server_address = \"127.0.0.1\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+             bin_dir = \"/usr/lib/cni\"\n\
+             conf_dir = \"CNI\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
+             runtime_type = \"io.containerd.runc.v2\"\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
+             BinaryName = {runtime:?}\n"
+        ))
+    }
+
+    fn start_with(plugins: &str) -> Self {
         let containerd = Self(Nest::new());
         let nest = &containerd.0;
+        // A network of the pods' own, on which nothing depends.
+        let network = json!({
+            "cniVersion": "0.4.0", "name": "pods", "plugins": [{
+                "type": "bridge", "bridge": "pods",
+                "ipam": {"type": "host-local", "subnet": "10.99.0.0/24", "dataDir": nest.path("ipam")},
+            }],
+        });
+        fs::create_dir(nest.path("cni")).unwrap();
+        fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
+        let plugins = plugins.replace("\"CNI\"", &format!("{:?}", nest.path("cni")));
         let config = nest.path("config.toml");
         fs::write(
             &config,
@@ -209,10 +460,11 @@ impl Containerd {
                  [grpc]\n\
                  address = {:?}\n\
                  [plugins.\"io.containerd.internal.v1.opt\"]\n\
-                 path = {:?}\n",
+                 path = {:?}\n\
+                 {plugins}",
                 nest.path("root"),
                 nest.path("state"),
-                nest.path("containerd.sock"),
+                containerd.socket(),
                 nest.path("opt"),
             ),
         )
@@ -225,9 +477,19 @@ impl Containerd {
         containerd
     }
 
+    /// Where it listens.
+    pub fn socket(&self) -> String {
+        self.0.path("containerd.sock")
+    }
+
+    /// Where it runs.
+    pub fn nest(&self) -> &Nest {
+        &self.0
+    }
+
     fn command(&self) -> Command {
         let mut ctr = self.0.command("ctr");
-        ctr.args(["--address", &self.0.path("containerd.sock")]);
+        ctr.args(["--address", &self.socket()]);
         ctr
     }
 
@@ -235,9 +497,26 @@ impl Containerd {
     pub fn ctr(&self, arguments: &[&str]) -> String {
         output(self.command().args(arguments))
     }
+
+    /// Imports [`IMAGE`] as kind does on a node, and [`APP_IMAGE`].
+    pub fn import(&self) -> String {
+        let import = ["--namespace=k8s.io", "images", "import"];
+        self.ctr(&[&import[..], &[&app_archive(&self.0)]].concat());
+        let all = [
+            "--all-platforms",
+            "--digests",
+            "--snapshotter=overlayfs",
+            "-",
+        ];
+        let mut ctr = self.command();
+        ctr.args([&import[..], &all].concat());
+        ctr.stdin(fs::File::open(archive()).unwrap());
+        output(&mut ctr)
+    }
 }
 
-/// docker's daemon, with nothing of the machine's.
+/// docker's daemon, with nothing of the machine's. What it has for a pod are containers in the
+/// namespaces of one, which is the sandbox.
 pub struct Docker(Nest);
 
 impl Docker {
@@ -280,6 +559,64 @@ impl Docker {
 
     /// Runs docker, which must succeed; its output without the last line's end.
     pub fn run(&self, arguments: &[&str]) -> String {
-        output(self.command().args(arguments)).trim_end().to_owned()
+        said(self.command().args(arguments))
+    }
+
+    /// Starts an app in the sandbox's namespaces.
+    fn start_container(&self, name: &str, script: &str) {
+        let sandbox = ["--network=container:infra", "--pid=container:infra"];
+        let run = ["run", "--detach", "--name", name];
+        self.run(&[&run[..], &sandbox, &[APP_IMAGE, "sh", "-c", script]].concat());
+    }
+}
+
+impl Engine for Docker {
+    fn nest(&self) -> &Nest {
+        &self.0
+    }
+
+    fn create_pod(&self) -> Pid {
+        self.run(&["load", "--input", archive().to_str().unwrap()]);
+        self.run(&["load", "--input", &app_archive(&self.0)]);
+        let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
+        self.run(&[&["run", "--detach"][..], &infra].concat());
+        let pid = self.run(&["inspect", "--format={{.State.Pid}}", "infra"]);
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
+    fn start_app(&self, script: &str) {
+        self.start_container("listener", script);
+    }
+
+    fn run_app(&self, script: &str, again: bool) -> (i32, String) {
+        let before = if again {
+            let before = self.run(&["logs", "app"]).len();
+            self.run(&["start", "app"]);
+            before
+        } else {
+            self.start_container("app", script);
+            0
+        };
+        let code = self.run(&["wait", "app"]);
+        let said = self.run(&["logs", "app"]);
+        (
+            code.parse().unwrap(),
+            said[before..].trim_start().to_owned(),
+        )
+    }
+
+    fn stop_pod(&self) {
+        self.run(&["stop", "--time=20", "infra"]);
+    }
+
+    fn sandbox_end(&self) -> Option<(i32, String)> {
+        let code = self.run(&["inspect", "--format={{.State.ExitCode}}", "infra"]);
+        let log = self.command().args(["logs", "infra"]).output().unwrap();
+        Some((code.parse().unwrap(), text(log.stderr)))
+    }
+
+    fn remove_pod(&self) -> String {
+        self.run(&["rm", "--force", "app", "listener", "infra"]);
+        self.run(&["ps", "--all", "--quiet"])
     }
 }

@@ -2,9 +2,14 @@
 //! and engines that run in namespaces of their own.
 
 pub mod cgroup;
+#[cfg(feature = "engines")]
+pub mod cri;
+#[cfg(feature = "engines")]
 pub mod engine;
 pub mod program;
 pub mod sandbox;
+#[cfg(feature = "engines")]
+pub mod story;
 
 use nix::libc;
 use std::{
@@ -61,7 +66,10 @@ pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
     let patience = std::env::var("PATIENCE").map_or(30, |seconds| seconds.parse().unwrap());
     let start = Instant::now();
     while !happened() {
-        assert!(start.elapsed() < Duration::from_secs(patience), "not {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(patience),
+            "not {what}"
+        );
         sleep(Duration::from_millis(2));
     }
 }

@@ -1,0 +1,261 @@
+//! containerd as a kubelet uses it: by the Container Runtime Interface.
+
+use crate::{
+    engine::{APP_IMAGE, Containerd, IMAGE, Nest},
+    story::Engine,
+    wait_until,
+};
+use hyper_util::rt::TokioIo;
+use k8s_cri::v1::{
+    ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,
+    CreateContainerRequest, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListPodSandboxRequest, NamespaceMode,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
+    PodSandboxStatusRequest, PodSandboxStatusResponse, RemovePodSandboxRequest,
+    RunPodSandboxRequest, SecurityProfile, StartContainerRequest, StopPodSandboxRequest,
+    runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
+};
+use nix::unistd::Pid;
+use std::{cell::RefCell, fs, future::Future, path::Path};
+use tokio::{net::UnixStream, runtime::Runtime};
+use tonic::{
+    Response, Status,
+    transport::{Channel, Endpoint, Uri},
+};
+use tower::service_fn;
+
+/// containerd with its CRI plugin, and a client of that.
+pub struct Cri {
+    containerd: Containerd,
+    runtime: Runtime,
+    client: RuntimeServiceClient<Channel>,
+    /// The profile of system calls for the sandbox.
+    seccomp: SecurityProfile,
+    pod: RefCell<String>,
+    apps: RefCell<u32>,
+}
+
+impl Cri {
+    /// containerd, whose runtime is `runtime`: runc or crun.
+    pub fn start(runtime: &str) -> Self {
+        let containerd = Containerd::with_cri(runtime);
+        containerd.import();
+        let socket = containerd.socket();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let channel = runtime.block_on(async {
+            // The address is nobody's: the connector knows where to go.
+            let connect = move |_: Uri| {
+                let socket = socket.clone();
+                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            };
+            let endpoint = Endpoint::from_static("http://localhost");
+            endpoint.connect_with_connector(service_fn(connect)).await
+        });
+        Self {
+            containerd,
+            runtime,
+            client: RuntimeServiceClient::new(channel.unwrap()),
+            seccomp: SecurityProfile {
+                profile_type: ProfileType::RuntimeDefault.into(),
+                localhost_ref: String::new(),
+            },
+            pod: RefCell::default(),
+            apps: RefCell::default(),
+        }
+    }
+
+    /// The same, but that the sandbox gets that profile of system calls.
+    pub fn with_seccomp(mut self, profile: &Path) -> Self {
+        self.seccomp = SecurityProfile {
+            profile_type: ProfileType::Localhost.into(),
+            localhost_ref: profile.to_str().unwrap().to_owned(),
+        };
+        self
+    }
+
+    /// Makes a call, which must succeed.
+    fn call<F, R>(&self, call: impl FnOnce(RuntimeServiceClient<Channel>) -> F) -> R
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let answer = self.runtime.block_on(call(self.client.clone()));
+        answer
+            .unwrap_or_else(|status| panic!("{status}"))
+            .into_inner()
+    }
+
+    fn config(&self) -> PodSandboxConfig {
+        let shared = NamespaceOption {
+            pid: NamespaceMode::Pod.into(),
+            ..Default::default()
+        };
+        PodSandboxConfig {
+            metadata: Some(PodSandboxMetadata {
+                name: "pod".to_owned(),
+                uid: "1".to_owned(),
+                namespace: "test".to_owned(),
+                attempt: 0,
+            }),
+            hostname: "pod".to_owned(),
+            log_directory: self.nest().path("logs"),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: format!("/{}", self.nest().cgroup()),
+                security_context: Some(LinuxSandboxSecurityContext {
+                    namespace_options: Some(shared),
+                    readonly_rootfs: true,
+                    seccomp: Some(self.seccomp.clone()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn pod_status(&self) -> PodSandboxStatusResponse {
+        let request = PodSandboxStatusRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+            verbose: true,
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.pod_sandbox_status(request).await
+        })
+    }
+
+    /// Whether the runtime takes the sandbox for ready.
+    pub fn is_ready(&self) -> bool {
+        let state = self.pod_status().status.unwrap().state;
+        state == i32::from(PodSandboxState::SandboxReady)
+    }
+
+    /// Starts an app: its id, and where its output goes.
+    fn start_container(&self, script: &str) -> (String, String) {
+        let number = self.apps.replace_with(|number| *number + 1);
+        let name = format!("app-{number}");
+        let shared = NamespaceOption {
+            pid: NamespaceMode::Pod.into(),
+            ..Default::default()
+        };
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata {
+                name: name.clone(),
+                attempt: 0,
+            }),
+            image: Some(ImageSpec {
+                image: APP_IMAGE.to_owned(),
+                ..Default::default()
+            }),
+            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+            log_path: format!("{name}.log"),
+            linux: Some(LinuxContainerConfig {
+                security_context: Some(LinuxContainerSecurityContext {
+                    namespace_options: Some(shared),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let request = CreateContainerRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+            config: Some(config),
+            sandbox_config: Some(self.config()),
+        };
+        let container = self
+            .call(async |mut client: RuntimeServiceClient<Channel>| {
+                client.create_container(request).await
+            })
+            .container_id;
+        let request = StartContainerRequest {
+            container_id: container.clone(),
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.start_container(request).await
+        });
+        (container, self.nest().path(&format!("logs/{name}.log")))
+    }
+}
+
+impl Engine for Cri {
+    fn nest(&self) -> &Nest {
+        self.containerd.nest()
+    }
+
+    fn create_pod(&self) -> Pid {
+        fs::create_dir_all(self.nest().path("logs")).unwrap();
+        let request = RunPodSandboxRequest {
+            config: Some(self.config()),
+            ..Default::default()
+        };
+        let pod = self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.run_pod_sandbox(request).await
+        });
+        self.pod.replace(pod.pod_sandbox_id);
+        assert!(self.is_ready());
+        let info: serde_json::Value =
+            serde_json::from_str(&self.pod_status().info["info"]).unwrap();
+        assert_eq!(info["image"], IMAGE);
+        Pid::from_raw(info["pid"].as_i64().unwrap() as i32)
+    }
+
+    fn start_app(&self, script: &str) {
+        self.start_container(script);
+    }
+
+    /// Again is another container of the same kind, as a kubelet has it.
+    fn run_app(&self, script: &str, _again: bool) -> (i32, String) {
+        let (container, log) = self.start_container(script);
+        let mut code = None;
+        wait_until("ended", || {
+            let request = ContainerStatusRequest {
+                container_id: container.clone(),
+                verbose: false,
+            };
+            let status = self
+                .call(async |mut client: RuntimeServiceClient<Channel>| {
+                    client.container_status(request).await
+                })
+                .status
+                .unwrap();
+            code = (status.state == i32::from(ContainerState::ContainerExited))
+                .then_some(status.exit_code);
+            code.is_some()
+        });
+        // Each line: time, stream, "F" for full, and what was said.
+        let log = fs::read_to_string(log).unwrap();
+        let said = log.lines().map(|line| line.splitn(4, ' ').last().unwrap());
+        (code.unwrap(), said.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn stop_pod(&self) {
+        let request = StopPodSandboxRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.stop_pod_sandbox(request).await
+        });
+        assert!(!self.is_ready());
+    }
+
+    /// containerd 1.6 ends sandboxes by SIGKILL.
+    fn sandbox_end(&self) -> Option<(i32, String)> {
+        None
+    }
+
+    fn remove_pod(&self) -> String {
+        let request = RemovePodSandboxRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.remove_pod_sandbox(request).await
+        });
+        let request = ListPodSandboxRequest::default();
+        let left = self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.list_pod_sandbox(request).await
+        });
+        left.items.into_iter().map(|pod| pod.id).collect()
+    }
+}
