@@ -107,8 +107,9 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 
 # --- Proof -------------------------------------------------------------------------------------
 
-test: lint tools all $(tested) \
-		target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%) ## all tests; as root on Debian, it installs the packages it needs
+booted = target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
+
+test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo test --locked --package pause-image --package tests
 	cargo test --locked --package proof -- --nocapture
 
@@ -127,6 +128,7 @@ mutants: tools ## breaks pause on purpose, and says which tests see it: 10 minut
 	@mv target/mutants.md tests/mutants.md
 
 lint: ## rustfmt, clippy and rustdoc, with no warning
+	@tests/support/tools cc cmake clang libclang protoc
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings

@@ -1,28 +1,7 @@
 //! The commands that people type: make's targets, and what they say where something is amiss.
 
 use std::process::{Command, Output};
-use tests::{
-    engine::{IMAGE, Nest},
-    output,
-    program::Program,
-    project, text,
-};
-
-/// make in the project, as if nobody's make had started the tests.
-fn make(mut command: Command) -> Command {
-    command.arg("--directory").arg(project());
-    for variable in [
-        "MAKEFLAGS",
-        "MAKEOVERRIDES",
-        "MAKELEVEL",
-        "ARCHS",
-        "IMAGE",
-        "REGISTRY",
-    ] {
-        command.env_remove(variable);
-    }
-    command
-}
+use tests::{make, output, program::Program, project, text};
 
 /// The one line that make's failure shows, but for make's own.
 fn failure(arguments: &[&str]) -> String {
@@ -71,51 +50,6 @@ fn make_names_an_architecture_that_is_none() {
 fn make_push_asks_where_to() {
     let line = failure(&["push"]);
     assert!(line.contains("make push REGISTRY="), "{line}");
-}
-
-#[test]
-fn make_push_copies_all_platforms() {
-    let nest = Nest::new();
-    let config = nest.path("registry.yml");
-    let registry = format!(
-        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
-        nest.path("registry")
-    );
-    std::fs::write(&config, registry).unwrap();
-    let mut daemon = nest.daemon("docker-registry");
-    daemon.args(["serve", &config]);
-    let mut ready = nest.command("bash");
-    ready.args(["-c", ": < /dev/tcp/127.0.0.1/5000"]);
-    nest.start_daemon(daemon, ready);
-
-    let mut push = make(nest.command("make"));
-    push.args([
-        "push",
-        "REGISTRY=localhost:5000/team",
-        "PUSH_FLAGS=--dest-tls-verify=false",
-    ]);
-    output(&mut push);
-
-    let name = IMAGE.replace("localhost", "localhost:5000/team");
-    let pushed = format!("docker://{name}");
-    let packed = format!("oci-archive:{}", tests::engine::archive().display());
-    let inspect = ["inspect", "--tls-verify=false", "--raw"];
-    let pushed_index = output(nest.command("skopeo").args(inspect).arg(&pushed));
-    let packed_index = output(nest.command("skopeo").args(inspect).arg(&packed));
-    assert_eq!(pushed_index, packed_index);
-    for arch in ["amd64", "arm64"] {
-        let to = format!("dir:{}", nest.path(arch));
-        let mut pull = nest.command("skopeo");
-        pull.args([
-            "--override-arch",
-            arch,
-            "copy",
-            "--src-tls-verify=false",
-            &pushed,
-            &to,
-        ]);
-        output(&mut pull);
-    }
 }
 
 #[test]

@@ -64,16 +64,17 @@ impl Nest {
         command
     }
 
-    /// Starts a daemon, its output in a file of the folder, and waits until it is `ready`.
-    pub fn start_daemon(&self, mut daemon: Command, mut ready: Command) {
-        let log = fs::File::create(self.path("daemon.log")).unwrap();
+    /// Starts a daemon, its output in the file NAME.log of the folder, and waits until it is `ready`.
+    pub fn start_daemon(&self, name: &str, mut daemon: Command, mut ready: Command) {
+        let path = self.path(&format!("{name}.log"));
+        let log = fs::File::create(&path).unwrap();
         daemon
             .stdin(Stdio::null())
             .stderr(log.try_clone().unwrap())
             .stdout(log);
         let mut daemon = daemon.spawn().unwrap();
         wait_until("ready", || {
-            let log = || fs::read_to_string(self.path("daemon.log")).unwrap();
+            let log = || fs::read_to_string(&path).unwrap();
             assert_eq!(daemon.try_wait().unwrap(), None, "{}", log());
             ready.output().unwrap().status.success()
         });
@@ -473,7 +474,7 @@ impl Containerd {
         daemon.args(["--config", &config]);
         let mut ready = containerd.command();
         ready.arg("version");
-        nest.start_daemon(daemon, ready);
+        nest.start_daemon("containerd", daemon, ready);
         containerd
     }
 
@@ -543,7 +544,7 @@ impl Docker {
         daemon.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
         let mut ready = docker.command();
         ready.arg("version");
-        nest.start_daemon(daemon, ready);
+        nest.start_daemon("dockerd", daemon, ready);
         docker
     }
 
@@ -618,5 +619,52 @@ impl Engine for Docker {
     fn remove_pod(&self) -> String {
         self.run(&["rm", "--force", "app", "listener", "infra"]);
         self.run(&["ps", "--all", "--quiet"])
+    }
+}
+
+/// A registry on the loopback of a nest, without encryption.
+pub struct Registry<'a>(&'a Nest);
+
+impl<'a> Registry<'a> {
+    /// Its name for the image.
+    pub const IMAGE: &'static str =
+        concat!("localhost:5000/team/pause:", env!("CARGO_PKG_VERSION"));
+
+    /// Starts it, with what is in that folder.
+    pub fn start(nest: &'a Nest, folder: &str) -> Self {
+        let config = json!({
+            "version": 0.1,
+            "storage": {"filesystem": {"rootdirectory": folder}},
+            "http": {"addr": "127.0.0.1:5000"},
+            "log": {"formatter": "json"},
+        });
+        let path = nest.path("registry.yml");
+        // JSON is YAML.
+        fs::write(&path, config.to_string()).unwrap();
+        let mut daemon = nest.daemon("docker-registry");
+        daemon.args(["serve", &path]);
+        let mut ready = nest.command("bash");
+        ready.args(["-c", ": < /dev/tcp/127.0.0.1/5000"]);
+        nest.start_daemon("registry", daemon, ready);
+        Self(nest)
+    }
+
+    /// What it has sent so far, by the path of each request that was answered with something: bytes.
+    pub fn sent(&self) -> Vec<(String, u64)> {
+        let log = fs::read_to_string(self.0.path("registry.log")).unwrap();
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines
+            .filter(|line: &serde_json::Value| {
+                line["msg"] == "response completed"
+                    && line["http.request.method"] == "GET"
+                    && line["http.response.status"] == 200
+            })
+            .map(|line| {
+                let path = line["http.request.uri"].as_str().unwrap().to_owned();
+                (path, line["http.response.written"].as_u64().unwrap())
+            })
+            .collect()
     }
 }

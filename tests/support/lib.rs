@@ -55,6 +55,22 @@ pub fn output(command: &mut Command) -> String {
     stdout
 }
 
+/// make in the project, as if nobody's make had started the tests.
+pub fn make(mut command: Command) -> Command {
+    command.arg("--directory").arg(project());
+    for variable in [
+        "MAKEFLAGS",
+        "MAKEOVERRIDES",
+        "MAKELEVEL",
+        "ARCHS",
+        "IMAGE",
+        "REGISTRY",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
 /// Output as text.
 pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("output is UTF-8")

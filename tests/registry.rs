@@ -1,0 +1,105 @@
+//! A registry takes the image with all platforms, and engines pull each of them back: the same bytes,
+//! and few of them.
+
+use tests::{
+    engine::{Containerd, Nest, Podman, Registry, archive},
+    make, output,
+    story::Engine,
+};
+
+/// Bytes that a platform may take: its manifest, config and layer.
+const GOAL: u64 = 1280;
+
+const ARCHS: [&str; 2] = ["amd64", "arm64"];
+
+/// Pushes the image from the nest to the registry in it.
+fn push(nest: &Nest) {
+    let mut push = make(nest.command("make"));
+    let flags = "PUSH_FLAGS=--dest-tls-verify=false";
+    push.args(["push", "REGISTRY=localhost:5000/team", flags]);
+    output(&mut push);
+}
+
+/// The digest of each platform's manifest in the archive, and of the index.
+fn digests(nest: &Nest) -> (String, Vec<(String, String)>) {
+    let packed = format!("oci-archive:{}", archive().display());
+    let raw = output(nest.command("skopeo").args(["inspect", "--raw", &packed]));
+    let index: serde_json::Value = serde_json::from_str(&raw).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let platforms = index["manifests"].as_array().unwrap().iter();
+    let platforms =
+        platforms.map(|it| (text(&it["platform"]["architecture"]), text(&it["digest"])));
+    (raw, platforms.collect())
+}
+
+/// Bytes that were sent between two looks at the registry, but for the index.
+fn count(registry: &Registry, before: usize, index: &str) -> u64 {
+    let sent = registry.sent();
+    let pulled = sent[before..].iter();
+    // Whoever asks for a tag gets the index.
+    let pulled = pulled.filter(|(path, bytes)| {
+        let is_of_image = path.contains("/manifests/") || path.contains("/blobs/");
+        is_of_image && *bytes != index.len() as u64
+    });
+    pulled.map(|(_, bytes)| bytes).sum()
+}
+
+#[test]
+fn podman_pulls_each_platform_in_few_bytes() {
+    let podman = Podman::with_images();
+    let nest = podman.nest();
+    let registry = Registry::start(nest, &nest.path("registry"));
+    push(nest);
+    let (index, platforms) = digests(nest);
+    let remote = format!("docker://{}", Registry::IMAGE);
+    let inspect = ["inspect", "--tls-verify=false", "--raw", &remote];
+    assert_eq!(output(nest.command("skopeo").args(inspect)), index);
+
+    // Not what it has already.
+    podman.run(&["image", "rm", "--all", "--force"]);
+    assert_eq!(platforms.len(), ARCHS.len());
+    for (arch, digest) in platforms {
+        let before = registry.sent().len();
+        let pull = ["pull", "--tls-verify=false", "--arch", &arch];
+        podman.run(&[&pull[..], &[Registry::IMAGE]].concat());
+        let format = "--format={{.Architecture}} {{.RepoDigests}}";
+        let pulled = podman.run(&["image", "inspect", format, Registry::IMAGE]);
+        assert!(
+            pulled.starts_with(&arch) && pulled.contains(&digest),
+            "{pulled}"
+        );
+        let bytes = count(&registry, before, &index);
+        println!("podman pulled {bytes} bytes for {arch}");
+        assert!(bytes > 1000 && bytes <= GOAL, "{bytes}");
+        podman.run(&["image", "rm", "--force", Registry::IMAGE]);
+    }
+}
+
+#[test]
+fn containerd_pulls_each_platform_in_few_bytes() {
+    let containerd = Containerd::start();
+    let nest = containerd.nest();
+    let registry = Registry::start(nest, &nest.path("registry"));
+    push(nest);
+    let (index, platforms) = digests(nest);
+    for (arch, digest) in platforms {
+        let before = registry.sent().len();
+        // In a namespace of its own, it has nothing of the other's.
+        let namespace = format!("--namespace={arch}");
+        let platform = format!("--platform=linux/{arch}");
+        let pull = [
+            &namespace,
+            "images",
+            "pull",
+            "--plain-http",
+            &platform,
+            Registry::IMAGE,
+        ];
+        containerd.ctr(&pull);
+        let stored = containerd.ctr(&[&namespace, "content", "list", "--quiet"]);
+        assert!(stored.contains(&digest), "{stored}");
+        let bytes = count(&registry, before, &index);
+        println!("containerd pulled {bytes} bytes for {arch}");
+        assert!(bytes <= GOAL, "{bytes}");
+    }
+}
