@@ -77,8 +77,10 @@ fn reaps_the_zombies_from_before_it(program: &Program) {
 
 fn reaps_the_children_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        (0..10).for_each(|_| fork_child_that_ends_after(25 * A_MOMENT));
+        (0..10).for_each(|_| fork_child_that_ends_after(50 * A_MOMENT));
     });
+    // It does not wait for them, nor for any to end.
+    assert_eq!(sandbox.children().len(), 10);
     let before = sandbox.sleeps();
     expect_none_left(&sandbox, before);
 }
