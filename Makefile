@@ -75,7 +75,7 @@ target/pause-unstripped/$(1)/pause: target/pause/$(1)/pause
 	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(1)) \
 		--target-dir target/cargo/pause-unstripped -- $$(link) \
 		-C strip=none -C debuginfo=line-tables-only $$(flags) $$(flags_$(1))
-	@mv target/cargo/pause-unstripped/$$(triple_$(1))/pause/pause $$@
+	@cp target/cargo/pause-unstripped/$$(triple_$(1))/pause/pause $$@
 endef
 $(foreach arch,$(KNOWN),$(eval $(call unstripped,$(arch))))
 
@@ -148,7 +148,7 @@ target/init/%/init: $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml C
 	@mkdir -p $(@D)
 	cargo rustc --locked --package tests --bin init --no-default-features --profile init --target $(musl_$*) -- \
 		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
-	@mv target/cargo/$(musl_$*)/init/init $@
+	@cp target/cargo/$(musl_$*)/init/init $@
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
