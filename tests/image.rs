@@ -10,10 +10,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Read,
-    process::Command,
 };
 use tests::{
-    engine::{Containerd, Docker, IMAGE, Podman, archive, sha256},
+    engine::{Containerd, Docker, IMAGE, Nest, Podman, archive, sha256},
     output,
     program::Program,
 };
@@ -231,12 +230,16 @@ fn docker_save_names_the_first_platform() {
 
 #[test]
 fn skopeo_takes_it() {
+    let nest = Nest::new();
     let files = Files::of_archive();
     let from = format!("oci-archive:{}", archive().display());
-    let raw = output(Command::new("skopeo").args(["inspect", "--raw", &from]));
+    let raw = output(nest.command("skopeo").args(["inspect", "--raw", &from]));
     assert_eq!(sha256(raw.as_bytes()), files.image().digest().digest());
     for (name, _) in files.manifests() {
-        let seen = output(Command::new("skopeo").args(["--override-arch", name, "inspect", &from]));
+        let seen = output(
+            nest.command("skopeo")
+                .args(["--override-arch", name, "inspect", &from]),
+        );
         let seen: Value = serde_json::from_str(&seen).unwrap();
         assert_eq!(
             (&seen["Architecture"], &seen["Os"]),
@@ -245,7 +248,7 @@ fn skopeo_takes_it() {
     }
     let folder = tempfile::tempdir().unwrap();
     let to = format!("dir:{}", folder.path().display());
-    output(Command::new("skopeo").args(["copy", "--all", &from, &to]));
+    output(nest.command("skopeo").args(["copy", "--all", &from, &to]));
     for (name, descriptor) in files.manifests() {
         let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
         for blob in [manifest.config(), &manifest.layers()[0]] {

@@ -138,15 +138,20 @@ impl Sandbox {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
-    /// Starts a command in new PID, mount and network namespaces, with a /proc of its own.
+    /// Starts a command in new PID, mount and network namespaces, with a /proc of its own, and with
+    /// empty folders for what daemons leave in some, whatever one tells them.
     pub fn nest<const N: usize>(words: [&str; N]) -> Self {
         let namespaces =
             CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
         let nest = Self::run_in(namespaces, words, || {
             let none = None::<&str>;
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            let mount_new = |kind, at| mount(Some(kind), at, Some(kind), MsFlags::empty(), none);
             let mounted = mount(none, "/", none, private, none)
-                .and_then(|()| mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none));
+                .and_then(|()| mount_new("proc", "/proc"))
+                .and_then(|()| mount_new("tmpfs", "/run"))
+                .and_then(|()| mount_new("tmpfs", "/var/lib"))
+                .and_then(|()| mount_new("tmpfs", "/var/log"));
             if mounted.is_err() {
                 // SAFETY: a system call.
                 unsafe { libc::_exit(126) };
