@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale audit mutants lint demo push tools clean help
+.PHONY: all build image test test-scale test-kubelet audit mutants lint demo push tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -119,6 +119,12 @@ test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 # What the tests look at: all programs, and what they are tested with.
 tested := $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
 	$(KNOWN:%=target/pause-unstripped/%/pause)
+
+test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
+	cargo test --locked --package tests --test kubelet -- --ignored --nocapture
+
+target/kubelet/kubelet: tests/support/kubelet
+	@tests/support/kubelet $@
 
 audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
 	cargo run --locked --quiet --package proof --bin audit

@@ -97,7 +97,7 @@ fn podman_runs_it_under_its_seccomp_profile() {
     let run = |profile: &str, more: &[&str]| {
         let seccomp = format!("--security-opt=seccomp={profile}");
         let run = ["run", "--detach", "--name=pause", "--network=none"];
-        let options = [&podman.cgroup(), &*seccomp];
+        let options = [&*podman.cgroup(), &seccomp];
         podman.run(&[&run[..], &options, more, &[IMAGE]].concat())
     };
     for more in [&[][..], &["--security-opt=no-new-privileges"]] {

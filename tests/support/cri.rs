@@ -76,6 +76,11 @@ impl Cri {
         self
     }
 
+    /// Where containerd listens.
+    pub fn socket(&self) -> String {
+        self.containerd.socket()
+    }
+
     /// Makes a call, which must succeed.
     fn call<F, R>(&self, call: impl FnOnce(RuntimeServiceClient<Channel>) -> F) -> R
     where

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -32,6 +32,7 @@ pub fn archive() -> PathBuf {
 
 /// Namespaces for an engine, and a folder for its files.
 pub struct Nest {
+    shared_cgroup: Cell<Option<&'static str>>,
     // Dropped first: what holds the namespaces, then what was in use in them.
     first: Sandbox,
     /// Where the engine keeps its files.
@@ -42,6 +43,7 @@ impl Nest {
     /// Makes the namespaces, with the loopback up.
     pub fn new() -> Self {
         let nest = Self {
+            shared_cgroup: Cell::new(None),
             first: Sandbox::nest(["/bin/sleep", "infinity"]),
             folder: TempDir::with_prefix("pause-test-").unwrap(),
         };
@@ -93,6 +95,12 @@ impl Nest {
         name.to_str().unwrap().to_owned()
     }
 
+    /// That what runs here makes a cgroup of that name too, where one cannot choose. It goes in the
+    /// end, but where others of the machine are in it.
+    pub fn shares_cgroup(&self, name: &'static str) {
+        self.shared_cgroup.set(Some(name));
+    }
+
     /// /proc of the PID namespace.
     pub fn proc(&self) -> PathBuf {
         format!("/proc/{}/root/proc", self.first.pid).into()
@@ -112,6 +120,10 @@ impl Drop for Nest {
         wait_until("rid of its cgroups", || {
             cgroups.iter().all(|cgroup| remove_cgroup(cgroup))
         });
+        for cgroup in self.shared_cgroup.get().map_or(vec![], glob_cgroups) {
+            // All that was in it is gone, if it was of this nest.
+            remove_cgroup(&cgroup);
+        }
     }
 }
 
@@ -257,6 +269,12 @@ impl Podman {
         self.find_infra()
     }
 
+    /// Starts a container of [`APP_IMAGE`].
+    fn run_container(&self, options: &[&str], script: &str) {
+        let run = ["run", "--detach", &self.cgroup()];
+        self.run(&[&run[..], options, &[APP_IMAGE, "sh", "-c", script]].concat());
+    }
+
     fn find_infra(&self) -> Pid {
         let infra = self.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
         let pid = self.pid(&infra);
@@ -290,8 +308,7 @@ impl Engine for Podman {
     }
 
     fn start_app(&self, script: &str) {
-        let run = ["run", "--detach", "--pod=pod", APP_IMAGE, "sh", "-c"];
-        self.run(&[&run[..], &[script]].concat());
+        self.run_container(&["--pod=pod"], script);
     }
 
     fn run_app(&self, script: &str, again: bool) -> (i32, String) {
@@ -300,16 +317,7 @@ impl Engine for Podman {
             self.run(&["start", "app"]);
             return self.wait("app", before);
         }
-        let run = [
-            "run",
-            "--detach",
-            "--name=app",
-            "--pod=pod",
-            APP_IMAGE,
-            "sh",
-            "-c",
-        ];
-        self.run(&[&run[..], &[script]].concat());
+        self.run_container(&["--pod=pod", "--name=app"], script);
         self.wait("app", 0)
     }
 
@@ -345,7 +353,9 @@ pub struct KubePlay(Podman);
 impl KubePlay {
     /// podman on runc with both images.
     pub fn with_images() -> Self {
-        Self(Podman::with_images())
+        let podman = Podman::with_images();
+        podman.nest.shares_cgroup("libpod_parent");
+        Self(podman)
     }
 
     fn manifest(&self) -> String {
