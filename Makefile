@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet audit mutants lint demo push tools clean help
+.PHONY: all build image test test-scale test-kubelet audit mutants lint demo push kind tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -104,6 +104,9 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
 	@tests/support/tools skopeo
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
+
+kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
+	@tests/kind/up '$(IMAGE)' $<
 
 # --- Proof -------------------------------------------------------------------------------------
 

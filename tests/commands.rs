@@ -1,7 +1,11 @@
 //! The commands that people type: make's targets, and what they say where something is amiss.
 
-use std::process::{Command, Output};
-use tests::{make, output, program::Program, project, text};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
+use tests::{engine::IMAGE, make, output, program::Program, project, sandbox, text};
 
 /// The one line that make's failure shows, but for make's own.
 fn failure(arguments: &[&str]) -> String {
@@ -74,4 +78,77 @@ fn the_demo_tells_its_story() {
         3,
         "the same before and after: {network}"
     );
+}
+
+/// Without what it needs, `make kind` says so in one line.
+#[test]
+fn make_kind_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = |name: &str, script: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let dirname = "/usr/bin/dirname";
+    fs::copy(dirname, folder.path().join("dirname")).unwrap();
+    let line = || {
+        let mut up = Command::new("/bin/bash");
+        let up = up
+            .arg(project().join("tests/kind/up"))
+            .args(["image", "archive"]);
+        let end = sandbox::run(up.env("PATH", folder.path()));
+        assert_eq!((end.status, end.stdout.lines().count()), (Ok(1), 0));
+        assert_eq!(end.stderr.lines().count(), 1, "{}", end.stderr);
+        end.stderr
+    };
+    assert!(line().contains("no command kind"));
+    command("kind", "exit 0");
+    assert!(line().contains("no command docker"));
+    command("docker", "exit 1");
+    assert!(line().contains("its daemon does not answer"));
+    command("docker", "exit 0");
+    assert!(line().contains("no command kubectl"));
+}
+
+/// The sandbox's image gets into a node's configuration, whatever is there, and containerd reads it.
+#[test]
+fn a_node_is_told_of_the_sandbox() {
+    let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\n";
+    let pinned = "[plugins.'io.containerd.cri.v1.images'.pinned_images]\n";
+    for (config, told) in [
+        ("version = 2\n".to_owned(), "sandbox_image = \"IMAGE\""),
+        (format!("version = 2\n{cri}"), "sandbox_image = \"IMAGE\""),
+        (
+            format!("version = 2\n{cri}  sandbox_image = \"registry.k8s.io/pause:3.9\"\n"),
+            "sandbox_image = \"IMAGE\"",
+        ),
+        ("version = 3\n".to_owned(), "sandbox = \"IMAGE\""),
+        (
+            format!("version = 3\n{pinned}  sandbox = 'registry.k8s.io/pause:3.10'\n"),
+            "sandbox = \"IMAGE\"",
+        ),
+    ] {
+        let told = told.replace("IMAGE", IMAGE);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, &config).unwrap();
+        let mut use_pause = Command::new(project().join("tests/kind/use-pause"));
+        output(use_pause.arg(IMAGE).arg(file.path()));
+        let now = fs::read_to_string(&file).unwrap();
+        assert_eq!(now.matches(&told).count(), 1, "{now}");
+        assert!(!now.contains("registry.k8s.io"), "{now}");
+        // Debian's containerd is 1.6, which knows of no version 3.
+        if config.starts_with("version = 2") {
+            let mut dump = Command::new("containerd");
+            let dump = output(
+                dump.arg("--config")
+                    .arg(file.path())
+                    .args(["config", "dump"]),
+            );
+            assert!(dump.lines().any(|line| line.trim() == told), "{dump}");
+        }
+    }
+    let mut no_file = Command::new(project().join("tests/kind/use-pause"));
+    let end = sandbox::run(no_file.args([IMAGE, "/nowhere/config.toml"]));
+    assert_eq!(end.status, Ok(1));
+    assert_eq!(end.stderr, "use-pause: no file /nowhere/config.toml\n");
 }
