@@ -110,7 +110,13 @@ kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; n
 
 # --- Proof -------------------------------------------------------------------------------------
 
-booted = target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
+# What the tests look at: all programs, and what they are tested with.
+tested := $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
+	$(KNOWN:%=target/pause-unstripped/%/pause)
+
+# What other kernels boot with. These, and the first process, have rules further down.
+KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
+booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
 
 test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo test --locked --package pause-image --package tests
@@ -118,10 +124,6 @@ test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it ins
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
-
-# What the tests look at: all programs, and what they are tested with.
-tested := $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
-	$(KNOWN:%=target/pause-unstripped/%/pause)
 
 test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture
@@ -161,7 +163,6 @@ target/init/%/init: $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml C
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
-KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
 target/kernels/%-5.10: tests/support/kernel
 	@tests/support/kernel bullseye linux-image-cloud-$* $* $@
 target/kernels/%-6.1: tests/support/kernel
