@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet audit mutants lint demo push kind tools clean help
+.PHONY: all build image test test-scale test-kubelet test-arm64-node audit mutants lint demo push kind tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -131,6 +131,12 @@ test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, whic
 target/kubelet/kubelet: tests/support/kubelet
 	@tests/support/kubelet $@
 
+test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kernels/arm64-6.1 ## a pod in podman on an arm64 machine, emulated: minutes
+	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
+
+target/node/arm64/root.cpio: tests/support/root
+	@tests/support/root bookworm arm64 $@ podman runc conmon busybox-static bash coreutils iproute2 util-linux
+
 audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
 	cargo run --locked --quiet --package proof --bin audit
 
@@ -154,12 +160,17 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 # The first process of the kernels that the tests boot: static, and linked without a cross compiler.
 musl_amd64 := x86_64-unknown-linux-musl
 musl_arm64 := aarch64-unknown-linux-musl
-target/init/%/init: $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
-	@$(call target,$(musl_$*))
-	@mkdir -p $(@D)
-	cargo rustc --locked --package tests --bin init --no-default-features --profile init --target $(musl_$*) -- \
+# $(call first,BIN,FEATURES)
+define first
+target/$(1)/%/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
+	@$$(call target,$$(musl_$$*))
+	@mkdir -p $$(@D)
+	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $$(musl_$$*) -- \
 		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
-	@cp target/cargo/$(musl_$*)/init/init $@
+	@cp target/cargo/$$(musl_$$*)/init/$(1) $$@
+endef
+$(eval $(call first,init,--no-default-features))
+$(eval $(call first,node,))
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables

@@ -78,6 +78,7 @@ unsafe extern "C" fn run(
     actions: *const Actions,
 ) -> ! {
     let interrupted = opaque(&raw const MESSAGES.interrupted as usize);
+    // What it leaves with: how many of the steps that may be refused it has come to.
     let mut code = opaque(0);
 
     let mut leaving = 'begin: {

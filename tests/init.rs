@@ -14,20 +14,17 @@ mod start;
 
 use nix::{
     kmod, libc,
-    mount::{MsFlags, mount},
     sys::signal::{Signal::SIGTERM, kill},
-    unistd::{ForkResult, Pid, chdir, chroot, execv, fork, getpid},
+    unistd::{ForkResult, Pid, execv, fork, getpid},
 };
 use std::{
     fs::{self, File},
-    os::unix::fs::PermissionsExt,
-    panic,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::Ordering,
 };
 use tests::{
-    page_size,
+    machine::{self, Tap},
     program::{NATIVE_ARCH, Program, TERMINATED},
     sandbox::{self, End, Processes, Sandbox, clone},
     wait_until,
@@ -47,7 +44,8 @@ const FIRST: Pid = Pid::from_raw(1);
 
 fn main() {
     assert_eq!(getpid(), FIRST, "this is for a kernel to start");
-    settle();
+    machine::settle();
+    sandbox::AS_NOBODY.store(true, Ordering::Relaxed);
     let mut tap = Tap::start();
 
     tap.test("the sandboxes have the image's user", || {
@@ -107,47 +105,6 @@ fn program(path: &str) -> Program {
     Program {
         arch: NATIVE_ARCH,
         path: PathBuf::from(path),
-    }
-}
-
-/// Makes a root file system that can be moved away from, with the kernel's own ones in it.
-fn settle() {
-    let new = Path::new("/new");
-    let make = |kind: &str, at: &str| {
-        let at = new.join(at);
-        fs::create_dir_all(&at).unwrap();
-        let options = None::<&str>;
-        mount(Some(kind), &at, Some(kind), MsFlags::empty(), options).unwrap();
-    };
-    make("tmpfs", "");
-    make("proc", "proc");
-    make("sysfs", "sys");
-    make("cgroup2", "sys/fs/cgroup");
-    make("devtmpfs", "dev");
-    make("tmpfs", "tmp");
-    fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
-    copy_files("/".as_ref(), new, &["dev", "init", "new", "root"]);
-    chdir(new).unwrap();
-    let none = None::<&str>;
-    mount(Some("."), "/", none, MsFlags::MS_MOVE, none).unwrap();
-    chroot(".").unwrap();
-    chdir("/").unwrap();
-    sandbox::AS_NOBODY.store(true, Ordering::Relaxed);
-}
-
-/// Copies a folder but for some of what is in it.
-fn copy_files(from: &Path, to: &Path, but: &[&str]) {
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if but.iter().any(|it| entry.file_name() == *it) {
-            continue;
-        }
-        if from.is_dir() {
-            fs::create_dir_all(&to).unwrap();
-            copy_files(&from, &to, &[]);
-        } else {
-            fs::copy(&from, &to).unwrap();
-        }
     }
 }
 
@@ -259,35 +216,5 @@ fn watch(mut tap: Tap) -> ! {
     loop {
         // SAFETY: a system call.
         unsafe { libc::pause() };
-    }
-}
-
-/// Tells, test by test, and how many there were.
-struct Tap {
-    tests: usize,
-}
-
-impl Tap {
-    fn start() -> Self {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-        let page = page_size();
-        println!("TAP version 13");
-        println!(
-            "# Linux {}, {NATIVE_ARCH}, pages of {page} bytes",
-            kernel.trim()
-        );
-        Self { tests: 0 }
-    }
-
-    fn test(&mut self, name: &str, test: impl FnOnce()) {
-        self.tests += 1;
-        // What the test needs is dropped by the panic, so that the next one starts afresh.
-        let end = panic::catch_unwind(panic::AssertUnwindSafe(test));
-        let not = if end.is_ok() { "" } else { "not " };
-        println!("{not}ok {} - {name}", self.tests);
-    }
-
-    fn end(self) {
-        println!("1..{}", self.tests);
     }
 }

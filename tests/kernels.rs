@@ -3,9 +3,9 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 use tests::{
@@ -43,32 +43,35 @@ fn arm64_6_12_with_pages_of_16_kib() {
     boot("arm64", "6.12-16k");
 }
 
+/// A machine with Debian's podman on it, whose processor is emulated: what a pod of arm64 is there.
+#[test]
+#[ignore = "takes a root file system of Debian's"]
+fn an_arm64_node_acts_out_the_story_of_a_pod() {
+    let in_project = |path: &str| {
+        let path = built(path);
+        (path.to_str().unwrap().to_owned(), path)
+    };
+    let files = vec![
+        ("/init".to_owned(), built("node/arm64/node")),
+        in_project("pause.tar"),
+        in_project("pause/arm64/pause"),
+    ];
+    let mut initramfs = fs::read(built("node/arm64/root.cpio")).unwrap();
+    // The kernel takes one archive behind another.
+    pack(files, &mut initramfs);
+    let console = run("arm64", "arm64-6.1", 3072, &initramfs);
+    println!("{console}");
+    assert!(console.contains("\nok 1 - the story of a pod, in podman\n1..1\n"));
+    assert!(!console.contains("not ok") && console.contains("Power down"));
+}
+
 /// Starts the kernel in target/kernels/`arch`-`release` with tests/init.rs as its first process, and
 /// sees that all went well there.
 fn boot(arch: &str, release: &str) {
     let name = format!("{arch}-{release}");
-    let kernel = built(&format!("kernels/{name}"));
-    let folder = tempfile::tempdir().unwrap();
-    let initramfs = folder.path().join("initramfs");
-    pack(arch, release, File::create(&initramfs).unwrap());
-
-    let (qemu, machine, console) = match arch {
-        // Without cmpxchg16b, as QEMU 7.2 has it: Linux 6.12's allocator crashes there.
-        "amd64" => ("qemu-system-x86_64", ["q35", "max,cx16=off"], "ttyS0"),
-        // Not each processor that QEMU knows has pages of 16 KiB.
-        _ => ("qemu-system-aarch64", ["virt", "cortex-a76"], "ttyAMA0"),
-    };
-    // For ten minutes at most: a kernel that hangs says so by a plan that is missing.
-    let mut boot = Command::new("timeout");
-    boot.args(["--kill-after=5", "600", qemu]);
-    boot.args(["-machine", machine[0], "-cpu", machine[1], "-m", "512"]);
-    boot.args(["-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot"]);
-    boot.args(["-serial", "stdio", "-kernel"]).arg(kernel);
-    boot.arg("-initrd").arg(&initramfs);
-    // Where the kernel panics, the machine ends.
-    let append = format!("console={console} panic=-1 quiet rdinit=/init");
-    boot.args(["-append", &append]).stdin(Stdio::null());
-    let console = output(&mut boot).replace('\r', "");
+    let mut initramfs = Vec::new();
+    pack(files_for(arch, release), &mut initramfs);
+    let console = run(arch, &name, 512, &initramfs);
     fs::write(built("kernels").join(format!("{name}.tap")), &console).unwrap();
 
     let header = format!("# Linux {}", release.trim_end_matches("-16k"));
@@ -85,8 +88,38 @@ fn boot(arch: &str, release: &str) {
     }
 }
 
-/// Packs what the kernel unpacks as its first root file system (cpio's format "newc").
-fn pack(arch: &str, release: &str, mut file: File) {
+/// Runs the kernel of that name, on a machine with so many MiB of memory, from that archive, until
+/// the machine ends: what its console said.
+fn run(arch: &str, kernel: &str, memory: u32, initramfs: &[u8]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("initramfs");
+    fs::write(&archive, initramfs).unwrap();
+    let (qemu, machine, console) = match arch {
+        // Without cmpxchg16b, as QEMU 7.2 has it: Linux 6.12's allocator crashes there.
+        "amd64" => ("qemu-system-x86_64", ["q35", "max,cx16=off"], "ttyS0"),
+        // Not each processor that QEMU knows has pages of 16 KiB.
+        _ => ("qemu-system-aarch64", ["virt", "cortex-a76"], "ttyAMA0"),
+    };
+    // For ten minutes at most: a kernel that hangs says so by a plan that is missing.
+    let mut boot = Command::new("timeout");
+    boot.args(["--kill-after=5", "600", qemu]);
+    boot.args(["-machine", machine[0], "-cpu", machine[1]]);
+    boot.args(["-m", &memory.to_string(), "-accel", "tcg"]);
+    boot.args(["-nodefaults", "-nographic", "-no-reboot"]);
+    boot.args(["-serial", "stdio", "-kernel"]);
+    boot.arg(built(&format!("kernels/{kernel}")));
+    boot.arg("-initrd").arg(&archive);
+    // Where the kernel panics, the machine ends.
+    let append = format!("console={console} panic=-1 quiet rdinit=/init");
+    boot.args(["-append", &append]).stdin(Stdio::null());
+    output(&mut boot).replace('\r', "")
+}
+
+/// A file's name in the archive, and where it is.
+type FileOf = (String, PathBuf);
+
+/// What the first process of that kernel wants.
+fn files_for(arch: &str, release: &str) -> Vec<FileOf> {
     let mut files = vec![
         ("/init".to_owned(), built(&format!("init/{arch}/init"))),
         ("/pause".to_owned(), built(&format!("pause/{arch}/pause"))),
@@ -116,7 +149,11 @@ fn pack(arch: &str, release: &str, mut file: File) {
             ));
         }
     }
+    files
+}
 
+/// Packs what the kernel unpacks as its first root file system (cpio's format "newc").
+fn pack(files: Vec<FileOf>, archive: &mut Vec<u8>) {
     let mut folders = BTreeSet::new();
     for (name, _) in &files {
         let folder = Path::new(name).parent().unwrap();
@@ -129,11 +166,11 @@ fn pack(arch: &str, release: &str, mut file: File) {
         .map(|(name, path)| (name, 0o100_555, fs::read(path).unwrap()));
     for (name, mode, content) in folders.chain(files) {
         let entry = cpio::newc::Builder::new(&name[1..]).mode(mode);
-        let mut entry = entry.write(&mut file, content.len() as u32);
+        let mut entry = entry.write(&mut *archive, content.len() as u32);
         entry.write_all(&content).unwrap();
         entry.finish().unwrap();
     }
-    cpio::newc::trailer(file).unwrap();
+    cpio::newc::trailer(archive).unwrap();
 }
 
 /// Why what the console says is not what it has to: all tests went well, there were as many as

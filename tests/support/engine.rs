@@ -196,12 +196,20 @@ fn app_archive(nest: &Nest) -> String {
 /// podman, without any configuration or storage of the machine's.
 pub struct Podman {
     nest: Nest,
+    driver: &'static str,
+    runtime: &'static str,
     infra: RefCell<String>,
 }
 
 impl Podman {
     /// podman on runc, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
+        Self::with("overlay", "runc")
+    }
+
+    /// The same, with another way to keep files, as overlay is not in every kernel, and on another
+    /// runtime.
+    pub fn with(driver: &'static str, runtime: &'static str) -> Self {
         let nest = Nest::new();
         fs::write(
             nest.path("containers.conf"),
@@ -217,6 +225,8 @@ impl Podman {
         .unwrap();
         let podman = Self {
             nest,
+            driver,
+            runtime,
             infra: RefCell::default(),
         };
         let loaded = podman.run(&["load", "--input", archive().to_str().unwrap()]);
@@ -236,11 +246,8 @@ impl Podman {
         ] {
             podman.args([option, &self.nest.path(folder)]);
         }
-        podman.args([
-            "--storage-driver=overlay",
-            "--cgroup-manager=cgroupfs",
-            "--runtime=runc",
-        ]);
+        podman.args(["--storage-driver", self.driver]);
+        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
         podman
     }
 

@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod cri;
 #[cfg(feature = "engines")]
 pub mod engine;
+pub mod machine;
 pub mod program;
 pub mod sandbox;
 #[cfg(feature = "engines")]

@@ -1,0 +1,58 @@
+//! The first process of a machine with podman and what that needs: it acts out the story of a pod
+//! there, and switches the machine off.
+
+use nix::{
+    mount::{MsFlags, mount, umount},
+    sys::reboot::{RebootMode, reboot},
+    unistd::{ForkResult, execv, fork},
+};
+use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+use tests::{
+    engine::Podman,
+    machine::{self, Tap},
+    program::Program,
+    story,
+};
+
+/// In QEMU 7.2, where aarch64 is emulated, a filter of devices by version 2 refuses all of them.
+fn use_cgroups_of_version_1() {
+    let root = "/sys/fs/cgroup";
+    umount(root).unwrap();
+    let flags = MsFlags::empty();
+    mount(Some("tmpfs"), root, Some("tmpfs"), flags, None::<&str>).unwrap();
+    for controller in [
+        "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids",
+    ] {
+        let at = format!("{root}/{controller}");
+        fs::create_dir(&at).unwrap();
+        mount(
+            Some("cgroup"),
+            &*at,
+            Some("cgroup"),
+            flags,
+            Some(controller),
+        )
+        .unwrap();
+    }
+}
+
+fn main() {
+    assert_eq!(std::process::id(), 1, "this is for a kernel to start");
+    machine::settle();
+    use_cgroups_of_version_1();
+    // SAFETY: there is no other thread yet.
+    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
+    // The first process is pause from here on, as podman leaves orphans that somebody has to reap.
+    let pause = CString::new(Program::native("pause").path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: there still is none.
+    if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
+        execv(&pause, &[&pause]).unwrap();
+    }
+    let mut tap = Tap::start();
+    tap.test("the story of a pod, in podman", || {
+        story::tell(&Podman::with("vfs", "runc"));
+    });
+    tap.end();
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    panic!("still on: {error}");
+}
