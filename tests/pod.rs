@@ -3,7 +3,7 @@
 use std::fs;
 use tests::{
     cri::Cri,
-    engine::{APP_IMAGE, Docker, IMAGE, KubePlay, Podman},
+    engine::{APP_IMAGE, Compose, Docker, IMAGE, KubePlay, Podman},
     output,
     program::NATIVE_ARCH,
     project,
@@ -27,6 +27,13 @@ fn in_podman_from_a_manifest_of_kubernetes() {
 fn in_docker() {
     if NATIVE_ARCH == "amd64" {
         story::tell(&Docker::start());
+    }
+}
+
+#[test]
+fn in_docker_compose() {
+    if NATIVE_ARCH == "amd64" {
+        story::tell(&Compose::start());
     }
 }
 

@@ -580,6 +580,30 @@ impl Docker {
         said(self.command().args(arguments))
     }
 
+    /// Loads both images.
+    fn load(&self) {
+        self.run(&["load", "--input", archive().to_str().unwrap()]);
+        self.run(&["load", "--input", &app_archive(&self.0)]);
+    }
+
+    fn find_infra(&self) -> Pid {
+        let pid = self.run(&["inspect", "--format={{.State.Pid}}", "infra"]);
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
+    /// What the app said, which is started once more or was already, and its exit code.
+    fn wait(&self, again: bool) -> (i32, String) {
+        let mut before = 0;
+        if again {
+            before = self.run(&["logs", "app"]).len();
+            self.run(&["start", "app"]);
+        }
+        let code = self.run(&["wait", "app"]);
+        let said = self.run(&["logs", "app"]);
+        let said = said[before..].trim_start().to_owned();
+        (code.parse().unwrap(), said)
+    }
+
     /// Starts an app in the sandbox's namespaces.
     fn start_container(&self, name: &str, script: &str) {
         let sandbox = ["--network=container:infra", "--pid=container:infra"];
@@ -594,12 +618,10 @@ impl Engine for Docker {
     }
 
     fn create_pod(&self) -> Pid {
-        self.run(&["load", "--input", archive().to_str().unwrap()]);
-        self.run(&["load", "--input", &app_archive(&self.0)]);
+        self.load();
         let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
         self.run(&[&["run", "--detach"][..], &infra].concat());
-        let pid = self.run(&["inspect", "--format={{.State.Pid}}", "infra"]);
-        Pid::from_raw(pid.parse().unwrap())
+        self.find_infra()
     }
 
     fn start_app(&self, script: &str) {
@@ -607,20 +629,10 @@ impl Engine for Docker {
     }
 
     fn run_app(&self, script: &str, again: bool) -> (i32, String) {
-        let before = if again {
-            let before = self.run(&["logs", "app"]).len();
-            self.run(&["start", "app"]);
-            before
-        } else {
+        if !again {
             self.start_container("app", script);
-            0
-        };
-        let code = self.run(&["wait", "app"]);
-        let said = self.run(&["logs", "app"]);
-        (
-            code.parse().unwrap(),
-            said[before..].trim_start().to_owned(),
-        )
+        }
+        self.wait(again)
     }
 
     fn stop_pod(&self) {
@@ -636,6 +648,81 @@ impl Engine for Docker {
     fn remove_pod(&self) -> String {
         self.run(&["rm", "--force", "app", "listener", "infra"]);
         self.run(&["ps", "--all", "--quiet"])
+    }
+}
+
+/// docker, with a pod from a file of docker-compose.
+pub struct Compose(Docker);
+
+impl Compose {
+    /// Starts docker.
+    pub fn start() -> Self {
+        Self(Docker::start())
+    }
+
+    /// docker-compose's command, with the file that says what the pod is made of.
+    fn command(&self) -> Command {
+        let app = |name, script: &str| {
+            json!({
+                "image": APP_IMAGE, "container_name": name, "command": ["sh", "-c", script.replace('$', "$$")],
+                "network_mode": "service:infra", "pid": "service:infra", "depends_on": ["infra"],
+            })
+        };
+        let file = json!({
+            "version": "2.4",
+            "services": {
+                "infra": {
+                    "image": IMAGE, "container_name": "infra",
+                    "network_mode": "none", "ipc": "shareable",
+                },
+                "listener": app("listener", LISTENER),
+                "app": app("app", APP),
+            },
+        });
+        let path = self.0.0.path("compose.yaml");
+        // JSON is YAML.
+        fs::write(&path, file.to_string()).unwrap();
+        let mut compose = self.0.0.command("docker-compose");
+        compose.args([
+            "--host",
+            &self.0.socket(),
+            "--file",
+            &path,
+            "--project-name=pod",
+        ]);
+        compose
+    }
+}
+
+impl Engine for Compose {
+    fn nest(&self) -> &Nest {
+        self.0.nest()
+    }
+
+    fn create_pod(&self) -> Pid {
+        self.0.load();
+        output(self.command().args(["up", "--detach", "--no-build"]));
+        self.0.find_infra()
+    }
+
+    /// The file has it.
+    fn start_app(&self, _script: &str) {}
+
+    fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
+        self.0.wait(again)
+    }
+
+    fn stop_pod(&self) {
+        self.0.stop_pod();
+    }
+
+    fn sandbox_end(&self) -> Option<(i32, String)> {
+        self.0.sandbox_end()
+    }
+
+    fn remove_pod(&self) -> String {
+        output(self.command().args(["down", "--timeout=1"]));
+        self.0.run(&["ps", "--all", "--quiet"])
     }
 }
 
