@@ -3,7 +3,7 @@
 use nix::{
     sched::CloneFlags,
     sys::signal::{
-        Signal::{self, SIGCONT, SIGINT, SIGSTOP, SIGTERM},
+        Signal::{self, SIGCONT, SIGINT, SIGTERM},
         kill,
     },
 };
@@ -117,8 +117,7 @@ fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
 
 fn says_one_line_where_both_signals_come(program: &Program) {
     let sandbox = Sandbox::start(program);
-    sandbox.signal(SIGSTOP);
-    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.stop();
     sandbox.signal(SIGTERM);
     sandbox.signal(SIGINT);
     sandbox.signal(SIGCONT);

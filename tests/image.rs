@@ -12,7 +12,7 @@ use std::{
     io::Read,
 };
 use tests::{
-    engine::{Containerd, Docker, IMAGE, Nest, Podman, archive, sha256},
+    engine::{Cli, Containerd, Docker, IMAGE, Nest, Podman, archive, sha256},
     output,
     program::Program,
 };

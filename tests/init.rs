@@ -26,7 +26,7 @@ use std::{
 use tests::{
     machine::{self, Tap},
     program::{NATIVE_ARCH, Program, TERMINATED},
-    sandbox::{self, End, Processes, Sandbox, clone},
+    sandbox::{self, End, Processes, Sandbox, clone, leave_child},
     wait_until,
 };
 
@@ -168,17 +168,6 @@ fn sleeps_on_after_a_checkpoint() {
     limits::expect_reaping(&sandbox);
     sandbox.signal(SIGTERM);
     assert_eq!(sandbox.end(), End::exit(0, "", ""));
-}
-
-/// A child that ends after these many microseconds.
-fn leave_child(microseconds: libc::c_uint) {
-    if clone(libc::SIGCHLD) == 0 {
-        // SAFETY: system calls.
-        unsafe {
-            libc::usleep(microseconds);
-            libc::_exit(0);
-        }
-    }
 }
 
 /// Sees that pause, which is the first process by then, does for the machine what it does for a

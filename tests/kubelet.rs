@@ -12,7 +12,8 @@ use tests::{
     engine::{APP_IMAGE, Nest, sha256},
     output,
     program::Program,
-    story::{Engine, said},
+    said,
+    story::Engine,
     wait_until,
 };
 

@@ -14,7 +14,7 @@ use tests::{
     cgroup::Cgroup,
     for_each_program, page_size,
     program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, clone},
+    sandbox::{End, Sandbox, leave_child},
     wait_until,
 };
 
@@ -52,10 +52,7 @@ fn write_first(file: &Path, text: &'static str) -> impl Fn() + use<> {
 pub fn expect_reaping(sandbox: &Sandbox) {
     sandbox.enter(|| {
         for _ in 0..10 {
-            if clone(libc::SIGCHLD) == 0 {
-                // SAFETY: a system call.
-                unsafe { libc::_exit(0) };
-            }
+            leave_child(0);
         }
     });
     wait_until("all reaped", || sandbox.children().is_empty());
@@ -63,8 +60,7 @@ pub fn expect_reaping(sandbox: &Sandbox) {
 
 fn reaps_while_it_is_stopped(program: &Program) {
     let sandbox = Sandbox::start(program);
-    sandbox.signal(SIGSTOP);
-    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.stop();
     expect_reaping(&sandbox);
     assert!(sandbox.status("State").starts_with('T'));
     sandbox.signal(SIGCONT);

@@ -3,7 +3,7 @@
 use std::fs;
 use tests::{
     cri::Cri,
-    engine::{APP_IMAGE, Compose, Docker, IMAGE, KubePlay, Podman},
+    engine::{APP_IMAGE, Cli, Compose, Docker, IMAGE, KubePlay, Podman},
     output,
     program::NATIVE_ARCH,
     project,

@@ -4,7 +4,7 @@ use nix::{libc, sys::signal::Signal::SIGTERM};
 use tests::{
     for_each_program,
     program::Program,
-    sandbox::{Sandbox, clone},
+    sandbox::{Sandbox, clone, leave_child},
     wait_until,
 };
 
@@ -20,14 +20,6 @@ for_each_program!(
 
 /// Long enough for its parent to end first, in microseconds.
 const A_MOMENT: libc::c_uint = 20_000;
-
-/// Forks a child that ends after a while, in microseconds.
-fn fork_child_that_ends_after(microseconds: libc::c_uint) {
-    if clone(libc::SIGCHLD) == 0 {
-        sleep_for(microseconds);
-        end();
-    }
-}
 
 /// Ends the calling process.
 fn end() -> ! {
@@ -51,7 +43,7 @@ fn expect_none_left(sandbox: &Sandbox, before: u64) {
 fn reaps_orphans_without_waking_up(program: &Program) {
     let sandbox = Sandbox::start(program);
     let before = sandbox.sleeps();
-    sandbox.enter(|| (0..1000).for_each(|_| fork_child_that_ends_after(A_MOMENT)));
+    sandbox.enter(|| (0..1000).for_each(|_| leave_child(A_MOMENT)));
     expect_none_left(&sandbox, before);
     sandbox.signal(SIGTERM);
     assert_eq!(sandbox.end().status, Ok(0));
@@ -61,7 +53,7 @@ fn reaps_orphans_that_are_dead_already(program: &Program) {
     let sandbox = Sandbox::start(program);
     let before = sandbox.sleeps();
     sandbox.enter(|| {
-        (0..100).for_each(|_| fork_child_that_ends_after(0));
+        (0..100).for_each(|_| leave_child(0));
         sleep_for(10 * A_MOMENT); // by then the children are zombies
     });
     expect_none_left(&sandbox, before);
@@ -69,7 +61,7 @@ fn reaps_orphans_that_are_dead_already(program: &Program) {
 
 fn reaps_the_zombies_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        (0..10).for_each(|_| fork_child_that_ends_after(0));
+        (0..10).for_each(|_| leave_child(0));
         sleep_for(10 * A_MOMENT); // by then the children are zombies
     });
     wait_until("all reaped", || sandbox.children().is_empty());
@@ -77,7 +69,7 @@ fn reaps_the_zombies_from_before_it(program: &Program) {
 
 fn reaps_the_children_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        (0..10).for_each(|_| fork_child_that_ends_after(50 * A_MOMENT));
+        (0..10).for_each(|_| leave_child(50 * A_MOMENT));
     });
     // It does not wait for them, nor for any to end.
     assert_eq!(sandbox.children().len(), 10);
@@ -87,8 +79,8 @@ fn reaps_the_children_from_before_it(program: &Program) {
 
 /// Ways to leave an orphan: the process that calls one ends right after it.
 const ORPHANS: [(&str, fn()); 12] = [
-    ("dies at once", || fork_child_that_ends_after(0)),
-    ("dies later", || fork_child_that_ends_after(A_MOMENT)),
+    ("dies at once", || leave_child(0)),
+    ("dies later", || leave_child(A_MOMENT)),
     ("is cloned without an exit signal", || {
         if clone(0) == 0 {
             sleep_for(A_MOMENT);
@@ -127,7 +119,7 @@ const ORPHANS: [(&str, fn()); 12] = [
         "is the first process of a namespace of its own, with a child",
         || {
             if clone(libc::CLONE_NEWPID | libc::SIGCHLD) == 0 {
-                fork_child_that_ends_after(10 * A_MOMENT);
+                leave_child(10 * A_MOMENT);
                 sleep_for(A_MOMENT);
                 end();
             }

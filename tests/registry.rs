@@ -2,7 +2,7 @@
 //! and few of them.
 
 use tests::{
-    engine::{Containerd, Nest, Podman, Registry, archive},
+    engine::{Cli, Containerd, Nest, Podman, Registry, archive},
     make, output,
     story::Engine,
 };

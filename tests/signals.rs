@@ -8,7 +8,7 @@ use nix::{
 use tests::{
     for_each_program,
     program::{INTERRUPT, Program, TERMINATED},
-    sandbox::{End, Sandbox, clone, fill_standard_error},
+    sandbox::{End, Sandbox, clone, fill_standard_error, leave_child},
     wait_until,
 };
 
@@ -110,13 +110,11 @@ fn lets_no_other_signal_into_its_last_line(program: &Program) {
 
 fn leaves_once_it_goes_on_after_a_stop(program: &Program) {
     let sandbox = Sandbox::start(program);
-    sandbox.signal(SIGSTOP);
-    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.stop();
     sandbox.signal(SIGCONT);
     sandbox.wait_until_asleep();
 
-    sandbox.signal(SIGSTOP);
-    wait_until("stopped", || sandbox.status("State").starts_with('T'));
+    sandbox.stop();
     sandbox.signal(SIGTERM);
     assert!(sandbox.status("State").starts_with('T'));
     // The first takes effect with the second, which lets it go on.
@@ -158,13 +156,8 @@ fn reaps_where_sigchld_was_blocked_or_ignored_before_it(program: &Program) {
     ] {
         let sandbox = Sandbox::start_after(program, before);
         sandbox.enter(|| {
-            if clone(libc::SIGCHLD) == 0 {
-                // SAFETY: system calls. The child outlives its parent by a moment.
-                unsafe {
-                    libc::usleep(20_000);
-                    libc::_exit(0);
-                }
-            }
+            // The child outlives its parent by a moment.
+            leave_child(20_000);
         });
         wait_until("all reaped", || sandbox.children().is_empty());
         expect_end(sandbox, SIGTERM);

@@ -4,8 +4,9 @@
 use crate::{
     built, output,
     program::NATIVE_ARCH,
+    said,
     sandbox::Sandbox,
-    story::{APP, Engine, LISTENER, said},
+    story::{APP, Engine, LISTENER},
     text, wait_until,
 };
 use nix::unistd::Pid;
@@ -193,6 +194,44 @@ fn app_archive(nest: &Nest) -> String {
     path
 }
 
+/// A command for containers, as podman has it in common with docker.
+pub trait Cli {
+    /// The command, for that engine alone.
+    fn command(&self) -> Command;
+
+    /// Runs it, which must succeed; its output without the last line's end.
+    fn run(&self, arguments: &[&str]) -> String {
+        said(self.command().args(arguments))
+    }
+
+    /// The process id that it tells of a container.
+    fn pid(&self, container: &str) -> Pid {
+        let pid = self.run(&["inspect", "--format={{.State.Pid}}", container]);
+        Pid::from_raw(pid.parse().unwrap())
+    }
+
+    /// The exit code of a container and what it said to standard output, which is started once more
+    /// or was already.
+    fn finish(&self, container: &str, again: bool) -> (i32, String) {
+        let mut before = 0;
+        if again {
+            before = self.run(&["logs", container]).len();
+            self.run(&["start", container]);
+        }
+        let code = self.run(&["wait", container]);
+        let said = self.run(&["logs", container]);
+        let said = said[before..].trim_start().to_owned();
+        (code.parse().unwrap(), said)
+    }
+
+    /// The exit code of a container that has ended, and its standard error.
+    fn end_of(&self, container: &str) -> (i32, String) {
+        let code = self.run(&["inspect", "--format={{.State.ExitCode}}", container]);
+        let log = self.command().args(["logs", container]).output().unwrap();
+        (code.parse().unwrap(), text(log.stderr))
+    }
+}
+
 /// podman, without any configuration or storage of the machine's.
 pub struct Podman {
     nest: Nest,
@@ -235,36 +274,9 @@ impl Podman {
         podman
     }
 
-    /// podman's command.
-    pub fn command(&self) -> Command {
-        let mut podman = self.nest.command("podman");
-        podman.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
-        for (option, folder) in [
-            ("--root", "root"),
-            ("--runroot", "run"),
-            ("--tmpdir", "tmp"),
-        ] {
-            podman.args([option, &self.nest.path(folder)]);
-        }
-        podman.args(["--storage-driver", self.driver]);
-        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
-        podman
-    }
-
-    /// Runs podman, which must succeed; its output without the last line's end.
-    pub fn run(&self, arguments: &[&str]) -> String {
-        said(self.command().args(arguments))
-    }
-
     /// The option that has all cgroups in one that goes with the nest.
     pub fn cgroup(&self) -> String {
         format!("--cgroup-parent=/{}", self.nest.cgroup())
-    }
-
-    /// The process id that podman tells of a container.
-    pub fn pid(&self, container: &str) -> Pid {
-        let pid = self.run(&["inspect", "--format={{.State.Pid}}", container]);
-        Pid::from_raw(pid.parse().unwrap())
     }
 
     /// Makes the pod, with another sandbox than ours or with none of these: the sandbox's process.
@@ -288,15 +300,22 @@ impl Podman {
         self.infra.replace(infra);
         pid
     }
+}
 
-    /// What a container that has ended said since it began for the last time, and its exit code.
-    fn wait(&self, container: &str, before: usize) -> (i32, String) {
-        let code = self.run(&["wait", container]);
-        let said = self.run(&["logs", container]);
-        (
-            code.parse().unwrap(),
-            said[before..].trim_start().to_owned(),
-        )
+impl Cli for Podman {
+    fn command(&self) -> Command {
+        let mut podman = self.nest.command("podman");
+        podman.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
+        for (option, folder) in [
+            ("--root", "root"),
+            ("--runroot", "run"),
+            ("--tmpdir", "tmp"),
+        ] {
+            podman.args([option, &self.nest.path(folder)]);
+        }
+        podman.args(["--storage-driver", self.driver]);
+        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
+        podman
     }
 }
 
@@ -319,13 +338,10 @@ impl Engine for Podman {
     }
 
     fn run_app(&self, script: &str, again: bool) -> (i32, String) {
-        if again {
-            let before = self.run(&["logs", "app"]).len();
-            self.run(&["start", "app"]);
-            return self.wait("app", before);
+        if !again {
+            self.run_container(&["--pod=pod", "--name=app"], script);
         }
-        self.run_container(&["--pod=pod", "--name=app"], script);
-        self.wait("app", 0)
+        self.finish("app", again)
     }
 
     fn stop_pod(&self) {
@@ -342,10 +358,7 @@ impl Engine for Podman {
     }
 
     fn sandbox_end(&self) -> Option<(i32, String)> {
-        let infra = self.infra.borrow();
-        let code = self.run(&["inspect", "--format={{.State.ExitCode}}", &infra]);
-        let log = self.command().args(["logs", &infra]).output().unwrap();
-        Some((code.parse().unwrap(), text(log.stderr)))
+        Some(self.end_of(&self.infra.borrow()))
     }
 
     fn remove_pod(&self) -> String {
@@ -405,12 +418,7 @@ impl Engine for KubePlay {
     fn start_app(&self, _script: &str) {}
 
     fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
-        if !again {
-            return self.0.wait("pod-app", 0);
-        }
-        let before = self.0.run(&["logs", "pod-app"]).len();
-        self.0.run(&["start", "pod-app"]);
-        self.0.wait("pod-app", before)
+        self.0.finish("pod-app", again)
     }
 
     fn stop_pod(&self) {
@@ -569,39 +577,10 @@ impl Docker {
         format!("unix://{}", self.0.path("docker.sock"))
     }
 
-    fn command(&self) -> Command {
-        let mut docker = self.0.command("docker");
-        docker.args(["--config", &self.0.path("client"), "--host", &self.socket()]);
-        docker
-    }
-
-    /// Runs docker, which must succeed; its output without the last line's end.
-    pub fn run(&self, arguments: &[&str]) -> String {
-        said(self.command().args(arguments))
-    }
-
     /// Loads both images.
     fn load(&self) {
         self.run(&["load", "--input", archive().to_str().unwrap()]);
         self.run(&["load", "--input", &app_archive(&self.0)]);
-    }
-
-    fn find_infra(&self) -> Pid {
-        let pid = self.run(&["inspect", "--format={{.State.Pid}}", "infra"]);
-        Pid::from_raw(pid.parse().unwrap())
-    }
-
-    /// What the app said, which is started once more or was already, and its exit code.
-    fn wait(&self, again: bool) -> (i32, String) {
-        let mut before = 0;
-        if again {
-            before = self.run(&["logs", "app"]).len();
-            self.run(&["start", "app"]);
-        }
-        let code = self.run(&["wait", "app"]);
-        let said = self.run(&["logs", "app"]);
-        let said = said[before..].trim_start().to_owned();
-        (code.parse().unwrap(), said)
     }
 
     /// Starts an app in the sandbox's namespaces.
@@ -609,6 +588,14 @@ impl Docker {
         let sandbox = ["--network=container:infra", "--pid=container:infra"];
         let run = ["run", "--detach", "--name", name];
         self.run(&[&run[..], &sandbox, &[APP_IMAGE, "sh", "-c", script]].concat());
+    }
+}
+
+impl Cli for Docker {
+    fn command(&self) -> Command {
+        let mut docker = self.0.command("docker");
+        docker.args(["--config", &self.0.path("client"), "--host", &self.socket()]);
+        docker
     }
 }
 
@@ -621,7 +608,7 @@ impl Engine for Docker {
         self.load();
         let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
         self.run(&[&["run", "--detach"][..], &infra].concat());
-        self.find_infra()
+        self.pid("infra")
     }
 
     fn start_app(&self, script: &str) {
@@ -632,7 +619,7 @@ impl Engine for Docker {
         if !again {
             self.start_container("app", script);
         }
-        self.wait(again)
+        self.finish("app", again)
     }
 
     fn stop_pod(&self) {
@@ -640,9 +627,7 @@ impl Engine for Docker {
     }
 
     fn sandbox_end(&self) -> Option<(i32, String)> {
-        let code = self.run(&["inspect", "--format={{.State.ExitCode}}", "infra"]);
-        let log = self.command().args(["logs", "infra"]).output().unwrap();
-        Some((code.parse().unwrap(), text(log.stderr)))
+        Some(self.end_of("infra"))
     }
 
     fn remove_pod(&self) -> String {
@@ -702,14 +687,14 @@ impl Engine for Compose {
     fn create_pod(&self) -> Pid {
         self.0.load();
         output(self.command().args(["up", "--detach", "--no-build"]));
-        self.0.find_infra()
+        self.0.pid("infra")
     }
 
     /// The file has it.
     fn start_app(&self, _script: &str) {}
 
     fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
-        self.0.wait(again)
+        self.0.finish("app", again)
     }
 
     fn stop_pod(&self) {

@@ -56,6 +56,11 @@ pub fn output(command: &mut Command) -> String {
     stdout
 }
 
+/// The same, without the last line's end.
+pub fn said(command: &mut Command) -> String {
+    output(command).trim_end().to_owned()
+}
+
 /// make in the project, as if nobody's make had started the tests.
 pub fn make(mut command: Command) -> Command {
     command.arg("--directory").arg(project());

@@ -67,6 +67,17 @@ pub fn become_nobody() {
     }
 }
 
+/// Leaves the caller a child that ends after so many microseconds. Makes system calls and no more.
+pub fn leave_child(microseconds: libc::c_uint) {
+    if clone(libc::SIGCHLD) == 0 {
+        // SAFETY: system calls.
+        unsafe {
+            libc::usleep(microseconds);
+            libc::_exit(0);
+        }
+    }
+}
+
 /// Has standard error, a pipe, hold as much as it takes. Makes system calls and no more.
 pub fn fill_standard_error() {
     // SAFETY: system calls.
@@ -265,6 +276,12 @@ impl Sandbox {
     /// Sends it a signal from outside its namespace.
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
+    }
+
+    /// Stops it by SIGSTOP, and waits until it is.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        wait_until("stopped", || self.status("State").starts_with('T'));
     }
 
     /// Waits for its end.

@@ -3,13 +3,12 @@
 
 use crate::{
     engine::{Nest, sha256},
-    output,
     program::{Program, TERMINATED},
     sandbox::Processes,
     wait_until,
 };
 use nix::unistd::Pid;
-use std::{fs, process::Command, time::Instant};
+use std::{fs, time::Instant};
 
 /// An app's script: tells its network namespace, leaves five orphans that die, shows the processes,
 /// and fails.
@@ -120,9 +119,4 @@ pub fn zombies(processes: &Processes, sandbox: Pid) -> usize {
     children
         .filter(|child| processes.status(*child, "State").starts_with('Z'))
         .count()
-}
-
-/// A command that must succeed: its output without the last line's end.
-pub fn said(command: &mut Command) -> String {
-    output(command).trim_end().to_owned()
 }

@@ -2,9 +2,10 @@
 //! calls: what each is to be and what it answers, a story tells step by step.
 
 use crate::{
-    Arch,
+    Arch, Binary,
     elf::{self, Layout},
 };
+use anyhow::{Result, anyhow};
 use linux_raw_sys::general as linux;
 use std::{cell::RefCell, collections::BTreeMap, fmt, ops::Range, rc::Rc};
 use unicorn_engine::{
@@ -661,6 +662,23 @@ impl Machine {
         };
         done.unwrap();
     }
+}
+
+/// Runs all scenarios, each of which has to happen as it is told: what they used of the binary.
+///
+/// # Errors
+///
+/// The first one that does not happen so.
+pub fn cover(binary: &Binary, scenarios: &[Scenario]) -> Result<Coverage> {
+    let mut machine =
+        Machine::new(&binary.bytes, binary.arch, true).map_err(|why| anyhow!("{why}"))?;
+    for scenario in scenarios {
+        let name = &scenario.name;
+        machine
+            .run(scenario)
+            .map_err(|why| anyhow!("{}: {name}: {why}", binary.name()))?;
+    }
+    Ok(machine.coverage())
 }
 
 /// All that a program has, but the stack pointer and the one of instructions.

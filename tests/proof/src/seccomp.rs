@@ -3,10 +3,10 @@
 
 use crate::{
     Binary,
-    machine::{Machine, numbers},
+    machine::{cover, numbers},
     scenarios,
 };
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -70,17 +70,10 @@ const RUNC: [(&str, &[&str]); 3] = [
 ///
 /// A scenario that does not happen as told, or a call that pause must not make.
 pub fn calls(binary: &Binary) -> Result<BTreeSet<&'static str>> {
-    let mut machine =
-        Machine::new(&binary.bytes, binary.arch, true).map_err(|why| anyhow!("{why}"))?;
-    for scenario in scenarios::all(binary.arch) {
-        let name = &scenario.name;
-        machine
-            .run(&scenario)
-            .map_err(|why| anyhow!("{}: {name}: {why}", binary.name()))?;
-    }
+    let coverage = cover(binary, &scenarios::all(binary.arch))?;
     let numbers = numbers(binary.arch);
     let mut calls = BTreeSet::new();
-    for made in machine.coverage().calls {
+    for made in coverage.calls {
         calls.insert(match made {
             it if it == numbers.getpid => "getpid",
             it if it == numbers.write => "write",

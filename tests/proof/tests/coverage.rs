@@ -2,21 +2,10 @@
 
 use proof::{
     Binary, code, elf,
-    machine::{Answer, Coverage, Machine, Scenario, Step},
+    machine::{Answer, Coverage, Machine, Scenario, Step, cover},
     scenarios,
 };
 use std::collections::BTreeSet;
-
-/// Runs all scenarios, each of which has to happen as it is told.
-fn cover(binary: &Binary, scenarios: &[Scenario]) -> Coverage {
-    let mut machine = Machine::new(&binary.bytes, binary.arch, true).unwrap();
-    for scenario in scenarios {
-        if let Err(trouble) = machine.run(scenario) {
-            panic!("{}: {}: {trouble}", binary.name(), scenario.name);
-        }
-    }
-    machine.coverage()
-}
 
 /// What is missing of the coverage, in words.
 fn gaps(binary: &Binary, coverage: &Coverage) -> Vec<String> {
@@ -55,7 +44,7 @@ fn gaps(binary: &Binary, coverage: &Coverage) -> Vec<String> {
 fn every_byte_is_of_use_and_every_branch_goes_both_ways() {
     for binary in Binary::all() {
         let scenarios = scenarios::all(binary.arch);
-        let coverage = cover(&binary, &scenarios);
+        let coverage = cover(&binary, &scenarios).unwrap();
         let missing = gaps(&binary, &coverage);
         assert!(missing.is_empty(), "{}: {missing:#?}", binary.name());
 
@@ -92,7 +81,7 @@ fn gaps_are_seen() {
                     || part == "leaves on SIGINT" && it.name != "leaves on SIGTERM"
             };
             let rest: Vec<Scenario> = all.iter().filter(|it| !is_part(it)).cloned().collect();
-            let missing = gaps(&binary, &cover(&binary, &rest));
+            let missing = gaps(&binary, &cover(&binary, &rest).unwrap());
             assert!(!missing.is_empty(), "{}: {what}", binary.name());
         }
     }
@@ -102,7 +91,7 @@ fn gaps_are_seen() {
 #[test]
 fn no_system_call_but_those_six_is_reached() {
     for binary in Binary::all() {
-        let coverage = cover(&binary, &scenarios::all(binary.arch));
+        let coverage = cover(&binary, &scenarios::all(binary.arch)).unwrap();
         let made: BTreeSet<u64> = coverage.calls.into_iter().collect();
         let numbers = proof::machine::numbers(binary.arch);
         let allowed = BTreeSet::from([
