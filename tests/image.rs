@@ -285,6 +285,9 @@ fn containerd_imports_all_platforms() {
         archive.to_str().unwrap(),
     ]);
     println!("{imported}");
+    // As README has it, so that a kubelet leaves it on the node.
+    let pinned = "io.cri-containerd.pinned=pinned";
+    containerd.ctr(&["--namespace=k8s.io", "images", "label", IMAGE, pinned]);
     let images = containerd.ctr(&["--namespace=k8s.io", "images", "list"]);
     println!("{images}");
     let image = images
@@ -296,6 +299,7 @@ fn containerd_imports_all_platforms() {
         "{image}"
     );
     assert!(image.contains("linux/amd64,linux/arm64/v8"), "{image}");
+    assert!(image.contains(pinned), "{image}");
     let stored = containerd.ctr(&["--namespace=k8s.io", "content", "list", "--quiet"]);
     for file in files.0.keys() {
         if let Some(digest) = file.strip_prefix("blobs/sha256/") {

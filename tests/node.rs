@@ -50,7 +50,7 @@ fn main() {
     }
     let mut tap = Tap::start();
     tap.test("the story of a pod, in podman", || {
-        story::tell(&Podman::with("vfs", "runc"));
+        story::tell(&Podman::with("vfs"));
     });
     tap.end();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

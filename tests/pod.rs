@@ -22,6 +22,19 @@ fn in_podman_from_a_manifest_of_kubernetes() {
     story::tell(&KubePlay::with_images());
 }
 
+#[test]
+fn in_podman_with_users_of_its_own() {
+    story::tell(&Podman::with_users_of_its_own());
+}
+
+/// On a machine that runs programs for arm64 by an emulator.
+#[test]
+fn in_podman_for_arm64() {
+    if NATIVE_ARCH == "amd64" {
+        story::tell(&Podman::with_foreign_image());
+    }
+}
+
 /// docker takes the first platform, whatever the machine's is.
 #[test]
 fn in_docker() {

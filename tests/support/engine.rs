@@ -3,13 +3,13 @@
 
 use crate::{
     built, output,
-    program::NATIVE_ARCH,
+    program::{NATIVE_ARCH, Program},
     said,
     sandbox::Sandbox,
     story::{APP, Engine, LISTENER},
     text, wait_until,
 };
-use nix::unistd::Pid;
+use nix::{sched::CloneFlags, unistd::Pid};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
@@ -34,6 +34,7 @@ pub fn archive() -> PathBuf {
 /// Namespaces for an engine, and a folder for its files.
 pub struct Nest {
     shared_cgroup: Cell<Option<&'static str>>,
+    namespaces: Vec<&'static str>,
     // Dropped first: what holds the namespaces, then what was in use in them.
     first: Sandbox,
     /// Where the engine keeps its files.
@@ -43,9 +44,33 @@ pub struct Nest {
 impl Nest {
     /// Makes the namespaces, with the loopback up.
     pub fn new() -> Self {
+        Self::with(CloneFlags::empty(), &["--net", "--mount", "--pid"])
+    }
+
+    /// The same, where the kernel runs programs for arm64 by an emulator, and nowhere else: that
+    /// takes a user namespace, each of which has such settings of its own since Linux 6.7.
+    pub fn with_emulator() -> Self {
+        let namespaces = &["--user", "--net", "--mount", "--pid"];
+        let nest = Self::with(CloneFlags::CLONE_NEWUSER, namespaces);
+        let settings = "/proc/sys/fs/binfmt_misc";
+        output(
+            nest.command("mount")
+                .args(["--types=binfmt_misc", "none", settings]),
+        );
+        let emulator = fs::read("/usr/lib/binfmt.d/qemu-aarch64.conf").unwrap();
+        let register = nest
+            .proc()
+            .join(settings.strip_prefix("/proc/").unwrap())
+            .join("register");
+        fs::write(register, emulator).unwrap();
+        nest
+    }
+
+    fn with(others: CloneFlags, namespaces: &[&'static str]) -> Self {
         let nest = Self {
             shared_cgroup: Cell::new(None),
-            first: Sandbox::nest(["/bin/sleep", "infinity"]),
+            namespaces: namespaces.to_owned(),
+            first: Sandbox::nest(others, ["/bin/sleep", "infinity"]),
             folder: TempDir::with_prefix("pause-test-").unwrap(),
         };
         output(nest.command("ip").args(["link", "set", "lo", "up"]));
@@ -63,7 +88,7 @@ impl Nest {
     pub fn daemon(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.first.pid));
-        command.args(["--net", "--mount", "--pid", program]);
+        command.args(&self.namespaces).arg(program);
         command
     }
 
@@ -236,20 +261,45 @@ pub trait Cli {
 pub struct Podman {
     nest: Nest,
     driver: &'static str,
-    runtime: &'static str,
+    arch: &'static str,
+    /// How the pod is made, beside its image.
+    options: &'static [&'static str],
+    user: u32,
     infra: RefCell<String>,
 }
 
 impl Podman {
-    /// podman on runc, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
+    /// podman, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
-        Self::with("overlay", "runc")
+        Self::with("overlay")
     }
 
-    /// The same, with another way to keep files, as overlay is not in every kernel, and on another
-    /// runtime.
-    pub fn with(driver: &'static str, runtime: &'static str) -> Self {
-        let nest = Nest::new();
+    /// The same, with another way to keep files, as overlay is not in every kernel.
+    pub fn with(driver: &'static str) -> Self {
+        let podman = Self::start(Nest::new(), driver, NATIVE_ARCH);
+        let loaded = podman.run(&["load", "--input", archive().to_str().unwrap()]);
+        assert!(loaded.contains(IMAGE), "{loaded}");
+        podman
+    }
+
+    /// The same, with the archive's image for arm64, which the nest has an emulator for.
+    pub fn with_foreign_image() -> Self {
+        let podman = Self::start(Nest::with_emulator(), "overlay", "arm64");
+        let image = format!("oci-archive:{}", archive().display());
+        podman.run(&["pull", "--arch=arm64", &image]);
+        podman
+    }
+
+    /// The same as [`Self::with_images`], whose pod has a user namespace of its own.
+    pub fn with_users_of_its_own() -> Self {
+        Self {
+            options: &["--uidmap=0:100000:65536"],
+            user: 100_000,
+            ..Self::with_images()
+        }
+    }
+
+    fn start(nest: Nest, driver: &'static str, arch: &'static str) -> Self {
         fs::write(
             nest.path("containers.conf"),
             // Limits that are not raised, as not every root may raise them.
@@ -265,11 +315,11 @@ impl Podman {
         let podman = Self {
             nest,
             driver,
-            runtime,
+            arch,
+            options: &[],
+            user: 0,
             infra: RefCell::default(),
         };
-        let loaded = podman.run(&["load", "--input", archive().to_str().unwrap()]);
-        assert!(loaded.contains(IMAGE), "{loaded}");
         podman.run(&["load", "--input", &app_archive(&podman.nest)]);
         podman
     }
@@ -314,7 +364,7 @@ impl Cli for Podman {
             podman.args([option, &self.nest.path(folder)]);
         }
         podman.args(["--storage-driver", self.driver]);
-        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
+        podman.args(["--cgroup-manager=cgroupfs", "--runtime=runc"]);
         podman
     }
 }
@@ -324,13 +374,17 @@ impl Engine for Podman {
         &self.nest
     }
 
-    /// Whatever the image says.
+    /// Whatever the image says, it is root.
     fn user(&self) -> u32 {
-        0
+        self.user
+    }
+
+    fn program(&self) -> Program {
+        Program::new("pause", self.arch)
     }
 
     fn create_pod(&self) -> Pid {
-        self.create_pod_with(&["--infra-image", IMAGE])
+        self.create_pod_with(&[self.options, &["--infra-image", IMAGE]].concat())
     }
 
     fn start_app(&self, script: &str) {

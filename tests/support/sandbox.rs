@@ -149,12 +149,18 @@ impl Sandbox {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
-    /// Starts a command in new PID, mount and network namespaces, with a /proc of its own, and with
-    /// empty folders for what daemons leave in some, whatever one tells them.
-    pub fn nest<const N: usize>(words: [&str; N]) -> Self {
+    /// Starts a command in new PID, mount and network namespaces, and others if they are given, with a
+    /// /proc of its own, and with empty folders for what daemons leave in some, whatever one tells
+    /// them. In a user namespace users are those of the machine.
+    pub fn nest<const N: usize>(others: CloneFlags, words: [&str; N]) -> Self {
         let namespaces =
-            CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
+            CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | others;
         let nest = Self::run_in(namespaces, words, || {
+            // What is executed before it has a user has no rights.
+            // SAFETY: system calls.
+            while unsafe { libc::getuid() } != 0 {
+                unsafe { libc::usleep(1000) };
+            }
             let none = None::<&str>;
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             let mount_new = |kind, at| mount(Some(kind), at, Some(kind), MsFlags::empty(), none);
@@ -168,6 +174,12 @@ impl Sandbox {
                 unsafe { libc::_exit(126) };
             }
         });
+        if others.contains(CloneFlags::CLONE_NEWUSER) {
+            for map in ["uid_map", "gid_map"] {
+                // Fewer than there are, or runc does not see that it may not filter devices.
+                fs::write(format!("/proc/{}/{map}", nest.pid), "0 0 65536").unwrap();
+            }
+        }
         let started = format!("/proc/{}/cmdline", nest.pid);
         wait_until("in new namespaces", || {
             fs::read_to_string(&started).is_ok_and(|words_now| words_now.starts_with(words[0]))

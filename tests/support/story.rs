@@ -41,6 +41,10 @@ pub trait Engine {
     fn user(&self) -> u32 {
         65535
     }
+    /// What the image is made of.
+    fn program(&self) -> Program {
+        Program::native("pause")
+    }
 }
 
 /// Acts it out. What it prints is a report.
@@ -53,8 +57,17 @@ pub fn tell(engine: &impl Engine) {
     let proc = engine.nest().proc().join(sandbox.to_string());
     // Some engines are back before the runtime has executed it.
     processes.wait_until_asleep(sandbox);
-    let running = fs::read(proc.join("exe")).unwrap();
-    let built = fs::read(Program::native("pause").path).unwrap();
+    let program = engine.program();
+    let file = if program.is_native() {
+        "exe"
+    } else {
+        // What is executed is the emulator, which has read our file.
+        let executed = fs::read_link(proc.join("exe")).unwrap();
+        assert!(executed.to_str().unwrap().contains("qemu"), "{executed:?}");
+        "root/pause"
+    };
+    let running = fs::read(proc.join(file)).unwrap();
+    let built = fs::read(program.path).unwrap();
     assert!(
         running == built,
         "the sandbox's program is not the one that was built"
