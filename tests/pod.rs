@@ -27,6 +27,11 @@ fn in_podman_with_users_of_its_own() {
     story::tell(&Podman::with_users_of_its_own());
 }
 
+#[test]
+fn in_podman_on_crun() {
+    story::tell(&Podman::with_crun());
+}
+
 /// On a machine that runs programs for arm64 by an emulator.
 #[test]
 fn in_podman_for_arm64() {

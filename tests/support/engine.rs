@@ -47,23 +47,34 @@ impl Nest {
         Self::with(CloneFlags::empty(), &["--net", "--mount", "--pid"])
     }
 
-    /// The same, where the kernel runs programs for arm64 by an emulator, and nowhere else: that
-    /// takes a user namespace, each of which has such settings of its own since Linux 6.7.
-    pub fn with_emulator() -> Self {
+    /// The same, in a user namespace too, which has some settings of its own.
+    fn with_user_namespace() -> Self {
         let namespaces = &["--user", "--net", "--mount", "--pid"];
-        let nest = Self::with(CloneFlags::CLONE_NEWUSER, namespaces);
-        let settings = "/proc/sys/fs/binfmt_misc";
-        output(
-            nest.command("mount")
-                .args(["--types=binfmt_misc", "none", settings]),
-        );
+        Self::with(CloneFlags::CLONE_NEWUSER, namespaces)
+    }
+
+    /// The same, where the kernel runs programs for arm64 by an emulator, and nowhere else. It takes
+    /// Linux 6.7.
+    pub fn with_emulator() -> Self {
+        let nest = Self::with_user_namespace();
+        nest.mount(&["--types=binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]);
         let emulator = fs::read("/usr/lib/binfmt.d/qemu-aarch64.conf").unwrap();
-        let register = nest
-            .proc()
-            .join(settings.strip_prefix("/proc/").unwrap())
-            .join("register");
-        fs::write(register, emulator).unwrap();
+        fs::write(nest.proc().join("sys/fs/binfmt_misc/register"), emulator).unwrap();
         nest
+    }
+
+    /// The same, with cgroups of version 2 alone, and where nobody expects devices to be filtered.
+    pub fn with_cgroup2() -> Self {
+        let nest = Self::with_user_namespace();
+        let unified = "/sys/fs/cgroup/unified";
+        if Path::new(unified).exists() {
+            nest.mount(&["--bind", unified, "/sys/fs/cgroup"]);
+        }
+        nest
+    }
+
+    fn mount(&self, arguments: &[&str]) {
+        output(self.command("mount").args(arguments));
     }
 
     fn with(others: CloneFlags, namespaces: &[&'static str]) -> Self {
@@ -265,6 +276,7 @@ pub struct Podman {
     /// How the pod is made, beside its image.
     options: &'static [&'static str],
     user: u32,
+    runtime: &'static str,
     infra: RefCell<String>,
 }
 
@@ -276,10 +288,22 @@ impl Podman {
 
     /// The same, with another way to keep files, as overlay is not in every kernel.
     pub fn with(driver: &'static str) -> Self {
-        let podman = Self::start(Nest::new(), driver, NATIVE_ARCH);
-        let loaded = podman.run(&["load", "--input", archive().to_str().unwrap()]);
+        Self::start(Nest::new(), driver, NATIVE_ARCH).load()
+    }
+
+    /// The same on crun, which runs where version 1 of cgroups is not in sight.
+    pub fn with_crun() -> Self {
+        let podman = Self {
+            runtime: "crun",
+            ..Self::start(Nest::with_cgroup2(), "overlay", NATIVE_ARCH)
+        };
+        podman.load()
+    }
+
+    fn load(self) -> Self {
+        let loaded = self.run(&["load", "--input", archive().to_str().unwrap()]);
         assert!(loaded.contains(IMAGE), "{loaded}");
-        podman
+        self
     }
 
     /// The same, with the archive's image for arm64, which the nest has an emulator for.
@@ -302,9 +326,10 @@ impl Podman {
     fn start(nest: Nest, driver: &'static str, arch: &'static str) -> Self {
         fs::write(
             nest.path("containers.conf"),
-            // Limits that are not raised, as not every root may raise them.
+            // Limits that every root may set, and every cgroup can.
             format!(
                 "[containers]\n\
+                 pids_limit = 0\n\
                  default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
                  [engine]\n\
                  events_logger = \"file\"\n\
@@ -318,6 +343,7 @@ impl Podman {
             arch,
             options: &[],
             user: 0,
+            runtime: "runc",
             infra: RefCell::default(),
         };
         podman.run(&["load", "--input", &app_archive(&podman.nest)]);
@@ -364,7 +390,7 @@ impl Cli for Podman {
             podman.args([option, &self.nest.path(folder)]);
         }
         podman.args(["--storage-driver", self.driver]);
-        podman.args(["--cgroup-manager=cgroupfs", "--runtime=runc"]);
+        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
         podman
     }
 }
