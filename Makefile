@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-arm64-node audit mutants lint demo push kind tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-arm64-node audit mutants lint demo push kind tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -131,6 +131,12 @@ test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, whic
 target/kubelet/kubelet: tests/support/kubelet
 	@tests/support/kubelet $@
 
+test-containerd-2: tools image target/containerd-2 ## a pod in containerd 2.x, of Debian's testing release
+	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
+
+target/containerd-2: tests/support/commands
+	@tests/support/commands forky containerd $@
+
 test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kernels/arm64-6.1 ## a pod in podman on an arm64 machine, emulated: minutes
 	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
 
@@ -193,7 +199,7 @@ clean: ## removes target/
 	rm -rf target
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'

@@ -9,7 +9,7 @@ use std::{
 use tests::{
     built,
     cri::Cri,
-    engine::{APP_IMAGE, Nest, sha256},
+    engine::{APP_IMAGE, Containerd, Nest, sha256},
     output,
     program::Program,
     said,
@@ -111,7 +111,7 @@ fn sandboxes(nest: &Nest) -> Vec<i32> {
 #[ignore = "builds a kubelet first: minutes"]
 fn a_kubelet_runs_pods_with_it() {
     let _settings = Sysctls::remember();
-    let containerd = Cri::start("/usr/sbin/runc");
+    let containerd = Cri::of(Containerd::start());
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
     start_kubelet(nest, &containerd.socket());

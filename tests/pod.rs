@@ -3,7 +3,7 @@
 use std::fs;
 use tests::{
     cri::Cri,
-    engine::{APP_IMAGE, Cli, Compose, Docker, IMAGE, KubePlay, Podman},
+    engine::{APP_IMAGE, Cli, Compose, Containerd, Docker, IMAGE, KubePlay, Podman},
     output,
     program::NATIVE_ARCH,
     project,
@@ -57,19 +57,27 @@ fn in_docker_compose() {
 
 #[test]
 fn in_containerd() {
-    story::tell(&Cri::start("/usr/sbin/runc"));
+    story::tell(&Cri::of(Containerd::start()));
+}
+
+#[test]
+#[ignore = "fetches a containerd that changes: make test-containerd-2"]
+fn in_containerd_2() {
+    let containerd = Containerd::start_2();
+    println!("{}", containerd.ctr(&["version"]));
+    story::tell(&Cri::of(containerd));
 }
 
 #[test]
 fn in_containerd_under_its_seccomp_profile() {
     let profile = project().join("image/seccomp.json");
-    story::tell(&Cri::start("/usr/sbin/runc").with_seccomp(&profile));
+    story::tell(&Cri::of(Containerd::start()).with_seccomp(&profile));
 }
 
 /// Its rights are those that a kubelet gives a sandbox, and the runtime sees when it is gone.
 #[test]
 fn containerd_gives_it_no_rights_and_sees_its_end() {
-    let containerd = Cri::start("/usr/sbin/runc");
+    let containerd = Cri::of(Containerd::start());
     let sandbox = containerd.create_pod();
     let processes = Processes(containerd.nest().proc());
     processes.wait_until_asleep(sandbox);

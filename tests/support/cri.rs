@@ -36,9 +36,8 @@ pub struct Cri {
 }
 
 impl Cri {
-    /// containerd, whose runtime is `runtime`: runc or crun.
-    pub fn start(runtime: &str) -> Self {
-        let containerd = Containerd::with_cri(runtime);
+    /// A client for that containerd, which gets the images.
+    pub fn of(containerd: Containerd) -> Self {
         containerd.import();
         let socket = containerd.socket();
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -4,7 +4,7 @@
 use crate::{
     built, output,
     program::{NATIVE_ARCH, Program},
-    said,
+    project, said,
     sandbox::Sandbox,
     story::{APP, Engine, LISTENER},
     text, wait_until,
@@ -442,7 +442,13 @@ impl Engine for Podman {
     }
 
     fn remove_pod(&self) -> String {
-        self.run(&["pod", "rm", "--force", "--time=0", "pod"]);
+        // The clean-up after the stop, which conmon starts, may still have memory of the pod mounted.
+        wait_until("removed", || {
+            let remove = ["pod", "rm", "--force", "--time=0", "--ignore", "pod"];
+            let removed = self.command().args(remove).output().unwrap();
+            println!("{}", text(removed.stderr));
+            removed.status.success()
+        });
         self.run(&["ps", "--all", "--quiet"])
     }
 }
@@ -516,36 +522,66 @@ impl Engine for KubePlay {
 }
 
 /// containerd, with nothing of the machine's.
-pub struct Containerd(Nest);
+pub struct Containerd {
+    nest: Nest,
+    /// Where its commands are.
+    commands: PathBuf,
+}
+
+/// What a node's containerd is configured with, as containerd 1.x reads it. Not all that is asked for
+/// otherwise can be had everywhere.
+const CRI_OF_1: &str = "
+version = 2
+[plugins.\"io.containerd.internal.v1.opt\"]
+path = \"FOLDER/opt\"
+[plugins.\"io.containerd.grpc.v1.cri\"]
+restrict_oom_score_adj = true
+disable_apparmor = true
+netns_mounts_under_state_dir = true
+stream_server_address = \"127.0.0.1\"
+[plugins.\"io.containerd.grpc.v1.cri\".cni]
+bin_dir = \"/usr/lib/cni\"
+conf_dir = \"FOLDER/cni\"
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+runtime_type = \"io.containerd.runc.v2\"
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
+BinaryName = \"/usr/sbin/runc\"
+";
+
+/// The same, as containerd 2.x reads it.
+const CRI_OF_2: &str = "
+version = 3
+[plugins.'io.containerd.internal.v1.opt']
+path = 'FOLDER/opt'
+[plugins.'io.containerd.grpc.v1.cri']
+stream_server_address = '127.0.0.1'
+[plugins.'io.containerd.cri.v1.runtime']
+restrict_oom_score_adj = true
+disable_apparmor = true
+netns_mounts_under_state_dir = true
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+bin_dirs = ['/usr/lib/cni']
+conf_dir = 'FOLDER/cni'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
+runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
+BinaryName = '/usr/sbin/runc'
+";
 
 impl Containerd {
     /// Starts it and waits until it answers.
     pub fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("/usr/bin".into(), CRI_OF_1)
     }
 
-    /// The same, with its CRI plugin as a node has it, on that runtime.
-    pub fn with_cri(runtime: &str) -> Self {
-        Self::start_with(&format!(
-            "[plugins.\"io.containerd.grpc.v1.cri\"]\n\
-             sandbox_image = {IMAGE:?}\n\
-             restrict_oom_score_adj = true\n\
-             disable_apparmor = true\n\
-             netns_mounts_under_state_dir = true\n\
-             stream_server_address = \"127.0.0.1\"\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
-             bin_dir = \"/usr/lib/cni\"\n\
-             conf_dir = \"CNI\"\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n\
-             runtime_type = \"io.containerd.runc.v2\"\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n\
-             BinaryName = {runtime:?}\n"
-        ))
+    /// The same with a containerd 2.x that `make` fetches.
+    pub fn start_2() -> Self {
+        Self::start_with(built("containerd-2"), CRI_OF_2)
     }
 
-    fn start_with(plugins: &str) -> Self {
-        let containerd = Self(Nest::new());
-        let nest = &containerd.0;
+    /// Starts the one in that folder, configured so, and with [`IMAGE`] for the sandbox of a pod.
+    fn start_with(commands: PathBuf, config: &str) -> Self {
+        let nest = Nest::new();
         // A network of the pods' own, on which nothing depends.
         let network = json!({
             "cniVersion": "0.4.0", "name": "pods", "plugins": [{
@@ -555,28 +591,32 @@ impl Containerd {
         });
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
-        let plugins = plugins.replace("\"CNI\"", &format!("{:?}", nest.path("cni")));
-        let config = nest.path("config.toml");
+        let file = nest.path("config.toml");
         fs::write(
-            &config,
-            format!(
-                "version = 2\n\
-                 root = {:?}\n\
-                 state = {:?}\n\
-                 [grpc]\n\
-                 address = {:?}\n\
-                 [plugins.\"io.containerd.internal.v1.opt\"]\n\
-                 path = {:?}\n\
-                 {plugins}",
-                nest.path("root"),
-                nest.path("state"),
-                containerd.socket(),
-                nest.path("opt"),
-            ),
+            &file,
+            config.replace("FOLDER", nest.folder.path().to_str().unwrap()),
         )
         .unwrap();
-        let mut daemon = nest.daemon("containerd");
-        daemon.args(["--config", &config]);
+        let use_pause = project().join("tests/kind/use-pause");
+        output(Command::new(use_pause).args([IMAGE, &file]));
+
+        let containerd = Self { nest, commands };
+        let nest = &containerd.nest;
+        let mut daemon = nest.daemon(containerd.commands.join("containerd").to_str().unwrap());
+        for (option, path) in [
+            ("--config", "config.toml"),
+            ("--root", "root"),
+            ("--state", "state"),
+            ("--address", "containerd.sock"),
+        ] {
+            daemon.args([option, &nest.path(path)]);
+        }
+        // Where it finds its own shims.
+        let others = std::env::var("PATH").unwrap();
+        daemon.env(
+            "PATH",
+            format!("{}:{others}", containerd.commands.display()),
+        );
         let mut ready = containerd.command();
         ready.arg("version");
         nest.start_daemon("containerd", daemon, ready);
@@ -585,16 +625,18 @@ impl Containerd {
 
     /// Where it listens.
     pub fn socket(&self) -> String {
-        self.0.path("containerd.sock")
+        self.nest.path("containerd.sock")
     }
 
     /// Where it runs.
     pub fn nest(&self) -> &Nest {
-        &self.0
+        &self.nest
     }
 
     fn command(&self) -> Command {
-        let mut ctr = self.0.command("ctr");
+        let mut ctr = self
+            .nest
+            .command(self.commands.join("ctr").to_str().unwrap());
         ctr.args(["--address", &self.socket()]);
         ctr
     }
@@ -607,7 +649,7 @@ impl Containerd {
     /// Imports [`IMAGE`] as kind does on a node, and [`APP_IMAGE`].
     pub fn import(&self) -> String {
         let import = ["--namespace=k8s.io", "images", "import"];
-        self.ctr(&[&import[..], &[&app_archive(&self.0)]].concat());
+        self.ctr(&[&import[..], &[&app_archive(&self.nest)]].concat());
         let all = [
             "--all-platforms",
             "--digests",
