@@ -10,7 +10,10 @@ IMAGE ?= localhost/pause:$(VERSION)
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-# A place of our own, whatever the user's environment says; no flags from there either.
+# Nothing that changes what comes out is taken from the user's environment.
+unexport $(filter RUSTC RUSTC_% RUSTFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_% CARGO_INCREMENTAL \
+	CARGO_PROFILE_% CARGO_TARGET_% CARGO_UNSTABLE_%,$(.VARIABLES))
+# A place of our own, too.
 export CARGO_TARGET_DIR := target/cargo
 export CARGO_ENCODED_RUSTFLAGS :=
 
@@ -43,6 +46,9 @@ flags := -C llvm-args=-jump-threading-across-loop-headers
 link := -C linker=rust-lld -C linker-flavor=ld.lld -C relocation-model=pie -C link-arg=-pie \
 	-C link-arg=--no-dynamic-linker -C link-arg=-Tlinker.ld -C strip=symbols
 
+# No path of this machine is to get into a file, from the program or from what it is made of.
+remap = CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$PWD=/pause"$$'\x1f'"--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
+
 features_pause :=
 features_pause-sc := --no-default-features --features sc
 
@@ -56,7 +62,7 @@ target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.to
 	@tests/support/tools cc # which links the build script of the crate syscalls
 	@$$(call target,$$(triple_$(2)))
 	@mkdir -p $$(@D)
-	cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
+	$$(remap) cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
 		--target-dir target/cargo/$(1) $$(features_$(1)) -- $$(link) $$(flags) $$(flags_$(2))
 	@$$(objcopy) --strip-sections target/cargo/$(1)/$$(triple_$(2))/pause/pause $$@.new
 	@mv $$@.new $$@
