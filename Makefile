@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-arm64-node audit mutants lint demo push kind tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-arm64-node audit mutants lint demo push kind verify digests tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -53,8 +53,8 @@ features_pause :=
 features_pause-sc := --no-default-features --features sc
 
 # So does rust-objcopy, which needs the toolchain's libLLVM. It cuts off the section headers.
-rustlib = $(shell rustc --print sysroot)/lib
-objcopy = LD_LIBRARY_PATH=$(rustlib) $(rustlib)/rustlib/$(shell rustc --print host-tuple)/bin/rust-objcopy
+rustlib = $$(rustc --print sysroot)/lib
+objcopy = LD_LIBRARY_PATH="$(rustlib)" "$(rustlib)/rustlib/$$(rustc --print host-tuple)/bin/rust-objcopy"
 
 # $(call binary,BACKEND,ARCH)
 define binary
@@ -70,7 +70,7 @@ endef
 $(foreach backend,$(BACKENDS),$(foreach arch,$(KNOWN),$(eval $(call binary,$(backend),$(arch)))))
 
 # $(call target,TRIPLE): has the toolchain build for it.
-target = test -d $(rustlib)/rustlib/$(1)/lib || \
+target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and there is no rustup to add it" >&2; exit 1; }; \
 	  rustup target add $(1); }
 
@@ -114,6 +114,22 @@ push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGIS
 kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
 	@tests/kind/up '$(IMAGE)' $<
 
+# --- Trust -------------------------------------------------------------------------------------
+
+trust := target/cargo/debug/trust
+build_trust = @tests/support/tools cc; cargo build --locked --quiet --package trust
+
+# IMAGE is what to verify, where it is given to make itself: its default is what make would build.
+verify: ## builds afresh and compares with trust/digests; so too IMAGE=, an archive or a name
+	$(build_trust)
+	@$(if $(findstring command line,$(origin IMAGE)),tests/support/tools skopeo)
+	@trust/verify $(trust) $(if $(findstring command line,$(origin IMAGE)),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
+
+digests: ## builds afresh and writes trust/digests anew
+	$(build_trust)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trust/fresh "$$folder/fresh"; \
+		$(trust) digests "$$folder/fresh/target" --output trust/digests
+
 # --- Proof -------------------------------------------------------------------------------------
 
 # What the tests look at: all programs, and what they are tested with.
@@ -125,7 +141,9 @@ KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
 booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
 
 test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
-	cargo test --locked --package pause-image --package tests
+	cargo fetch --locked --quiet # as some tests build where there is no network
+	$(build_trust)
+	cargo test --locked --package pause-image --package trust --package tests
 	cargo test --locked --package proof -- --nocapture
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
@@ -209,4 +227,4 @@ help: ## this list
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
-	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS= go to skopeo copy'
+	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'

@@ -3,7 +3,7 @@
 
 use tests::{
     engine::{Cli, Containerd, Nest, Podman, Registry, archive},
-    make, output,
+    output,
     story::Engine,
 };
 
@@ -11,14 +11,6 @@ use tests::{
 const GOAL: u64 = 1280;
 
 const ARCHS: [&str; 2] = ["amd64", "arm64"];
-
-/// Pushes the image from the nest to the registry in it.
-fn push(nest: &Nest) {
-    let mut push = make(nest.command("make"));
-    let flags = "PUSH_FLAGS=--dest-tls-verify=false";
-    push.args(["push", "REGISTRY=localhost:5000/team", flags]);
-    output(&mut push);
-}
 
 /// The digest of each platform's manifest in the archive, and of the index.
 fn digests(nest: &Nest) -> (String, Vec<(String, String)>) {
@@ -49,7 +41,7 @@ fn podman_pulls_each_platform_in_few_bytes() {
     let podman = Podman::with_images();
     let nest = podman.nest();
     let registry = Registry::start(nest, &nest.path("registry"));
-    push(nest);
+    registry.push();
     let (index, platforms) = digests(nest);
     let remote = format!("docker://{}", Registry::IMAGE);
     let inspect = ["inspect", "--tls-verify=false", "--raw", &remote];
@@ -80,7 +72,7 @@ fn containerd_pulls_each_platform_in_few_bytes() {
     let containerd = Containerd::start();
     let nest = containerd.nest();
     let registry = Registry::start(nest, &nest.path("registry"));
-    push(nest);
+    registry.push();
     let (index, platforms) = digests(nest);
     for (arch, digest) in platforms {
         let before = registry.sent().len();

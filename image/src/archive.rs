@@ -5,24 +5,18 @@
 //! an image of its own: with one per platform under one name, the last one wins.
 
 use crate::{
+    layout::{Layout, append, index_of, json, owned, path, sha256},
     name::Name,
     platform::{Binary, Platform},
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_SOURCE,
     ANNOTATION_TITLE, ANNOTATION_VERSION, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, Os, RootFsBuilder,
-    SCHEMA_VERSION, Sha256Digest,
+    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
 };
 use serde::Serialize;
-use sha2::{Digest, Sha256};
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs::Permissions,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{collections::HashMap, path::Path};
 
 /// The name under which containerd files an image of an archive.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -57,12 +51,6 @@ impl Annotations {
     }
 }
 
-fn owned<const N: usize>(annotations: [(&str, &str); N]) -> HashMap<String, String> {
-    annotations
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
-}
-
 /// An entry of the manifest.json of `docker save`; Docker alone describes it
 /// (moby's `image/tarexport`).
 #[derive(Serialize)]
@@ -75,8 +63,7 @@ struct DockerManifest {
 
 /// A multi-arch image, ready to be written.
 pub struct Archive {
-    /// Path in the archive and content.
-    files: BTreeMap<String, Vec<u8>>,
+    layout: Layout,
     index: Descriptor,
     pulled: Vec<u64>,
 }
@@ -88,7 +75,7 @@ impl Archive {
     ///
     /// Only those of the libraries that build and compress; none is known to happen.
     pub fn pack(name: &Name, binaries: &[Binary], annotations: &Annotations) -> Result<Self> {
-        let mut blobs = Blobs::default();
+        let mut layout = Layout::default();
         let mut manifests = Vec::new();
         let mut docker = None;
         let mut pulled = Vec::new();
@@ -97,7 +84,7 @@ impl Archive {
                 manifest,
                 config,
                 layer,
-            } = blobs.add_image(binary, annotations)?;
+            } = add_image(&mut layout, binary, annotations)?;
             pulled.push(manifest.size() + config.size() + layer.size());
             docker.get_or_insert(DockerManifest {
                 config: path(&config),
@@ -107,7 +94,7 @@ impl Archive {
             manifests.push(manifest);
         }
 
-        let mut index = blobs.add_json(
+        let mut index = layout.add_json(
             MediaType::ImageIndex,
             &index_of(manifests)
                 .annotations(annotations.full())
@@ -120,22 +107,10 @@ impl Archive {
             (ANNOTATION_REF_NAME, &name),
         ])));
 
-        let mut files = blobs.0;
-        files.insert(
-            "index.json".into(),
-            json(&index_of(vec![index.clone()]).build()?)?,
-        );
-        files.insert(
-            "oci-layout".into(),
-            json(
-                &OciLayoutBuilder::default()
-                    .image_layout_version("1.0.0")
-                    .build()?,
-            )?,
-        );
-        files.insert("manifest.json".into(), json(&docker.as_slice())?);
+        layout.finish(&index)?;
+        layout.add_file("manifest.json", json(&docker.as_slice())?);
         Ok(Self {
-            files,
+            layout,
             index,
             pulled,
         })
@@ -158,21 +133,7 @@ impl Archive {
     ///
     /// Those of the file system.
     pub fn write(&self, output: &Path) -> Result<()> {
-        let folder = match output.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let file = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o666)) // less the umask, as any new file
-            .tempfile_in(folder)?;
-        let mut tar = tar::Builder::new(file);
-        for (path, content) in &self.files {
-            append(&mut tar, path, 0o444, content)?;
-        }
-        tar.into_inner()?
-            .persist(output)
-            .map_err(|failed| failed.error)?;
-        Ok(())
+        self.layout.write(output)
     }
 }
 
@@ -183,119 +144,59 @@ struct Packed {
     layer: Descriptor,
 }
 
-/// The blobs of the archive by their paths.
-#[derive(Default)]
-struct Blobs(BTreeMap<String, Vec<u8>>);
+/// Adds layer, config and manifest of one platform.
+fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> Result<Packed> {
+    let Binary {
+        platform, bytes, ..
+    } = binary;
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, "pause", 0o555, bytes)?;
+    let unpacked = tar.into_inner()?;
+    let diff_id = sha256(&unpacked)?;
+    let mut packed = Vec::new();
+    zopfli::compress(
+        zopfli::Options::default(),
+        zopfli::Format::Gzip,
+        &*unpacked,
+        &mut packed,
+    )?;
+    let layer = blobs.add(MediaType::ImageLayerGzip, packed)?;
+    let config = add_config(blobs, *platform, &format!("sha256:{}", diff_id.digest()))?;
+    let mut manifest = blobs.add_json(
+        MediaType::ImageManifest,
+        &ImageManifestBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageManifest)
+            .config(config.clone())
+            .layers([layer.clone()])
+            .annotations(annotations.brief())
+            .build()?,
+    )?;
+    manifest.set_platform(Some(platform.oci()?));
+    Ok(Packed {
+        manifest,
+        config,
+        layer,
+    })
+}
 
-impl Blobs {
-    fn add(&mut self, media_type: MediaType, content: Vec<u8>) -> Result<Descriptor> {
-        let digest = sha256(&content)?;
-        let descriptor = Descriptor::new(media_type, content.len() as u64, digest);
-        self.0.insert(path(&descriptor), content);
-        Ok(descriptor)
-    }
-
-    fn add_json(&mut self, media_type: MediaType, content: &impl Serialize) -> Result<Descriptor> {
-        self.add(media_type, json(content)?)
-    }
-
-    /// Adds layer, config and manifest of one platform.
-    fn add_image(&mut self, binary: &Binary, annotations: &Annotations) -> Result<Packed> {
-        let Binary {
-            platform, bytes, ..
-        } = binary;
-        let mut tar = tar::Builder::new(Vec::new());
-        append(&mut tar, "pause", 0o555, bytes)?;
-        let unpacked = tar.into_inner()?;
-        let diff_id = sha256(&unpacked)?;
-        let mut packed = Vec::new();
-        zopfli::compress(
-            zopfli::Options::default(),
-            zopfli::Format::Gzip,
-            &*unpacked,
-            &mut packed,
-        )?;
-        let layer = self.add(MediaType::ImageLayerGzip, packed)?;
-        let config = self.add_config(*platform, &format!("sha256:{}", diff_id.digest()))?;
-        let mut manifest = self.add_json(
-            MediaType::ImageManifest,
-            &ImageManifestBuilder::default()
-                .schema_version(SCHEMA_VERSION)
-                .media_type(MediaType::ImageManifest)
-                .config(config.clone())
-                .layers([layer.clone()])
-                .annotations(annotations.brief())
+fn add_config(blobs: &mut Layout, platform: Platform, diff_id: &str) -> Result<Descriptor> {
+    let mut config = ImageConfigurationBuilder::default()
+        .architecture(platform.arch())
+        .os(Os::Linux)
+        .config(
+            ConfigBuilder::default()
+                .user("65535:65535")
+                .entrypoint(["/pause".to_owned()])
                 .build()?,
-        )?;
-        manifest.set_platform(Some(platform.oci()?));
-        Ok(Packed {
-            manifest,
-            config,
-            layer,
-        })
-    }
-
-    fn add_config(&mut self, platform: Platform, diff_id: &str) -> Result<Descriptor> {
-        let mut config = ImageConfigurationBuilder::default()
-            .architecture(platform.arch())
-            .os(Os::Linux)
-            .config(
-                ConfigBuilder::default()
-                    .user("65535:65535")
-                    .entrypoint(["/pause".to_owned()])
-                    .build()?,
-            )
-            .rootfs(
-                RootFsBuilder::default()
-                    .typ("layers")
-                    .diff_ids([diff_id.to_owned()])
-                    .build()?,
-            )
-            .build()?;
-        config.set_variant(platform.variant());
-        self.add_json(MediaType::ImageConfig, &config)
-    }
-}
-
-fn index_of(manifests: Vec<Descriptor>) -> ImageIndexBuilder {
-    ImageIndexBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageIndex)
-        .manifests(manifests)
-}
-
-/// Where the archive has a blob.
-fn path(blob: &Descriptor) -> String {
-    format!("blobs/sha256/{}", blob.digest().digest())
-}
-
-fn sha256(content: &[u8]) -> Result<Sha256Digest> {
-    let hex: String = Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(hex.parse()?)
-}
-
-/// JSON with sorted keys: oci-spec keeps annotations in a map of random order.
-fn json(content: &impl Serialize) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&serde_json::to_value(content)?)?)
-}
-
-/// Appends a file of root's, from 1970.
-fn append<W: std::io::Write>(
-    tar: &mut tar::Builder<W>,
-    path: &str,
-    mode: u32,
-    content: &[u8],
-) -> Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(mode);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(content.len() as u64);
-    tar.append_data(&mut header, path, content)
-        .with_context(|| format!("{path} does not fit into a tar file"))
+        )
+        .rootfs(
+            RootFsBuilder::default()
+                .typ("layers")
+                .diff_ids([diff_id.to_owned()])
+                .build()?,
+        )
+        .build()?;
+    config.set_variant(platform.variant());
+    blobs.add_json(MediaType::ImageConfig, &config)
 }

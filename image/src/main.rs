@@ -1,14 +1,12 @@
 //! Packs the binaries of pause, one per platform, into one archive that every engine loads.
 
-mod archive;
-mod name;
-mod platform;
-
 use anyhow::{Context, Result, bail};
-use archive::{Annotations, Archive};
 use clap::Parser;
-use name::Name;
-use platform::Binary;
+use pause_image::{
+    archive::{Annotations, Archive},
+    name::Name,
+    platform::Binary,
+};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Parser)]

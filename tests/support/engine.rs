@@ -2,7 +2,7 @@
 //! that it starts and mounts with them.
 
 use crate::{
-    built, output,
+    built, make, output,
     program::{NATIVE_ARCH, Program},
     project, said,
     sandbox::Sandbox,
@@ -858,6 +858,14 @@ impl<'a> Registry<'a> {
         ready.args(["-c", ": < /dev/tcp/127.0.0.1/5000"]);
         nest.start_daemon("registry", daemon, ready);
         Self(nest)
+    }
+
+    /// Pushes the image to it, as [`Self::IMAGE`].
+    pub fn push(&self) {
+        let mut push = make(self.0.command("make"));
+        let flags = "PUSH_FLAGS=--dest-tls-verify=false";
+        push.args(["push", "REGISTRY=localhost:5000/team", flags]);
+        output(&mut push);
     }
 
     /// What it has sent so far, by the path of each request that was answered with something: bytes.

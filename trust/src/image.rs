@@ -1,0 +1,120 @@
+//! What is in an archive that may be ours.
+
+use crate::digests::Digests;
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::GzDecoder;
+use oci_spec::{
+    distribution::Reference,
+    image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageManifest},
+};
+use pause_image::layout::path;
+use serde_json::Value;
+use std::{collections::BTreeMap, io::Read, path::Path, process::Command};
+
+/// Bytes of a file that is far too large to be one of ours.
+const TOO_LARGE: u64 = 1 << 20;
+
+/// The files of an archive by their paths.
+pub struct Files(BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    /// # Errors
+    ///
+    /// It is no tar file, or has a file in it that is too large.
+    pub fn read(archive: &[u8]) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in tar::Archive::new(archive)
+            .entries()
+            .context("is no archive")?
+        {
+            let entry = entry.context("is no archive")?;
+            let path = entry.path()?.to_string_lossy().into_owned();
+            let mut content = Vec::new();
+            entry.take(TOO_LARGE).read_to_end(&mut content)?;
+            ensure!(
+                content.len() < TOO_LARGE as usize,
+                "{path} is too large to be ours"
+            );
+            files.insert(path, content);
+        }
+        Ok(Self(files))
+    }
+
+    /// The name that it has for engines.
+    pub fn name(&self) -> Option<String> {
+        let index: Value = serde_json::from_slice(self.0.get("index.json")?).ok()?;
+        let name = &index["manifests"][0]["annotations"][ANNOTATION_REF_NAME];
+        name.as_str().map(str::to_owned)
+    }
+
+    /// Adds the digest of each blob, by what it is. They are of the bytes that are there, whatever
+    /// the blobs are called.
+    ///
+    /// # Errors
+    ///
+    /// A blob that is missing, or does not say where the next is.
+    pub fn add_digests(&self, digests: &mut Digests) -> Result<()> {
+        let entries: ImageIndex = self.json("index.json", "index.json")?;
+        let [image] = &**entries.manifests() else {
+            bail!("index.json has {} images", entries.manifests().len());
+        };
+        self.add(digests, "index", image)?;
+        let index: ImageIndex = self.json(&path(image), "index")?;
+        for descriptor in index.manifests() {
+            let Some(platform) = descriptor.platform() else {
+                bail!("the index has a manifest without a platform");
+            };
+            let arch = platform.architecture();
+            let manifest_of = format!("manifest of {arch}");
+            self.add(digests, &manifest_of, descriptor)?;
+            let manifest: ImageManifest = self.json(&path(descriptor), &manifest_of)?;
+            let [layer] = &**manifest.layers() else {
+                bail!("the {manifest_of} has {} layers", manifest.layers().len());
+            };
+            self.add(digests, &format!("config of {arch}"), manifest.config())?;
+            self.add(digests, &format!("layer of {arch}"), layer)?;
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&*self.0[&path(layer)])
+                .take(TOO_LARGE)
+                .read_to_end(&mut unpacked)
+                .with_context(|| format!("the layer of {arch} is not compressed"))?;
+            digests.add(&format!("layer of {arch}, unpacked"), &unpacked)?;
+        }
+        Ok(())
+    }
+
+    fn add(&self, digests: &mut Digests, name: &str, blob: &Descriptor) -> Result<()> {
+        let content = self.0.get(&path(blob));
+        let content = content.with_context(|| format!("has no {name} ({})", blob.digest()))?;
+        digests.add(name, content)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, path: &str, name: &str) -> Result<T> {
+        let content = self.0.get(path).with_context(|| format!("has no {name}"))?;
+        serde_json::from_slice(content).with_context(|| format!("the {name} cannot be read"))
+    }
+}
+
+/// Copies an image, all platforms, from its registry into an archive, by skopeo.
+///
+/// # Errors
+///
+/// It is no name of an image; there is no skopeo; skopeo fails.
+pub fn pull(name: &str, flags: &[String], archive: &Path) -> Result<()> {
+    name.parse::<Reference>()
+        .with_context(|| format!("{name:?} is neither a file nor the name of an image"))?;
+    let output = Command::new("skopeo")
+        .args(["copy", "--all", "--quiet"])
+        .args(flags)
+        .arg(format!("docker://{name}"))
+        .arg(format!("oci-archive:{}", archive.display()))
+        .output()
+        .context("cannot run skopeo")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "cannot pull {name}: {}",
+        said.lines().last().unwrap_or("skopeo does not say why")
+    );
+    Ok(())
+}
