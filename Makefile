@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-arm64-node audit mutants lint demo push kind verify digests tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -106,10 +106,13 @@ target/pause.tar: $(ARCHS:%=target/pause/%/pause) $(wildcard image/src/*.rs) ima
 	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach arch,$(ARCHS),$(arch)=target/pause/$(arch)/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
-push: target/pause.tar ## copies the image, all platforms, to REGISTRY, as REGISTRY/pause:TAG
+push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
 	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
 	@tests/support/tools skopeo
+	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
+	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(trust) tag target/pause.tar)"
 
 kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
 	@tests/kind/up '$(IMAGE)' $<
@@ -118,6 +121,11 @@ kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; n
 
 trust := target/cargo/debug/trust
 build_trust = @tests/support/tools cc; cargo build --locked --quiet --package trust
+
+attest = $(build_trust); $(trust) attest target/pause.tar $(if $(BUILDER),--builder '$(BUILDER)')
+
+attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, and both for a registry
+	$(attest)
 
 # IMAGE is what to verify, where it is given to make itself: its default is what make would build.
 verify: ## builds afresh and compares with trust/digests; so too IMAGE=, an archive or a name
@@ -160,6 +168,12 @@ test-containerd-2: tools image target/containerd-2 ## a pod in containerd 2.x, o
 
 target/containerd-2: tests/support/commands
 	@tests/support/commands forky containerd $@
+
+test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
+	cargo test --locked --package tests --test trust cosign -- --ignored --nocapture
+
+target/cosign: tests/support/commands
+	@tests/support/commands trixie cosign $@
 
 test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kernels/arm64-6.1 ## a pod in podman on an arm64 machine, emulated: minutes
 	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture

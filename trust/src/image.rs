@@ -7,9 +7,9 @@ use oci_spec::{
     distribution::Reference,
     image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageManifest},
 };
-use pause_image::layout::path;
+use pause_image::layout::{path, sha256};
 use serde_json::Value;
-use std::{collections::BTreeMap, io::Read, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, io::Read, path::Path, process::Command};
 
 /// Bytes of a file that is far too large to be one of ours.
 const TOO_LARGE: u64 = 1 << 20;
@@ -54,33 +54,52 @@ impl Files {
     ///
     /// A blob that is missing, or does not say where the next is.
     pub fn add_digests(&self, digests: &mut Digests) -> Result<()> {
-        let entries: ImageIndex = self.json("index.json", "index.json")?;
-        let [image] = &**entries.manifests() else {
-            bail!("index.json has {} images", entries.manifests().len());
-        };
-        self.add(digests, "index", image)?;
-        let index: ImageIndex = self.json(&path(image), "index")?;
-        for descriptor in index.manifests() {
-            let Some(platform) = descriptor.platform() else {
-                bail!("the index has a manifest without a platform");
-            };
-            let arch = platform.architecture();
+        let image = self.image()?;
+        self.add(digests, "index", &image)?;
+        for (arch, descriptor) in self.manifests(&image)? {
             let manifest_of = format!("manifest of {arch}");
-            self.add(digests, &manifest_of, descriptor)?;
-            let manifest: ImageManifest = self.json(&path(descriptor), &manifest_of)?;
+            self.add(digests, &manifest_of, &descriptor)?;
+            let manifest: ImageManifest = self.json(&path(&descriptor), &manifest_of)?;
             let [layer] = &**manifest.layers() else {
                 bail!("the {manifest_of} has {} layers", manifest.layers().len());
             };
             self.add(digests, &format!("config of {arch}"), manifest.config())?;
             self.add(digests, &format!("layer of {arch}"), layer)?;
-            let mut unpacked = Vec::new();
-            GzDecoder::new(&*self.0[&path(layer)])
-                .take(TOO_LARGE)
-                .read_to_end(&mut unpacked)
-                .with_context(|| format!("the layer of {arch} is not compressed"))?;
+            let unpacked = self.unpack(&arch, layer)?;
             digests.add(&format!("layer of {arch}, unpacked"), &unpacked)?;
         }
         Ok(())
+    }
+
+    /// The one entry of index.json.
+    fn image(&self) -> Result<Descriptor> {
+        let entries: ImageIndex = self.json("index.json", "index.json")?;
+        let [image] = &**entries.manifests() else {
+            bail!("index.json has {} images", entries.manifests().len());
+        };
+        Ok(image.clone())
+    }
+
+    /// The manifests by architecture.
+    fn manifests(&self, image: &Descriptor) -> Result<Vec<(String, Descriptor)>> {
+        let index: ImageIndex = self.json(&path(image), "index")?;
+        let manifests = index.manifests().iter().map(|descriptor| {
+            let platform = descriptor.platform().as_ref();
+            let platform = platform.context("the index has a manifest without a platform")?;
+            Ok((platform.architecture().to_string(), descriptor.clone()))
+        });
+        manifests.collect()
+    }
+
+    fn unpack(&self, arch: &str, layer: &Descriptor) -> Result<Vec<u8>> {
+        let packed = self.0.get(&path(layer));
+        let packed = packed.with_context(|| format!("has no layer of {arch}"))?;
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&**packed)
+            .take(TOO_LARGE)
+            .read_to_end(&mut unpacked)
+            .with_context(|| format!("the layer of {arch} is not compressed"))?;
+        Ok(unpacked)
     }
 
     fn add(&self, digests: &mut Digests, name: &str, blob: &Descriptor) -> Result<()> {
@@ -92,6 +111,56 @@ impl Files {
     fn json<T: serde::de::DeserializeOwned>(&self, path: &str, name: &str) -> Result<T> {
         let content = self.0.get(path).with_context(|| format!("has no {name}"))?;
         serde_json::from_slice(content).with_context(|| format!("the {name} cannot be read"))
+    }
+}
+
+/// An image that is whole.
+pub struct Image {
+    /// The name that it has for engines.
+    pub name: Option<String>,
+    pub index: Descriptor,
+    pub platforms: Vec<Platform>,
+}
+
+/// The image of a platform.
+pub struct Platform {
+    /// As OCI calls it: amd64, arm64.
+    pub arch: String,
+    pub manifest: Descriptor,
+    /// sha256 of /pause, in hex.
+    pub program: String,
+}
+
+impl Image {
+    /// # Errors
+    ///
+    /// The archive cannot be read, or is none that `make` made.
+    pub fn read(archive: &Path) -> Result<Self> {
+        let file = archive.display();
+        let bytes = fs::read(archive).with_context(|| format!("cannot read {file}"))?;
+        Self::of(&bytes).with_context(|| format!("{file}"))
+    }
+
+    fn of(archive: &[u8]) -> Result<Self> {
+        let files = Files::read(archive)?;
+        let index = files.image()?;
+        let mut platforms = Vec::new();
+        for (arch, descriptor) in files.manifests(&index)? {
+            let manifest: ImageManifest = files.json(&path(&descriptor), "manifest")?;
+            let layer = files.unpack(&arch, &manifest.layers()[0])?;
+            let program = Files::read(&layer)?;
+            let program = program.0.get("pause").context("the layer has no /pause")?;
+            platforms.push(Platform {
+                arch,
+                manifest: descriptor,
+                program: sha256(program)?.digest().to_owned(),
+            });
+        }
+        Ok(Self {
+            name: files.name(),
+            index,
+            platforms,
+        })
     }
 }
 

@@ -1,12 +1,19 @@
 //! Lets others check the image of pause: its digests, and what it is made of.
 
 mod digests;
+mod facts;
 mod image;
+mod provenance;
+mod referrers;
+mod sbom;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use digests::{Digests, Found};
+use facts::Facts;
+use image::Image;
 use pause_image::layout::write_whole;
+use referrers::Document;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -48,6 +55,19 @@ enum Command {
         #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
         subject: String,
     },
+    /// Writes what goes with an archive, beside it: SBOM, provenance, and both as referrers
+    Attest {
+        /// The archive: target/pause.tar
+        archive: PathBuf,
+        /// Who builds, as a URI
+        #[arg(long, value_name = "URI", default_value = provenance::BY_HAND)]
+        builder: String,
+    },
+    /// Prints the tag under which a registry has what goes with an archive
+    Tag {
+        /// The archive: target/pause.tar
+        archive: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,6 +98,11 @@ fn run(command: &Command) -> Result<bool> {
             let subject = called.as_ref().unwrap_or(subject);
             Ok(report(subject, &found, &expected, digests))
         }
+        Command::Attest { archive, builder } => attest(archive, builder).map(|()| true),
+        Command::Tag { archive } => {
+            println!("{}", referrers::tag(&Image::read(archive)?));
+            Ok(true)
+        }
     }
 }
 
@@ -88,6 +113,35 @@ fn write_digests(target: &Path, output: &Path) -> Result<()> {
     }
     write_whole(output, |file| Ok(write!(file, "{}", found.digests)?))
         .with_context(|| format!("cannot write {}", output.display()))
+}
+
+fn attest(archive: &Path, builder: &str) -> Result<()> {
+    let image = Image::read(archive)?;
+    let facts = Facts::collect()?;
+    let mut provenance = serde_json::to_vec_pretty(&provenance::of(&image, &facts, builder))?;
+    provenance.push(b'\n');
+    let documents = [
+        Document {
+            file: "pause.cdx.json",
+            media_type: "application/vnd.cyclonedx+json",
+            content: sbom::of(&image, &facts)?,
+        },
+        Document {
+            file: "pause.provenance.json",
+            media_type: "application/vnd.in-toto+json",
+            content: provenance,
+        },
+    ];
+    let referrers = referrers::pack(&image, &documents)?;
+    for document in documents {
+        let path = archive.with_file_name(document.file);
+        write_whole(&path, |file| Ok(file.write_all(&document.content)?))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let path = archive.with_file_name("pause.referrers.tar");
+    referrers
+        .write(&path)
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The digests of what is meant.

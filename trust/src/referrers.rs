@@ -1,0 +1,55 @@
+//! What goes with the image, as artifacts that refer to it (OCI image specification 1.1, "Guidelines
+//! for Artifact Usage"; distribution specification 1.1, "Listing Referrers"). They are in an archive
+//! of their own: an engine takes each entry of an archive's index for an image.
+
+use crate::image::Image;
+use anyhow::Result;
+use oci_spec::image::{ANNOTATION_TITLE, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+use pause_image::layout::{Layout, index_of, owned};
+
+/// A document on the image.
+pub struct Document {
+    pub file: &'static str,
+    pub media_type: &'static str,
+    pub content: Vec<u8>,
+}
+
+/// Packs the documents. The one image of the layout is the index that a registry without the referrers
+/// API has under the tag [`tag`].
+///
+/// # Errors
+///
+/// None is known to happen.
+pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
+    let mut layout = Layout::default();
+    let empty = layout.add(MediaType::EmptyJSON, b"{}".to_vec())?;
+    let mut subject = image.index.clone();
+    subject.set_annotations(None);
+    let mut manifests = Vec::new();
+    for document in documents {
+        let kind = MediaType::Other(document.media_type.to_owned());
+        let annotations = owned([(ANNOTATION_TITLE, document.file)]);
+        let content = layout.add(kind.clone(), document.content.clone())?;
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageManifest)
+            .artifact_type(kind.clone())
+            .config(empty.clone())
+            .layers([content])
+            .subject(subject.clone())
+            .annotations(annotations.clone());
+        let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest.build()?)?;
+        manifest.set_artifact_type(Some(kind));
+        manifest.set_annotations(Some(annotations));
+        manifests.push(manifest);
+    }
+    let index = index_of(manifests).build()?;
+    let index = layout.add_json(MediaType::ImageIndex, &index)?;
+    layout.finish(&index)?;
+    Ok(layout)
+}
+
+/// Where a registry without the referrers API has them: a digest as a tag.
+pub fn tag(image: &Image) -> String {
+    image.index.digest().to_string().replace(':', "-")
+}
