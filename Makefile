@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests deny tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -137,6 +137,22 @@ digests: ## builds afresh and writes trust/digests anew
 	$(build_trust)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trust/fresh "$$folder/fresh"; \
 		$(trust) digests "$$folder/fresh/target" --output trust/digests
+
+deny := target/tools/bin/cargo-deny
+
+deny: $(deny) ## licences, sources and versions of all crates, and advisories where they are in reach
+	$(deny) check --hide-inclusion-graph bans licenses sources
+	$(deny) --workspace check --hide-inclusion-graph --warn duplicate bans licenses sources
+	@if $(deny) fetch db >/dev/null 2>&1; then \
+		set -x; $(deny) --workspace check --disable-fetch advisories; \
+	else \
+		echo 'pause: the database of advisories is out of reach: they were not looked at' >&2; \
+	fi
+
+$(deny): # minutes, once
+	@tests/support/tools cc
+	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/target cargo-deny
+	@rm -r target/tools/target
 
 # --- Proof -------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 //! registry is compared with them.
 
 use serde_json::Value;
-use std::fs;
+use std::{collections::BTreeSet, fs, process::Command};
 use tests::{
     built,
     engine::{Nest, Registry, archive, sha256},
@@ -73,6 +73,52 @@ fn another_image_of_a_registry_is_none_of_ours() {
     assert!(
         stderr.starts_with(&format!("trust: {image}: index differs: ")),
         "{stderr}"
+    );
+}
+
+/// What gets into the program, and what builds it, on either crate for system calls.
+#[test]
+fn the_program_is_made_of_two_crates() {
+    for features in ["syscalls", "sc"] {
+        let mut tree = Command::new("cargo");
+        tree.args(["tree", "--locked", "--package=pause", "--target=all"]);
+        tree.args(["--edges=normal,build", "--prefix=none", "--format={p}"]);
+        tree.args(["--no-default-features", "--features", features]);
+        let tree = output(tree.current_dir(project()));
+        let crates = tree.lines().map(|line| line.split(' ').next().unwrap());
+        let crates: BTreeSet<&str> = crates.collect();
+        assert_eq!(crates, ["pause", "linux-raw-sys", features].into());
+    }
+}
+
+/// As the README has it: with the sources of all crates in a folder, and with nothing else of cargo's.
+#[test]
+fn the_same_programs_come_of_vendored_crates_without_a_network() {
+    let nest = Nest::new();
+    let folder = nest.path("vendored");
+    let script = format!(
+        "set -e; mkdir {folder}
+        tar --directory {} --create --exclude=./target --exclude=./.git . | tar --extract --directory {folder}
+        cd {folder}; mkdir .cargo
+        cargo vendor --locked --offline > .cargo/config.toml
+        export CARGO_HOME={folder}/home; mkdir $CARGO_HOME
+        exec \"$@\"",
+        project().display()
+    );
+    let mut build = nest.daemon("bash");
+    build.args(["-c", &script, "bash", "make", "build"]);
+    build.args(["target/pause-sc/amd64/pause", "target/pause-sc/arm64/pause"]);
+    for variable in ["MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARCHS", "IMAGE"] {
+        build.env_remove(variable);
+    }
+    output(&mut build);
+    let mut verify = Command::new(built("cargo/debug/trust"));
+    verify.args(["verify", "--partly", "--called=vendored", "--digests"]);
+    verify.arg(project().join("trust/digests"));
+    let said = said(verify.arg(format!("{folder}/target")));
+    assert!(
+        said.starts_with("vendored: 4 digests are those of "),
+        "{said}"
     );
 }
 
