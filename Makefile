@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests deny tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -137,6 +137,9 @@ digests: ## builds afresh and writes trust/digests anew
 	$(build_trust)
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trust/fresh "$$folder/fresh"; \
 		$(trust) digests "$$folder/fresh/target" --output trust/digests
+
+release: ## all tests, and then what the release VERSION= has in target/release-VERSION
+	@trust/release '$(VERSION)'
 
 deny := target/tools/bin/cargo-deny
 
