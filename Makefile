@@ -128,10 +128,11 @@ attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, 
 	$(attest)
 
 # IMAGE is what to verify, where it is given to make itself: its default is what make would build.
+given = $(findstring command line,$(origin IMAGE))
 verify: ## builds afresh and compares with trust/digests; so too IMAGE=, an archive or a name
 	$(build_trust)
-	@$(if $(findstring command line,$(origin IMAGE)),tests/support/tools skopeo)
-	@trust/verify $(trust) $(if $(findstring command line,$(origin IMAGE)),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
+	@$(if $(given),test -e '$(IMAGE)' || tests/support/tools skopeo)
+	@trust/verify $(trust) $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
 
 digests: ## builds afresh and writes trust/digests anew
 	$(build_trust)
