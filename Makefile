@@ -6,7 +6,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants lint demo push kind attestations verify digests deny release tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -208,6 +208,13 @@ mutants: tools ## breaks pause on purpose, and says which tests see it: 10 minut
 	tests/mutants > target/mutants.md
 	@mv target/mutants.md tests/mutants.md
 
+bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
+	cargo build --locked --release --package bench --package pause-image
+	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
+
+target/bench/peers: $(wildcard benches/peers/*) linker.ld
+	@benches/peers/build $@
+
 lint: ## rustfmt, clippy and rustdoc, with no warning
 	@tests/support/tools cc cmake clang libclang protoc
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
@@ -261,4 +268,5 @@ help: ## this list
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
+	@echo '  QUICK=1  few samples in make bench; KEEP=1 has README show its run'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'

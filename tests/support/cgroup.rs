@@ -67,6 +67,23 @@ impl Cgroup {
         fs::write(self.folder.join(file), bytes.to_string()).unwrap();
     }
 
+    /// What is charged for, in bytes: all, and the kernel's own for its processes.
+    pub fn charged(&self) -> (u64, u64) {
+        let read = |file| fs::read_to_string(self.folder.join(file)).unwrap();
+        let bytes = |text: &str| text.trim().parse().unwrap();
+        match self.version {
+            1 => (
+                bytes(&read("memory.usage_in_bytes")),
+                bytes(&read("memory.kmem.usage_in_bytes")),
+            ),
+            _ => {
+                let kinds = read("memory.stat");
+                let kernel = kinds.lines().find_map(|line| line.strip_prefix("kernel "));
+                (bytes(&read("memory.current")), bytes(kernel.unwrap()))
+            }
+        }
+    }
+
     /// Allows this many processes.
     pub fn limit_processes(&self, count: u32) {
         fs::write(self.folder.join("pids.max"), count.to_string()).unwrap();

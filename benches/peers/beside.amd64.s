@@ -1,0 +1,45 @@
+# A sleep alone that copies itself to where the stack's page table reaches, and unmaps where it was,
+# with the vDSO: what one page table for both would save.
+.intel_syntax noprefix
+.section .text.start, "ax"
+.globl _start
+_start:
+  mov rdi, rsp
+  and rdi, -0x200000         # where the 2 MiB begin that one page table is for
+try:
+  mov esi, 0x1000
+  mov edx, 3                 # PROT_READ, PROT_WRITE
+  mov r10d, 0x100022         # MAP_PRIVATE, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE
+  or r8, -1
+  xor r9d, r9d
+  mov eax, 9                 # mmap
+  syscall
+  mov r12, rax
+  add rdi, 0x1ff000          # or, where the stack lies there, where they end
+  test rax, rax
+  js try
+  mov rdi, rax
+  lea rsi, [rip + copied]
+  mov ecx, 64                # more than it is
+  rep movsb
+  mov rdi, r12
+  mov esi, 0x1000
+  mov edx, 5                 # PROT_READ, PROT_EXEC
+  mov eax, 10                # mprotect
+  syscall
+  lea rdi, [rip + _start]
+  and rdi, -0x1000
+  jmp r12
+copied:
+  sub rdi, 0x20000           # the vDSO lies there too, which would keep its page tables
+  mov esi, 0x21000
+  mov eax, 11                # munmap
+  syscall
+again:
+  mov eax, 34                # pause
+  syscall
+  jmp again
+copied_end:
+.section .text.run, "ax"
+.globl run
+run:

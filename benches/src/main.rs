@@ -1,0 +1,233 @@
+//! Measures pause beside its peers, and writes tables, plots and all numbers.
+
+mod engine;
+mod machine;
+mod measure;
+mod memory;
+mod peers;
+mod plot;
+mod process;
+mod reaping;
+mod report;
+mod size;
+mod start;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use machine::Machine;
+use nix::libc;
+use pause_image::layout::write_whole;
+use peers::Peer;
+use report::{Figures, Results};
+use std::{
+    ffi::CString,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Mutex,
+    thread,
+    time::Instant,
+};
+use tests::{built, engine::Docker, project};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Fewer of everything: a minute instead of five
+    #[arg(long)]
+    quick: bool,
+    /// Keep this run's numbers, plots and table for the README to show
+    #[arg(long, conflicts_with = "quick")]
+    keep: bool,
+    /// Take the numbers of a run from its results.json instead of measuring
+    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
+    from: Option<PathBuf>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What this program does for itself, as another process.
+#[derive(Subcommand)]
+#[command(hide = true)]
+enum Part {
+    /// Holds as many processes as it is told to
+    Hold {
+        /// Each goes into the cgroup of this file before it executes the program
+        #[arg(long)]
+        door: Option<PathBuf>,
+        #[arg(last = true)]
+        words: Vec<String>,
+    },
+    /// Makes orphans
+    Orphans { count: u64 },
+    /// Keeps a processor busy
+    Spin,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match &arguments.part {
+        None => run(&arguments),
+        Some(Part::Hold { door, words }) => {
+            let words = words
+                .iter()
+                .map(|word| CString::new(word.as_str()).unwrap());
+            memory::hold(&words.collect::<Vec<_>>(), door.as_deref())
+        }
+        Some(Part::Orphans { count }) => reaping::orphans(*count),
+        Some(Part::Spin) => loop {
+            std::hint::spin_loop();
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let results = match &arguments.from {
+        Some(file) => read(file)?,
+        None => measure(arguments.quick)?,
+    };
+    let folder = built("bench").join("run");
+    write(&folder, &results)?;
+    let kept = project().join("benches/run");
+    let before = kept.join("results.json");
+    if before.exists() {
+        println!("{}", report::compare(&results, &read(&before)?));
+    }
+    if arguments.keep {
+        write(&kept, &results)?;
+        let readme = project().join("README.md");
+        let text = fs::read_to_string(&readme)?;
+        write_text(&readme, &report::put_into(&text, &results)?)?;
+    }
+    eprintln!("bench: {}", folder.join("report.md").display());
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Results> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| file.display().to_string())
+}
+
+/// Measures all.
+fn measure(quick: bool) -> Result<Results> {
+    // SAFETY: a system call.
+    let user = unsafe { libc::geteuid() };
+    ensure!(
+        user == 0,
+        "this needs root, for cgroups, PID namespaces and engines"
+    );
+    let begin = Instant::now();
+    let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
+    let less = |full, few| if quick { few } else { full };
+    let peers = Peer::all()?;
+
+    say("size: all at once");
+    let docker = Mutex::new(Docker::start());
+    let measure =
+        |peer: &Peer| size::measure(peer, &docker, quick).with_context(|| peer.name.clone());
+    let measure = &measure;
+    let sizes: Result<Vec<_>> = thread::scope(|scope| {
+        let started: Vec<_> = peers
+            .iter()
+            .map(|peer| scope.spawn(move || measure(peer)))
+            .collect();
+        let sizes = started.into_iter().map(|size| size.join().unwrap());
+        sizes.collect()
+    });
+    let sizes = sizes?;
+    drop(docker);
+
+    let plan = memory::Plan {
+        processes: less(1000, 200),
+        rounds: less(3, 1),
+    };
+    let memories = peers.iter().map(|peer| {
+        if !peer.sits() {
+            return Ok(None);
+        }
+        say(&format!("memory: {}", peer.name));
+        memory::measure(peer, &plan)
+            .map(Some)
+            .with_context(|| peer.name.clone())
+    });
+    let memories = memories.collect::<Result<Vec<_>>>()?;
+
+    let tried = peers::tried().into_iter().map(|peer| {
+        say(&format!("memory, tried: {}", peer.name));
+        let memory = memory::measure(&peer, &plan).with_context(|| peer.name.clone())?;
+        Ok((peer.name, memory))
+    });
+    let tried = tried.collect::<Result<Vec<_>>>()?;
+
+    say("start and stop: all in turn");
+    let starts = start::measure(&peers, less(400, 40), quick);
+
+    let plan = reaping::Plan {
+        alone: less(100_000, 5_000) as u64,
+        busy: less(20_000, 1_000) as u64,
+        counted: less(5_000, 1_000) as u64,
+    };
+    let reapings = peers.iter().map(|peer| {
+        if !peer.sits() {
+            return Ok(None);
+        }
+        say(&format!("reaping: {}", peer.name));
+        reaping::measure(peer, &plan)
+            .map(Some)
+            .with_context(|| peer.name.clone())
+    });
+    let reapings = reapings.collect::<Result<Vec<_>>>()?;
+
+    say("pods in podman: both in turn");
+    let pods = engine::measure(less(15, 3))?;
+
+    let figures = peers
+        .into_iter()
+        .zip(sizes)
+        .zip(memories)
+        .zip(starts)
+        .zip(reapings);
+    let figures = figures.map(|((((peer, size), memory), start), reaping)| Figures {
+        peer,
+        size,
+        memory,
+        start,
+        reaping,
+    });
+    Ok(Results {
+        machine: Machine::this()?,
+        quick,
+        seconds: begin.elapsed().as_secs(),
+        figures: figures.collect(),
+        tried,
+        pods,
+    })
+}
+
+/// Writes all numbers, the report and the plots.
+fn write(folder: &Path, results: &Results) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let numbers = serde_json::to_string_pretty(results)? + "\n";
+    let mut files = vec![
+        ("results.json", numbers),
+        ("report.md", report::report(results)),
+    ];
+    files.extend(plot::draw(results)?);
+    for (name, text) in files {
+        write_text(&folder.join(name), &text)?;
+    }
+    Ok(())
+}
+
+/// Writes a file that appears whole or not at all.
+fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_whole(path, |file| Ok(file.write_all(text.as_bytes())?))
+        .with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,152 @@
+//! Size: of the file, of its parts, and of what it takes as an image.
+
+use crate::peers::{ARCHS, Peer};
+use anyhow::{Context, Result, ensure};
+use flate2::{Compression, write::GzEncoder};
+use object::{Object, ObjectSection, SectionFlags, elf};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    path::Path,
+    process::Command,
+    sync::Mutex,
+};
+use tests::{
+    built,
+    engine::{Cli, Docker},
+    program::NATIVE_ARCH,
+};
+
+/// Sizes of one program, in bytes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Size {
+    pub file: u64,
+    /// ELF header and program headers.
+    pub headers: u64,
+    /// Sections of instructions; what is left has neither.
+    pub code: u64,
+    /// Compressed by gzip -9.
+    pub gzip: u64,
+    /// As an image of one platform: the layer, and all that is pulled. Only for static programs.
+    pub image: Option<Image>,
+}
+
+/// Sizes of an image, in bytes.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Image {
+    pub layer: u64,
+    pub pulled: u64,
+    /// As `docker images` tells it, for this machine's architecture.
+    pub docker: Option<u64>,
+}
+
+/// Measures one program for each architecture.
+///
+/// # Errors
+///
+/// It is no ELF file, or what the packer says.
+pub fn measure(peer: &Peer, docker: &Mutex<Docker>, quick: bool) -> Result<BTreeMap<String, Size>> {
+    let of = |arch: &&str| Ok(((*arch).to_owned(), measure_file(peer, arch, docker, quick)?));
+    ARCHS.iter().map(of).collect()
+}
+
+fn measure_file(peer: &Peer, arch: &str, docker: &Mutex<Docker>, quick: bool) -> Result<Size> {
+    let path = peer.path(arch);
+    let bytes = fs::read(&path)?;
+    let file = object::File::parse(&*bytes)?;
+    let is_dynamic = file.section_by_name(".interp").is_some();
+    // The large ones take seconds each to pack.
+    let is_packed = !is_dynamic && (!quick || bytes.len() < 100_000);
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&bytes)?;
+    Ok(Size {
+        file: bytes.len() as u64,
+        headers: headers(&bytes),
+        code: code(&file, &bytes),
+        gzip: gzip.finish()?.len() as u64,
+        image: is_packed
+            .then(|| measure_image(&path, arch, docker))
+            .transpose()?,
+    })
+}
+
+/// ELF-64 object file format: e_ehsize, and e_phnum times e_phentsize.
+fn headers(file: &[u8]) -> u64 {
+    let field = |at| u64::from(u16::from_le_bytes([file[at], file[at + 1]]));
+    field(52) + field(54) * field(56)
+}
+
+/// Without sections it is what lies between the headers and the first message.
+fn code(file: &object::File, bytes: &[u8]) -> u64 {
+    if file.sections().next().is_none() {
+        let messages = [&b"Shutting down"[..], b"Warning", b"pause 0"];
+        let starts = messages
+            .iter()
+            .filter_map(|text| bytes.windows(text.len()).position(|it| it == *text));
+        return starts.min().unwrap_or(bytes.len()) as u64 - headers(bytes);
+    }
+    let sections = file.sections().filter(|section| {
+        matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(elf::SHF_EXECINSTR))
+    });
+    sections.map(|section| section.size()).sum()
+}
+
+/// Packs it as pause is packed, and looks.
+fn measure_image(program: &Path, arch: &str, docker: &Mutex<Docker>) -> Result<Image> {
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("image.tar");
+    // Peers are measured at the same time.
+    let name = program.file_name().unwrap().display();
+    let image = format!("localhost/measured:{name}-{arch}");
+    pack(program, arch, &image, &archive)?;
+    let mut manifest = None;
+    for entry in tar::Archive::new(fs::File::open(&archive)?).entries()? {
+        let mut content = Vec::new();
+        entry?.read_to_end(&mut content)?;
+        let json: Value = serde_json::from_slice(&content).unwrap_or_default();
+        if json["layers"].is_array() {
+            manifest = Some((content.len(), json));
+        }
+    }
+    let (bytes, manifest) = manifest.context("no manifest in the archive")?;
+    let size = |descriptor: &Value| descriptor["size"].as_u64().context("no size");
+    let layer = size(&manifest["layers"][0])?;
+    let mut shown = None;
+    if arch == NATIVE_ARCH {
+        let docker = docker.lock().unwrap();
+        docker.run(&["load", "--input", archive.to_str().unwrap()]);
+        shown = Some(
+            docker
+                .run(&["image", "inspect", "--format={{.Size}}", &image])
+                .parse()?,
+        );
+        docker.run(&["image", "rm", &image]);
+    }
+    Ok(Image {
+        layer,
+        pulled: bytes as u64 + size(&manifest["config"])? + layer,
+        docker: shown,
+    })
+}
+
+/// Packs a program for one architecture as pause is packed.
+///
+/// # Errors
+///
+/// What the packer says.
+pub fn pack(program: &Path, arch: &str, image: &str, archive: &Path) -> Result<()> {
+    let packed = Command::new(built("cargo/release/pause-image"))
+        .args(["--image", image, "--output"])
+        .arg(archive)
+        .arg(format!("{arch}={}", program.display()))
+        .output()?;
+    ensure!(
+        packed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&packed.stderr)
+    );
+    Ok(())
+}
