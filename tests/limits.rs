@@ -103,9 +103,15 @@ fn is_the_first_to_be_killed_if_told_so(program: &Program) {
 /// before its start. Natively alone, as is the next: an emulator needs more.
 fn runs_in_sixteen_pages(program: &Program) {
     let cgroup = Cgroup::new("memory");
-    cgroup.limit_memory(16 * page_size());
+    let limit = 16 * page_size();
+    cgroup.limit_memory(limit);
     let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
     expect_reaping(&sandbox);
+    let (all, kernel) = cgroup.charged();
+    assert!(
+        0 < kernel && kernel <= all && all <= limit,
+        "{kernel}, {all}"
+    );
     expect_end(sandbox);
 }
 

@@ -111,6 +111,7 @@ fn charge(cgroup: &Cgroup, holder: &mut Holder, count: usize) -> Result<(u64, u6
     let before = cgroup.charged();
     let pids = holder.hold(count)?;
     settle();
+    sleep(cgroup.delay());
     let after = cgroup.charged();
     Ok((after.0 - before.0, after.1 - before.1, pids))
 }

@@ -7,6 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
+    time::Duration,
 };
 
 /// One test at a time, as in version 2 a controller is switched on for all of the machine's.
@@ -67,21 +68,24 @@ impl Cgroup {
         fs::write(self.folder.join(file), bytes.to_string()).unwrap();
     }
 
-    /// What is charged for, in bytes: all, and the kernel's own for its processes.
+    /// What is charged for, in bytes: all, and the kernel's own for its processes, of which version 2
+    /// tells what it was up to [`Self::delay`] ago.
     pub fn charged(&self) -> (u64, u64) {
         let read = |file| fs::read_to_string(self.folder.join(file)).unwrap();
-        let bytes = |text: &str| text.trim().parse().unwrap();
-        match self.version {
-            1 => (
-                bytes(&read("memory.usage_in_bytes")),
-                bytes(&read("memory.kmem.usage_in_bytes")),
-            ),
-            _ => {
-                let kinds = read("memory.stat");
-                let kernel = kinds.lines().find_map(|line| line.strip_prefix("kernel "));
-                (bytes(&read("memory.current")), bytes(kernel.unwrap()))
-            }
+        let bytes = |text: &str| text.trim().parse::<u64>().unwrap();
+        if self.version == 1 {
+            let all = bytes(&read("memory.usage_in_bytes"));
+            return (all, bytes(&read("memory.kmem.usage_in_bytes")));
         }
+        let all = bytes(&read("memory.current"));
+        let kinds = read("memory.stat");
+        let of = |kind| bytes(kinds.lines().find_map(|it| it.strip_prefix(kind)).unwrap());
+        (all, all.saturating_sub(of("anon ") + of("file ")))
+    }
+
+    /// How old the kinds of memory may be that are told (FLUSH_TIME in `mm/memcontrol.c`).
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis([0, 2200][self.version as usize - 1])
     }
 
     /// Allows this many processes.
