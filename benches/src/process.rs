@@ -6,7 +6,7 @@ use nix::{
     spawn::{PosixSpawnAttr, PosixSpawnFileActions, posix_spawn},
     sys::{
         signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        wait::waitpid,
     },
     unistd::Pid,
 };
@@ -21,6 +21,7 @@ use std::{
     path::Path,
     process::Command,
     sync::LazyLock,
+    time::Duration,
 };
 
 static NOWHERE: LazyLock<File> = LazyLock::new(|| {
@@ -75,13 +76,21 @@ impl Process {
         Self(Pid::from_raw(child.id() as i32))
     }
 
-    /// Waits for its end, without asking for it.
-    pub fn end(self) -> WaitStatus {
-        let end = waitpid(self.0, None).unwrap();
+    /// Whether it sleeps, and all that it has started: what comes to it earlier may be lost.
+    pub fn is_asleep(&self) -> bool {
+        is_asleep(self.0) && children(self.0).into_iter().all(is_asleep)
+    }
+
+    /// Waits for its end, without asking for it. (Asking again and again would keep the processor that
+    /// it needs until the next tick.)
+    pub fn end(self) {
+        waitpid(self.0, None).unwrap();
         std::mem::forget(self);
-        end
     }
 }
+
+/// A hang is a failure and slowness is none.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Drop for Process {
     fn drop(&mut self) {

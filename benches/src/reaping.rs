@@ -8,7 +8,7 @@ use std::{
     fs,
     io::Read,
     process::{Child, Command, Stdio},
-    thread::{available_parallelism, sleep},
+    thread::{self, available_parallelism, sleep},
     time::{Duration, Instant},
 };
 use tests::{
@@ -89,11 +89,14 @@ fn count_zombies(peer: &Peer, orphans: u64) -> Result<u64> {
     let sandbox = start(peer);
     let mut maker = make_orphans(&sandbox, orphans)?;
     let mut most = 0;
-    while maker.try_wait()?.is_none() {
-        most = most.max(zombies_of(sandbox.pid));
-        sleep(Duration::from_millis(1));
-    }
-    wait_for(&mut maker)?;
+    thread::scope(|scope| {
+        let made = scope.spawn(|| wait_for(&mut maker));
+        while !made.is_finished() {
+            most = most.max(zombies_of(sandbox.pid));
+            sleep(Duration::from_millis(1));
+        }
+        made.join().unwrap()
+    })?;
     Ok(most.max(zombies_of(sandbox.pid)))
 }
 
@@ -129,11 +132,13 @@ fn make_orphans(sandbox: &Sandbox, count: u64) -> Result<Child> {
 
 /// Until all that have its output, which are its orphans too, have ended.
 fn wait_for(maker: &mut Child) -> Result<()> {
-    if let Some(mut output) = maker.stdout.take() {
-        let mut said = String::new();
-        output.read_to_string(&mut said)?;
-        ensure!(said == "done\n", "orphans: {said:?}");
-    }
+    let mut said = String::new();
+    maker
+        .stdout
+        .take()
+        .context("no output")?
+        .read_to_string(&mut said)?;
+    ensure!(said == "done\n", "orphans: {said:?}");
     ensure!(maker.wait()?.success(), "nsenter failed");
     Ok(())
 }

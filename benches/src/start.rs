@@ -3,7 +3,7 @@
 use crate::{
     measure::Spread,
     peers::Peer,
-    process::{Aside, Process, faults, is_asleep, run_time},
+    process::{Aside, PATIENCE, Process, faults, run_time},
 };
 use nix::sys::{
     ptrace,
@@ -128,9 +128,10 @@ fn sample_sleep(words: &[CString], samples: &mut Samples) {
     let process = Process::start(words);
     let asleep = loop {
         let elapsed = microseconds(start);
-        if is_asleep(process.0) {
+        if process.is_asleep() {
             break elapsed;
         }
+        assert!(start.elapsed() < PATIENCE, "{words:?} does not sleep");
     };
     samples.asleep = vec![asleep];
     samples.ran = vec![run_time(process.0) as f64 / 1e3];
