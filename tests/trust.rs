@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tests::{
     built,
     engine::{Nest, Registry, archive, sha256},
-    make, output,
+    forget_make, make, output,
     program::Program,
     project, said,
     sandbox::{self, End},
@@ -111,9 +111,7 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let mut build = nest.daemon("bash");
     build.args(["-c", &script, "bash", "make", "build"]);
     build.args(["target/pause-sc/amd64/pause", "target/pause-sc/arm64/pause"]);
-    for variable in ["MAKEFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARCHS", "IMAGE"] {
-        build.env_remove(variable);
-    }
+    forget_make(&mut build);
     output(&mut build);
     let mut verify = Command::new(built("cargo/debug/trust"));
     verify.args(["verify", "--partly", "--called=vendored", "--digests"]);

@@ -148,16 +148,10 @@ fn measure(quick: bool) -> Result<Results> {
         processes: less(1000, 200),
         rounds: less(3, 1),
     };
-    let memories = peers.iter().map(|peer| {
-        if !peer.sits() {
-            return Ok(None);
-        }
+    let memories = for_each_sitting(&peers, |peer| {
         say(&format!("memory: {}", peer.name));
         memory::measure(peer, &plan)
-            .map(Some)
-            .with_context(|| peer.name.clone())
-    });
-    let memories = memories.collect::<Result<Vec<_>>>()?;
+    })?;
 
     let tried = peers::tried().into_iter().map(|peer| {
         say(&format!("memory, tried: {}", peer.name));
@@ -174,16 +168,10 @@ fn measure(quick: bool) -> Result<Results> {
         busy: less(20_000, 1_000) as u64,
         counted: less(5_000, 1_000) as u64,
     };
-    let reapings = peers.iter().map(|peer| {
-        if !peer.sits() {
-            return Ok(None);
-        }
+    let reapings = for_each_sitting(&peers, |peer| {
         say(&format!("reaping: {}", peer.name));
         reaping::measure(peer, &plan)
-            .map(Some)
-            .with_context(|| peer.name.clone())
-    });
-    let reapings = reapings.collect::<Result<Vec<_>>>()?;
+    })?;
 
     say("pods in podman: both in turn");
     let pods = engine::measure(less(15, 3))?;
@@ -209,6 +197,18 @@ fn measure(quick: bool) -> Result<Results> {
         tried,
         pods,
     })
+}
+
+/// Measures each that sits, one after the other, and has nothing to say of who does not.
+fn for_each_sitting<T>(
+    peers: &[Peer],
+    measure: impl Fn(&Peer) -> Result<T>,
+) -> Result<Vec<Option<T>>> {
+    let measured = peers.iter().map(|peer| {
+        let sitting = peer.sits().then(|| measure(peer));
+        sitting.transpose().with_context(|| peer.name.clone())
+    });
+    measured.collect()
 }
 
 /// Writes all numbers, the report and the plots.

@@ -27,7 +27,7 @@ pub struct Peer {
     pub tell: Vec<String>,
     /// Whether it reaps, as the first process.
     pub reaps: bool,
-    /// Where its files are: FILE/ARCH/NAME below target/.
+    /// Where its files are: FOLDER/ARCH/FILE below target/.
     folder: String,
     file: String,
 }
@@ -122,9 +122,6 @@ impl Peer {
 
     /// Its file for that architecture.
     pub fn path(&self, arch: &str) -> PathBuf {
-        if self.folder == "pause" {
-            return built(&format!("pause/{arch}/pause"));
-        }
         built(&format!("{}/{arch}/{}", self.folder, self.file))
     }
 

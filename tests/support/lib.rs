@@ -64,6 +64,12 @@ pub fn said(command: &mut Command) -> String {
 /// make in the project, as if nobody's make had started the tests.
 pub fn make(mut command: Command) -> Command {
     command.arg("--directory").arg(project());
+    forget_make(&mut command);
+    command
+}
+
+/// Has a command run as if nobody's make had started the tests.
+pub fn forget_make(command: &mut Command) {
     for variable in [
         "MAKEFLAGS",
         "MAKEOVERRIDES",
@@ -74,7 +80,6 @@ pub fn make(mut command: Command) -> Command {
     ] {
         command.env_remove(variable);
     }
-    command
 }
 
 /// Output as text.
