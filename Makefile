@@ -1,6 +1,8 @@
 # pause: `make help` lists what this makes.
 
-ARCHS ?= amd64 arm64
+# The platforms, as OCI calls them; the image has them in this order.
+KNOWN := 386 amd64 arm/v6 arm/v7 arm64 ppc64le riscv64 s390x
+ARCHS ?= $(KNOWN)
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[package\]/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= localhost/pause:$(VERSION)
 
@@ -17,27 +19,45 @@ unexport $(filter RUSTC RUSTC_% RUSTFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_% CARGO_I
 export CARGO_TARGET_DIR := target/cargo
 export CARGO_ENCODED_RUSTFLAGS :=
 
-BACKENDS := pause pause-sc
-KNOWN := amd64 arm64
-$(foreach arch,$(filter-out $(KNOWN),$(ARCHS)),$(error ARCHS: no architecture "$(arch)"; there are $(KNOWN)))
+$(foreach platform,$(filter-out $(KNOWN),$(ARCHS)),$(error ARCHS: no platform "$(platform)"; there are $(KNOWN)))
 $(if $(strip $(ARCHS)),,$(error ARCHS is empty; there are $(KNOWN)))
+platforms := $(filter $(ARCHS),$(KNOWN))
+
+# $(call arch,PLATFORMS): what their programs are built for. One for arm runs on v6 and v7.
+arch = $(sort $(foreach platform,$(1),$(firstword $(subst /, ,$(platform)))))
+PROGRAMS := $(call arch,$(KNOWN))
+# Where the crate sc, too, makes the system calls.
+PROGRAMS_SC := amd64 arm64 riscv64
 
 all: image ## the binaries and the image target/pause.tar (the default)
 
-build: $(ARCHS:%=target/pause/%/pause) ## the binaries target/pause/ARCH/pause
+build: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) ## the binaries target/pause/ARCH/pause
 
 image: target/pause.tar ## the image of all ARCHS, named IMAGE
 
 # --- The program -------------------------------------------------------------------------------
 
+triple_386 := i586-unknown-linux-gnu
 triple_amd64 := x86_64-unknown-linux-gnu
+# For a machine without a kernel; it is the one whose Thumb every arm since v6 has.
+triple_arm := thumbv6m-none-eabi
 triple_arm64 := aarch64-unknown-linux-gnu
+triple_ppc64le := powerpc64le-unknown-linux-gnu
+triple_riscv64 := riscv64gc-unknown-linux-gnu
+triple_s390x := s390x-unknown-linux-gnu
 
 # Per architecture: the largest page a kernel may have, so that the segment fits any, and
 # what makes the code smaller (the README says by how much).
-flags_amd64 := -C link-arg=-zmax-page-size=0x1000 -C no-redzone=yes \
+# (x86 has one instruction for what its loops would otherwise keep in registers.)
+flags_x86 := -C link-arg=-zmax-page-size=0x1000 \
 	-C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
+flags_386 := $(flags_x86)
+flags_amd64 := $(flags_x86) -C no-redzone=yes
+flags_arm := -C link-arg=-zmax-page-size=0x10000
 flags_arm64 := -C link-arg=-zmax-page-size=0x10000 -C code-model=tiny
+flags_ppc64le := -C link-arg=-zmax-page-size=0x10000
+flags_riscv64 := -C link-arg=-zmax-page-size=0x10000
+flags_s390x := -C link-arg=-zmax-page-size=0x1000
 
 # It takes the way from one exit to the next apart, so that the program leaves in one place only.
 flags := -C llvm-args=-jump-threading-across-loop-headers
@@ -67,7 +87,8 @@ target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.to
 	@$$(objcopy) --strip-sections target/cargo/$(1)/$$(triple_$(2))/pause/pause $$@.new
 	@mv $$@.new $$@
 endef
-$(foreach backend,$(BACKENDS),$(foreach arch,$(KNOWN),$(eval $(call binary,$(backend),$(arch)))))
+$(foreach arch,$(PROGRAMS),$(eval $(call binary,pause,$(arch))))
+$(foreach arch,$(PROGRAMS_SC),$(eval $(call binary,pause-sc,$(arch))))
 
 # $(call target,TRIPLE): has the toolchain build for it.
 target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
@@ -83,7 +104,7 @@ target/pause-unstripped/$(1)/pause: target/pause/$(1)/pause
 		-C strip=none -C debuginfo=line-tables-only $$(flags) $$(flags_$(1))
 	@cp target/cargo/pause-unstripped/$$(triple_$(1))/pause/pause $$@
 endef
-$(foreach arch,$(KNOWN),$(eval $(call unstripped,$(arch))))
+$(foreach arch,$(PROGRAMS),$(eval $(call unstripped,$(arch))))
 
 # One that only the tests want: to see what a kernel with larger pages makes of it.
 target/pause-4k/arm64/pause: target/pause/arm64/pause
@@ -96,14 +117,14 @@ target/pause-4k/arm64/pause: target/pause/arm64/pause
 # --- The image ---------------------------------------------------------------------------------
 
 # What the archive was packed with: another IMAGE or other ARCHS pack it again.
-packed := $(IMAGE) $(ARCHS)
+packed := $(IMAGE) $(platforms)
 ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
 .PHONY: target/pause.tar
 endif
 
-target/pause.tar: $(ARCHS:%=target/pause/%/pause) $(wildcard image/src/*.rs) image/Cargo.toml
+target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml
 	@tests/support/tools cc
-	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach arch,$(ARCHS),$(arch)=target/pause/$(arch)/pause)
+	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
 push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
@@ -161,8 +182,8 @@ $(deny): # minutes, once
 # --- Proof -------------------------------------------------------------------------------------
 
 # What the tests look at: all programs, and what they are tested with.
-tested := $(foreach backend,$(BACKENDS),$(KNOWN:%=target/$(backend)/%/pause)) \
-	$(KNOWN:%=target/pause-unstripped/%/pause)
+tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/pause) \
+	$(PROGRAMS:%=target/pause-unstripped/%/pause)
 
 # What other kernels boot with. These, and the first process, have rules further down.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
@@ -220,7 +241,7 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings
-	@for triple in $(foreach arch,$(KNOWN),$(triple_$(arch))); do \
+	@for triple in $(foreach arch,$(PROGRAMS),$(triple_$(arch))); do \
 		$(call target,$$triple); \
 		for features in '' '--no-default-features --features sc'; do \
 			set -x; cargo clippy --locked --package pause --target $$triple $$features -- -D warnings -D clippy::undocumented_unsafe_blocks; { set +x; } 2>/dev/null; \

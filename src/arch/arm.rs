@@ -1,0 +1,104 @@
+//! What arm needs: `arch/arm/include/asm/processor.h` and `kernel/signal.c` in the kernel, and the
+//! Procedure Call Standard for the Arm Architecture. It is in Thumb, as every arm since v6 has it:
+//! the lowest bit of an address of code says so.
+
+use super::portable;
+use crate::MASK;
+use core::{arch::naked_asm, ffi::c_int};
+use linux_raw_sys::general::SIGTERM;
+
+pub use portable::{IGNORE, SIGNAL_BITS, is_version_flag, line_for, next_argument, pause as sleep};
+
+/// System calls: the number is in `r7`, which asm! does not give away in Thumb, so that the crate
+/// moves it to and fro at each call. A function does so once.
+pub mod kernel {
+    use core::arch::{asm, naked_asm};
+
+    /// Makes the system call of the number in `r4`, with its arguments from `r0` on; nothing changes
+    /// but `r0`, the result, and `lr`.
+    ///
+    /// # Safety
+    ///
+    /// That of the system call.
+    #[unsafe(naked)]
+    unsafe extern "C" fn enter() {
+        naked_asm!(
+            "push {{r7, lr}}",
+            "mov r7, r4", // the number
+            "svc 0",
+            "pop {{r7, pc}}", // returns
+        )
+    }
+
+    macro_rules! system_call {
+        ($name:ident, $($register:tt $argument:ident)*) => {
+            /// # Safety
+            ///
+            /// That of the system call of this number.
+            #[inline(always)]
+            pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
+                let result;
+                // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+                unsafe {
+                    asm!("bl {enter}", enter = sym enter, in("r4") number,
+                        inlateout("r0") first => result, $(in($register) $argument,)* out("lr") _)
+                };
+                result
+            }
+        };
+    }
+
+    /// # Safety
+    ///
+    /// That of the system call of this number.
+    #[inline(always)]
+    pub unsafe fn syscall0(number: usize) -> usize {
+        let result;
+        // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+        unsafe {
+            asm!("bl {enter}", enter = sym enter, in("r4") number, lateout("r0") result, out("lr") _)
+        };
+        result
+    }
+    system_call!(syscall1,);
+    system_call!(syscall3, "r1" second "r2" third);
+    system_call!(syscall4, "r1" second "r2" third "r3" fourth);
+}
+
+/// A bit that no signal has, which `_start` sets where the program looks for one: one of the mask's,
+/// so that one register is both.
+pub const START: c_int = 1 << (SIGTERM - 1);
+const _: () = assert!(START as u32 & MASK != 0 && START > 64);
+
+/// Where the kernel enters the program. It delivers signals at `run` itself.
+///
+/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. The fifth
+/// parameter is on the stack.
+///
+/// # Safety
+///
+/// Only the kernel may enter it: `sp` points at argc, the pointers to the arguments follow.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "add r1, sp, #8",          // arguments: behind argc and the program's name
+        "movs r0, #{mask} >> 8",   // signal: none, the program starts; the mask, in three steps
+        "lsls r0, r0, #8",
+        "adds r0, #{mask} & 255",
+        "mov r3, r0",
+        "movs r2, #1",
+        "push {{r2, r3}}",         // shut down's restorer, which is none, and mask;
+                                   // ignore's handler, SIG_IGN, and flags
+        "movs r3, #0",
+        "adr r2, 2f",
+        "adds r2, #1",             // Thumb's bit
+        "push {{r2, r3}}",         // shut down's handler and no flags
+        "mov r2, sp",
+        "push {{r2, r3}}",         // actions; sp stays aligned to 8 bytes
+        ".balign 4",               // as adr counts in words
+        "2:",                      // run; falls into it
+        mask = const MASK,
+    )
+}

@@ -1,0 +1,158 @@
+//! What most architectures have in common.
+
+#![allow(dead_code, reason = "an architecture takes what fits it")]
+
+#[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
+use crate::program;
+use crate::{MESSAGES, arch::kernel, opaque};
+use core::ffi::c_int;
+use linux_raw_sys::{
+    errno::EINTR,
+    general::{__NR_ppoll, SIGINT, SIGTERM},
+};
+
+/// The system calls, by a crate.
+#[cfg(feature = "sc")]
+pub use sc as crates;
+#[cfg(all(
+    not(feature = "sc"),
+    any(
+        target_arch = "aarch64",
+        target_arch = "riscv64",
+        target_arch = "x86",
+        target_arch = "x86_64"
+    )
+))]
+pub use syscalls::raw as crates;
+
+/// A bit that no signal has, which `_start` sets where the program looks for one: the sign's.
+pub const START: c_int = c_int::MIN;
+
+/// Bits that one signal takes in the word of signals: with five, the word fits into 15 bits.
+pub const SIGNAL_BITS: u32 = 5;
+
+/// Bytes between the two actions: the restorer of the first is the handler of the second.
+pub const IGNORE: usize = 2 * size_of::<usize>();
+
+/// Where `_start` goes on, and where the kernel delivers SIGINT and SIGTERM. The third and the
+/// fourth parameter only keep the fifth out of the registers that system calls use.
+///
+/// # Safety
+///
+/// Nothing but the kernel and `_start` may come here, as it never returns; they come with what
+/// [`program`] takes.
+#[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.run")]
+unsafe extern "C" fn run(
+    signal: c_int,
+    arguments: *const *const u8,
+    _: usize,
+    _: usize,
+    actions: usize,
+) -> ! {
+    let interrupted = opaque(&raw const MESSAGES.interrupted as usize);
+    // SAFETY: the caller vouches for all of it.
+    unsafe { program(signal, arguments, actions, interrupted) }
+}
+
+/// The argument that `arguments` points at, or null behind the last; moves on to the next.
+///
+/// # Safety
+///
+/// `arguments` points into an array of pointers that null ends, and not behind its end.
+#[inline(always)]
+pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
+    // SAFETY: reads the one pointer that the caller vouches for; one past it is null's place at
+    // the most.
+    unsafe {
+        let argument = **arguments;
+        *arguments = arguments.add(1);
+        argument
+    }
+}
+
+/// Whether the argument is "-v" or "-V", byte by byte.
+///
+/// # Safety
+///
+/// `argument` points at a string that a zero byte ends.
+#[inline(always)]
+pub unsafe fn is_version_flag(argument: *const u8) -> bool {
+    // SAFETY: each byte is read only where none before it has ended the string.
+    unsafe { *argument == b'-' && *argument.add(1) | 0x20 == b'v' && *argument.add(2) == 0 }
+}
+
+/// The same by one word of four bytes, little-endian. Where unaligned reads take one instruction,
+/// this takes fewer bytes.
+///
+/// # Safety
+///
+/// `argument` is one that the kernel gave the program. The fourth byte that this reads is there:
+/// behind the arguments come the environment, the file's name and eight zero bytes
+/// (`fs/binfmt_elf.c`, `fs/exec.c`).
+#[inline(always)]
+pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
+    // SAFETY: as above; the read does not ask for alignment.
+    let word = unsafe { argument.cast::<u32>().read_unaligned() };
+    opaque(word as usize) as u32 & 0xff_ffff & !SMALL == FLAG
+}
+
+/// "-V" with the zero byte that ends it, as a little-endian word; and the bit that makes it "-v".
+pub const FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
+pub const SMALL: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
+
+/// Which line says that SIGINT or SIGTERM came: how many bytes before the one for SIGINT it begins,
+/// and how many it has.
+#[inline(always)]
+pub fn line_for(signal: c_int) -> (usize, usize) {
+    let line = line_of(signal);
+    let bytes = opaque(MESSAGES.interrupted.len() + line);
+    const { assert!(MESSAGES.terminated.len() == MESSAGES.interrupted.len() + 1) };
+    // 0, or once the length, which is in a register already.
+    (line * bytes, bytes)
+}
+
+/// The same on x86, whose multiplication takes a constant.
+#[inline(always)]
+pub fn line_for_by_constant(signal: c_int) -> (usize, usize) {
+    let line = line_of(signal);
+    let bytes = opaque((MESSAGES.interrupted.len() as u32 + line as u32) as usize);
+    (line * MESSAGES.terminated.len(), bytes)
+}
+
+/// 0 for SIGINT and 1 for SIGTERM: an eighth of 2 and 15.
+#[inline(always)]
+pub fn line_of(signal: c_int) -> usize {
+    const { assert!(SIGINT >> 3 == 0 && SIGTERM >> 3 == 1) };
+    (signal.cast_unsigned() >> 3) as usize
+}
+
+/// Sleeps until a signal's handler has run, which ours never does to its end. True if it is to
+/// sleep again: that was only an interruption (EINTR), as emulators make them. False if it may not.
+///
+/// # Safety
+///
+/// Nothing: pause(2) takes no arguments. The signature is that of [`ppoll`].
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+#[inline(always)]
+pub unsafe fn pause(_: usize, _: usize) -> bool {
+    // SAFETY: pause(2) touches no memory.
+    interrupted(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
+}
+
+/// The same where there is no pause(2).
+///
+/// # Safety
+///
+/// Both are 0, and by now in the registers of the second and the fourth argument:
+/// `ppoll(NULL, 0, NULL, NULL)` touches no memory.
+#[inline(always)]
+pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
+    // SAFETY: no files, no time and no mask are nothing to read or write.
+    interrupted(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
+}
+
+fn interrupted(error: usize) -> bool {
+    error as i32 == -(EINTR as i32)
+}

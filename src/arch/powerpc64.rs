@@ -1,0 +1,106 @@
+//! What powerpc64le needs: `arch/powerpc/kernel/process.c` and `signal_64.c` in the kernel, and the
+//! 64-bit ELF V2 ABI. There is no table of contents (TOC): `r12` has the address where the kernel
+//! enters, at `_start` and in a handler.
+
+use super::portable;
+use crate::{MASK, MESSAGES, program};
+use core::{arch::naked_asm, ffi::c_int};
+
+pub use portable::{
+    IGNORE, SIGNAL_BITS, START, is_version_flag, line_for, next_argument, pause as sleep,
+};
+
+/// System calls: the crates take a nightly compiler for them. The number is in `r0`, arguments and
+/// result from `r3` on; `r0`, `r3` to `r12`, `ctr`, `xer` and the condition registers are lost
+/// (`Documentation/arch/powerpc/syscall64-abi.rst`). An error is positive, and told by the bit SO.
+pub mod kernel {
+    use core::arch::asm;
+
+    macro_rules! system_call {
+        ($name:ident, $($code:literal)*, [$($register:tt $argument:ident)*], [$($lost:tt)*]) => {
+            /// # Safety
+            ///
+            /// That of the system call of this number.
+            #[inline(always)]
+            pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
+                let result;
+                // SAFETY: the caller's; all that the kernel may change is named.
+                unsafe {
+                    asm!($($code,)* inlateout("r0") number => _, inlateout("r3") first => result,
+                        $(inlateout($register) $argument => _,)* $(out($lost) _,)*
+                        out("r7") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                        out("r12") _, out("ctr") _, out("xer") _, out("cr0") _, out("cr1") _,
+                        out("cr5") _, out("cr6") _, out("cr7") _, options(nostack))
+                };
+                result
+            }
+        };
+    }
+
+    /// # Safety
+    ///
+    /// That of the system call of this number.
+    #[inline(always)]
+    pub unsafe fn syscall0(number: usize) -> usize {
+        // SAFETY: the caller's; an argument too many is not looked at.
+        unsafe { or_error1(number, 0) }
+    }
+    // The results of exit_group and write are not looked at: two instructions less.
+    system_call!(syscall1, "sc", [], ["r4" "r5" "r6"]);
+    system_call!(syscall3, "sc", ["r4" second "r5" third], ["r6"]);
+    system_call!(or_error1, "sc" "bns 2f" "neg 3, 3" "2:", [], ["r4" "r5" "r6"]);
+    system_call!(syscall4, "sc" "bns 2f" "neg 3, 3" "2:", ["r4" second "r5" third "r6" fourth], []);
+}
+
+/// Where the kernel enters the program, and, at the label, where it delivers a signal.
+///
+/// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
+///
+/// # Safety
+///
+/// Only the kernel may enter it: `r1` points at argc, the pointers to the arguments follow; `r12`
+/// has the address of the first instruction.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "addi 4, 1, 16",         // arguments: behind argc and the program's name
+        "lis 3, -0x8000",        // signal: none, the program starts; the sign's bit
+        "li 0, {mask}",
+        "li 5, 1",
+        "std 0, -8(1)",          // shut down's mask; ignore's flags
+        "std 5, -16(1)",         // shut down's restorer, which is none; ignore's handler: SIG_IGN
+        "li 5, 0",
+        "std 5, -24(1)",         // shut down's flags: none
+        "addi 12, 12, 2f - {me}",
+        "stdu 12, -32(1)",       // shut down's handler; r1 stays aligned to 16 bytes
+        "mr 7, 1",               // actions
+        "2: addi 8, 12, ({messages} + {interrupted} - 2b)@l", // from the label's address, which is
+                                 // in r12, that of the message; falls into run
+        mask = const MASK,
+        me = sym _start,
+        messages = sym MESSAGES,
+        interrupted = const core::mem::offset_of!(crate::Messages, interrupted),
+    )
+}
+
+/// Where `_start` goes on. The third and the fourth parameter only keep the others out of the
+/// registers that system calls use.
+///
+/// # Safety
+///
+/// Nothing but `_start` may come here, as it never returns; it comes with what [`program`] takes.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.run")]
+unsafe extern "C" fn run(
+    signal: c_int,
+    arguments: *const *const u8,
+    _: usize,
+    _: usize,
+    actions: usize,
+    interrupted: usize,
+) -> ! {
+    // SAFETY: the caller vouches for all of it.
+    unsafe { program(signal, arguments, actions, interrupted) }
+}

@@ -1,0 +1,87 @@
+//! What s390x needs: `arch/s390/kernel/signal.c` and `process.c` in the kernel, and the ELF
+//! Application Binary Interface's s390x supplement. It is big-endian.
+
+use super::portable;
+use crate::MASK;
+use core::arch::naked_asm;
+
+pub use portable::{IGNORE, SIGNAL_BITS, START, line_for, next_argument, pause as sleep};
+
+/// System calls: the crates take a nightly compiler for them. The number is in `r1`, arguments and
+/// result from `r2` on, and nothing else changes (`arch/s390/kernel/syscall.c`).
+pub mod kernel {
+    use core::arch::asm;
+
+    macro_rules! system_call {
+        ($name:ident, $($register:tt $argument:ident)*) => {
+            /// # Safety
+            ///
+            /// That of the system call of this number.
+            #[inline(always)]
+            pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
+                let result;
+                // SAFETY: the caller's; `svc 0` takes the number from r1.
+                unsafe {
+                    asm!("svc 0", in("r1") number, inlateout("r2") first => result,
+                        $(in($register) $argument,)* options(nostack))
+                };
+                result
+            }
+        };
+    }
+
+    /// # Safety
+    ///
+    /// That of the system call of this number.
+    #[inline(always)]
+    pub unsafe fn syscall0(number: usize) -> usize {
+        let result;
+        // SAFETY: the caller's; `svc 0` takes the number from r1.
+        unsafe { asm!("svc 0", in("r1") number, lateout("r2") result, options(nostack)) };
+        result
+    }
+    system_call!(syscall1,);
+    system_call!(syscall3, "r3" second "r4" third);
+    system_call!(syscall4, "r3" second "r4" third "r5" fourth);
+}
+
+/// Where the kernel enters the program. It delivers signals at `run` itself.
+///
+/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+///
+/// # Safety
+///
+/// Only the kernel may enter it: `r15` points at argc, the pointers to the arguments follow.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "la %r3, 16(%r15)",           // arguments: behind argc and the program's name
+        "aghi %r15, -192",            // room for the actions, and the 160 bytes that a callee may use
+        "larl %r0, run",
+        "lghi %r1, 0",
+        "stmg %r0, %r1, 160(%r15)",   // shut down's handler and no flags
+        "lghi %r0, 1",
+        "lghi %r1, {mask}",
+        "stmg %r0, %r1, 176(%r15)",   // shut down's restorer, which is none, and mask;
+                                      // ignore's handler, SIG_IGN, and flags
+        "llilh %r2, 0x8000",          // signal: none, the program starts; the sign's bit
+        "la %r6, 160(%r15)",          // actions; falls into run
+        mask = const MASK,
+    )
+}
+
+/// Whether the argument is "-v" or "-V".
+///
+/// # Safety
+///
+/// `argument` is one that the kernel gave the program. The fourth byte that this reads is there:
+/// see [`portable::is_version_flag_by_word`].
+#[inline(always)]
+pub unsafe fn is_version_flag(argument: *const u8) -> bool {
+    // SAFETY: as above; the read does not ask for alignment.
+    let word = unsafe { argument.cast::<u32>().read_unaligned() };
+    let (flag, small) = (portable::FLAG.swap_bytes(), portable::SMALL.swap_bytes());
+    (word & !small) >> 8 == flag >> 8
+}

@@ -1,0 +1,81 @@
+//! What i386 needs: `arch/x86/kernel/process_32.c` and `signal_32.c` in the kernel, and the System V
+//! ABI's Intel386 supplement. Parameters are on the stack, and no address is relative to that of an
+//! instruction.
+
+use super::portable;
+use crate::{MASK, MESSAGES, program};
+use core::{
+    arch::{asm, naked_asm},
+    ffi::c_int,
+    mem::offset_of,
+};
+use linux_raw_sys::general::SA_RESTORER;
+
+pub use portable::{
+    IGNORE, crates as kernel, is_version_flag_by_word as is_version_flag,
+    line_for_by_constant as line_for, next_argument, pause as sleep,
+};
+
+/// A bit that no signal has: that of the flags, which lie where a handler has its signal.
+pub const START: c_int = SA_RESTORER as c_int;
+
+/// Bits that one signal takes in the word of signals: x86 takes out a byte in one instruction.
+pub const SIGNAL_BITS: u32 = 8;
+
+/// Where the kernel enters the program, and, at the label, where it delivers a signal.
+///
+/// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
+///
+/// # Safety
+///
+/// Only the kernel may enter it: `esp` points at argc, the pointers to the arguments follow.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+unsafe extern "C" fn _start() -> ! {
+    naked_asm!(
+        "lea eax, [esp + 8]",     // arguments: behind argc and the program's name
+        "push {mask}",            // shut down's mask; ignore's flags
+        "push 1",                 // shut down's restorer, which is none; ignore's handler: SIG_IGN
+        "push {start}",           // shut down's flags: SA_RESTORER, whose bit is START
+        "call 2f",                // shut down's handler: pushes the address of the next instruction
+        "2: mov ecx, [esp + 4]",  // the signal, or, where the program starts, START
+        "mov edx, eax",           // arguments, where the program starts; falls into run
+        mask = const MASK,
+        start = const START,
+    )
+}
+
+/// Where `_start` goes on: its parameters are in `ecx` and `edx`.
+///
+/// # Safety
+///
+/// Nothing but `_start` may come here, as it never returns; it comes with what [`program`] takes.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.run")]
+unsafe extern "fastcall" fn run(signal: c_int, arguments: *const *const u8) -> ! {
+    // `_start` pushed four words of actions below argc and the program's name.
+    let actions = arguments.addr().wrapping_sub(6 * size_of::<usize>());
+    // SAFETY: the caller vouches for all of it.
+    unsafe { program(signal, arguments, actions, interrupted()) }
+}
+
+/// The address of that message.
+#[inline(always)]
+fn interrupted() -> usize {
+    let address;
+    // SAFETY: pushes and pops one word. AT&T syntax, as Intel's refuses the difference of two
+    // symbols.
+    unsafe {
+        asm!(
+            "call 2f",    // pushes the address of the next instruction
+            "2: popl {0}",
+            "addl $({1} + {2} - 2b), {0}",
+            out(reg) address,
+            sym MESSAGES,
+            const offset_of!(crate::Messages, interrupted),
+            options(nomem, att_syntax),
+        )
+    };
+    address
+}
