@@ -33,7 +33,7 @@ all: image ## the binaries and the image target/pause.tar (the default)
 
 build: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) ## the binaries target/pause/ARCH/pause
 
-image: target/pause.tar ## the image of all ARCHS, named IMAGE
+image: target/pause.tar ## the image of all platforms in ARCHS, named IMAGE
 
 # --- The program -------------------------------------------------------------------------------
 
@@ -48,7 +48,6 @@ triple_s390x := s390x-unknown-linux-gnu
 
 # Per architecture: the largest page a kernel may have, so that the segment fits any, and
 # what makes the code smaller (the README says by how much).
-# (x86 has one instruction for what its loops would otherwise keep in registers.)
 flags_x86 := -C link-arg=-zmax-page-size=0x1000 \
 	-C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
 flags_386 := $(flags_x86)
@@ -287,7 +286,7 @@ clean: ## removes target/
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 	@echo
-	@echo '  ARCHS="$(ARCHS)"  which architectures; docker load takes the first'
+	@echo '  ARCHS="$(ARCHS)"  which platforms; docker load takes amd64, or the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
 	@echo '  QUICK=1  few samples in make bench; KEEP=1 has README show its run'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'
