@@ -235,16 +235,18 @@ bench: tools image target/bench/peers ## measures pause beside its peers: five m
 target/bench/peers: $(wildcard benches/peers/*) linker.ld
 	@benches/peers/build $@
 
+clippy_pause = cargo clippy --locked --package pause --target $(1) -- -D warnings -D clippy::undocumented_unsafe_blocks
+
 lint: ## rustfmt, clippy and rustdoc, with no warning
 	@tests/support/tools cc cmake clang libclang protoc
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings
 	@for triple in $(foreach arch,$(PROGRAMS),$(triple_$(arch))); do \
-		$(call target,$$triple); \
-		for features in '' '--no-default-features --features sc'; do \
-			set -x; cargo clippy --locked --package pause --target $$triple $$features -- -D warnings -D clippy::undocumented_unsafe_blocks; { set +x; } 2>/dev/null; \
-		done; \
+		$(call target,$$triple); (set -x; $(call clippy_pause,$$triple)); \
+	done
+	@for triple in $(foreach arch,$(PROGRAMS_SC),$(triple_$(arch))); do \
+		(set -x; $(call clippy_pause,$$triple $(features_pause-sc))); \
 	done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 

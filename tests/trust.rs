@@ -397,7 +397,7 @@ fn a_release_is_whole_or_not_at_all() {
     let project = checkout.0.path().join("project");
     let native = project
         .join("target/pause")
-        .join(Program::native("pause").arch)
+        .join(Program::native().platform.name)
         .join("pause");
     let program = fs::read(&native).unwrap();
     fs::write(&native, "#!/bin/sh\necho pause 0.0.0\n").unwrap();

@@ -3,7 +3,7 @@
 
 use crate::{
     built, make, output,
-    program::{NATIVE_ARCH, Program},
+    program::{Platform, Program},
     project, said,
     sandbox::Sandbox,
     story::{APP, Engine, LISTENER},
@@ -53,12 +53,13 @@ impl Nest {
         Self::with(CloneFlags::CLONE_NEWUSER, namespaces)
     }
 
-    /// The same, where the kernel runs programs for arm64 by an emulator, and nowhere else. It takes
-    /// Linux 6.7.
-    pub fn with_emulator() -> Self {
+    /// The same, where the kernel runs programs for that platform by an emulator, and nowhere else. It
+    /// takes Linux 6.7.
+    pub fn with_emulator(platform: &Platform) -> Self {
         let nest = Self::with_user_namespace();
         nest.mount(&["--types=binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]);
-        let emulator = fs::read("/usr/lib/binfmt.d/qemu-aarch64.conf").unwrap();
+        let emulator = platform.emulator().trim_end_matches("-static");
+        let emulator = fs::read(format!("/usr/lib/binfmt.d/{emulator}.conf")).unwrap();
         fs::write(nest.proc().join("sys/fs/binfmt_misc/register"), emulator).unwrap();
         nest
     }
@@ -207,7 +208,7 @@ fn app_archive(nest: &Nest) -> String {
     }
     let layer = layer.into_inner().unwrap();
     let config = json!({
-        "architecture": NATIVE_ARCH,
+        "architecture": Platform::native().arch,
         "os": "linux",
         "config": {"Env": ["PATH=/bin"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
@@ -272,7 +273,7 @@ pub trait Cli {
 pub struct Podman {
     nest: Nest,
     driver: &'static str,
-    arch: &'static str,
+    platform: &'static Platform,
     /// How the pod is made, beside its image.
     options: &'static [&'static str],
     user: u32,
@@ -288,14 +289,14 @@ impl Podman {
 
     /// The same, with another way to keep files, as overlay is not in every kernel.
     pub fn with(driver: &'static str) -> Self {
-        Self::start(Nest::new(), driver, NATIVE_ARCH).load()
+        Self::start(Nest::new(), driver, Platform::native()).load()
     }
 
     /// The same on crun, which runs where version 1 of cgroups is not in sight.
     pub fn with_crun() -> Self {
         let podman = Self {
             runtime: "crun",
-            ..Self::start(Nest::with_cgroup2(), "overlay", NATIVE_ARCH)
+            ..Self::start(Nest::with_cgroup2(), "overlay", Platform::native())
         };
         podman.load()
     }
@@ -306,11 +307,11 @@ impl Podman {
         self
     }
 
-    /// The same, with the archive's image for arm64, which the nest has an emulator for.
-    pub fn with_foreign_image() -> Self {
-        let podman = Self::start(Nest::with_emulator(), "overlay", "arm64");
+    /// The same, with the archive's image for that platform, which the nest has an emulator for.
+    pub fn with_foreign_image(platform: &'static Platform) -> Self {
+        let podman = Self::start(Nest::with_emulator(platform), "overlay", platform);
         let image = format!("oci-archive:{}", archive().display());
-        podman.run(&["pull", "--arch=arm64", &image]);
+        podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
         podman
     }
 
@@ -323,7 +324,7 @@ impl Podman {
         }
     }
 
-    fn start(nest: Nest, driver: &'static str, arch: &'static str) -> Self {
+    fn start(nest: Nest, driver: &'static str, platform: &'static Platform) -> Self {
         fs::write(
             nest.path("containers.conf"),
             // Limits that every root may set, and every cgroup can.
@@ -340,7 +341,7 @@ impl Podman {
         let podman = Self {
             nest,
             driver,
-            arch,
+            platform,
             options: &[],
             user: 0,
             runtime: "runc",
@@ -406,7 +407,7 @@ impl Engine for Podman {
     }
 
     fn program(&self) -> Program {
-        Program::new("pause", self.arch)
+        Program::new("pause", self.platform.name)
     }
 
     fn create_pod(&self) -> Pid {
