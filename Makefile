@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -32,6 +32,8 @@ PROGRAMS_SC := amd64 arm64 riscv64
 all: image ## the binaries and the image target/pause.tar (the default)
 
 build: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) ## the binaries target/pause/ARCH/pause
+
+build-sc: $(PROGRAMS_SC:%=target/pause-sc/%/pause) ## the same on the crate sc, where that builds
 
 image: target/pause.tar ## the image of all platforms in ARCHS, named IMAGE
 

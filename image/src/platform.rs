@@ -92,6 +92,19 @@ impl FromStr for Platform {
     }
 }
 
+/// The name of a platform of an index: where it is one of ours, as [`Platform::name`] has it.
+pub fn name(platform: &image::Platform) -> String {
+    let arch = platform.architecture();
+    let variant = platform.variant();
+    let mut ours = PLATFORMS.into_iter();
+    let ours = ours.find(|it| it.arch() == *arch && it.variant() == *variant);
+    match (ours, variant) {
+        (Some(ours), _) => ours.name.to_owned(),
+        (None, Some(variant)) => format!("{arch}/{variant}"),
+        (None, None) => arch.to_string(),
+    }
+}
+
 /// The binary given for a platform.
 pub struct Binary {
     pub platform: Platform,
