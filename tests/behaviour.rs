@@ -7,10 +7,7 @@ use nix::{
         kill,
     },
 };
-use std::{
-    fs::{self, File},
-    os::unix::ffi::OsStrExt,
-};
+use std::fs::{self, File};
 use tempfile::NamedTempFile;
 use tests::{
     for_each_program,
@@ -27,8 +24,8 @@ for_each_program!(
     warns_where_it_is_not_the_first_process,
     leaves_on_sigint_and_sigterm,
     leaves_on_sigterm_where_it_is_not_the_first_process,
-    says_one_line_where_both_signals_come;
-    natively: takes_its_name_for_no_argument,
+    says_one_line_where_both_signals_come,
+    takes_its_name_for_no_argument,
 );
 
 fn tells_its_version(program: &Program) {
@@ -126,10 +123,9 @@ fn says_one_line_where_both_signals_come(program: &Program) {
     assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
 }
 
-/// Natively alone: an emulator gives the program a name of its own.
 fn takes_its_name_for_no_argument(program: &Program) {
-    let path = program.path.as_os_str().as_bytes();
-    let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, path, vec![b"-v".into()], || {});
+    let (path, words) = program.words_named("-v");
+    let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, &path, words, || {});
     sandbox.wait_until_asleep();
     sandbox.signal(SIGTERM);
     assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));

@@ -165,15 +165,32 @@ impl Program {
 
     /// The words that start it.
     pub fn words(&self) -> Vec<Vec<u8>> {
-        let mut words: Vec<Vec<u8>> = Vec::new();
-        if let ([emulator, options @ ..], false) =
-            (self.platform.emulator, self.platform.is_native())
-        {
-            words.push(format!("/usr/bin/{emulator}").into());
-            words.extend(options.iter().map(|it| it.as_bytes().to_vec()));
+        let path = self.path.clone().into_os_string().into_vec();
+        [self.emulated(&[]), vec![path]].concat()
+    }
+
+    /// The file to execute, and the words that start it under another name than that of its file.
+    pub fn words_named(&self, name: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
+        let path = self.path.clone().into_os_string().into_vec();
+        let emulator = self.emulated(&["-0", name]);
+        match emulator.first() {
+            Some(first) => (first.clone(), [emulator, vec![path]].concat()),
+            None => (path, vec![name.into()]),
         }
-        words.push(self.path.clone().into_os_string().into_vec());
-        words
+    }
+
+    /// The emulator with these options of it, or nothing where the machine needs none.
+    fn emulated(&self, options: &[&str]) -> Vec<Vec<u8>> {
+        if self.platform.is_native() {
+            return Vec::new();
+        }
+        let [command, processor @ ..] = self.platform.emulator else {
+            unreachable!("each has one")
+        };
+        let options = processor.iter().chain(options);
+        let options = options.map(|it| it.as_bytes().to_vec());
+        let command = format!("/usr/bin/{command}").into_bytes();
+        [command].into_iter().chain(options).collect()
     }
 
     /// A command that runs it, without arguments.
