@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -210,6 +210,17 @@ test-containerd-2: tools image target/containerd-2 ## a pod in containerd 2.x, o
 
 target/containerd-2: tests/support/commands
 	@tests/support/commands forky containerd $@
+
+RELEASES := trixie forky
+test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debian 13 and of testing: minutes, 2 GB
+	@rm -rf target/engines
+	cargo test --locked --package tests --test engines -- --ignored --nocapture
+	@cat target/engines/*
+
+engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+	containernetworking-plugins uidmap mount iproute2 util-linux procps
+target/releases/%: tests/support/release
+	@tests/support/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
 test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
 	cargo test --locked --package tests --test trust cosign -- --ignored --nocapture

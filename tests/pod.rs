@@ -155,7 +155,8 @@ fn podman_runs_it_under_its_seccomp_profile() {
     let run = |profile: &str, more: &[&str]| {
         let seccomp = format!("--security-opt=seccomp={profile}");
         let run = ["run", "--detach", "--name=pause", "--network=none"];
-        let options = [&*podman.cgroup(), &seccomp];
+        let cgroup = podman.cgroup().unwrap();
+        let options = [&*cgroup, &seccomp];
         podman.run(&[&run[..], &options, more, &[IMAGE]].concat())
     };
     for more in [&[][..], &["--security-opt=no-new-privileges"]] {

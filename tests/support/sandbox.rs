@@ -149,13 +149,13 @@ impl Sandbox {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
-    /// Starts a command in new PID, mount and network namespaces, and others if they are given, with a
-    /// /proc of its own, and with empty folders for what daemons leave in some, whatever one tells
-    /// them. In a user namespace users are those of the machine.
-    pub fn nest<const N: usize>(others: CloneFlags, words: [&str; N]) -> Self {
+    /// Starts a command, which in the end becomes sleep, in new PID, mount and network namespaces, and
+    /// others if they are given, with a /proc of its own, and with empty folders for what daemons leave
+    /// in some, whatever one tells them. In a user namespace users are those of the machine.
+    pub fn nest(others: CloneFlags, words: &[&str]) -> Self {
         let namespaces =
             CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | others;
-        let nest = Self::run_in(namespaces, words, || {
+        let nest = Self::run_in(namespaces, words.iter().copied(), || {
             // What is executed before it has a user has no rights.
             // SAFETY: system calls.
             while unsafe { libc::getuid() } != 0 {
@@ -182,7 +182,7 @@ impl Sandbox {
         }
         let started = format!("/proc/{}/cmdline", nest.pid);
         wait_until("in new namespaces", || {
-            fs::read_to_string(&started).is_ok_and(|words_now| words_now.starts_with(words[0]))
+            fs::read_to_string(&started).is_ok_and(|words| words.starts_with("/bin/sleep"))
         });
         nest
     }
