@@ -246,7 +246,7 @@ bench: tools image target/bench/peers ## measures pause beside its peers: five m
 	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
 
 target/bench/peers: $(wildcard benches/peers/*) linker.ld
-	@benches/peers/build $@
+	@benches/peers/build $@ $(KNOWN)
 
 clippy_pause = cargo clippy --locked --package pause --target $(1) -- -D warnings -D clippy::undocumented_unsafe_blocks
 

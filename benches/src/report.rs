@@ -1,12 +1,19 @@
 //! The tables of a run.
 
 use crate::{
-    engine::Pod, machine::Machine, measure::Spread, memory::Memory, peers::Peer, reaping::Reaping,
-    size::Size, start::Start,
+    engine::Pod,
+    machine::Machine,
+    measure::Spread,
+    memory::Memory,
+    peers::{EVERYWHERE, Peer},
+    reaping::Reaping,
+    size::Size,
+    start::Start,
 };
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
+use tests::program::PLATFORMS;
 
 /// What was measured of one program.
 #[derive(Clone, Serialize, Deserialize)]
@@ -39,8 +46,23 @@ impl Results {
             .find(|figures| figures.peer.name == name)
     }
 
+    /// Each platform with the bytes of pause's file and of catatonit's there, as far as the run has
+    /// them, in the image's order.
+    pub fn platforms(&self) -> Vec<(&'static str, u64, u64)> {
+        let bytes = |figures: &Figures, platform| Some(figures.size.get(platform)?.file);
+        let row = |platform| {
+            let peer = self.of(EVERYWHERE)?;
+            Some((
+                platform,
+                bytes(&self.figures[0], platform)?,
+                bytes(peer, platform)?,
+            ))
+        };
+        PLATFORMS.iter().filter_map(|it| row(it.name)).collect()
+    }
+
     /// What pause is held against, as ratios and counts that a machine's speed does not change.
-    fn headlines(&self) -> Vec<(&'static str, f64)> {
+    fn headlines(&self) -> Vec<(String, f64)> {
         let ours = &self.figures[0];
         let charged = |figures: &Figures| figures.memory.as_ref().map(|it| it.charged.median);
         let executed = |figures: &Figures| figures.memory.as_ref().map(|it| it.executed.median);
@@ -49,8 +71,6 @@ impl Results {
         let ratio = |name, of: fn(&Figures) -> Option<f64>| Some(of(ours)? / of(self.of(name)?)?);
         let pods = |of: fn(&Pod) -> f64| Some(of(self.pods.first()?) / of(self.pods.get(1)?));
         let rows = [
-            ("bytes, amd64", Some(ours.size["amd64"].file as f64)),
-            ("bytes, arm64", Some(ours.size["arm64"].file as f64)),
             ("memory, of C with glibc", ratio(GLIBC, charged)),
             (
                 "memory since its execve, of C with glibc",
@@ -92,9 +112,11 @@ impl Results {
                 pods(|pod| pod.stopped.median),
             ),
         ];
-        rows.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+        let sizes = self.platforms().into_iter();
+        let sizes = sizes.map(|(platform, ours, _)| (format!("bytes, {platform}"), ours as f64));
+        let rows = rows.into_iter();
+        let rows = rows.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        sizes.chain(rows).collect()
     }
 }
 
@@ -188,8 +210,28 @@ fn spread(value: Option<Spread>) -> String {
     })
 }
 
-/// The table that the README shows.
+/// The tables that the README shows: pause on each platform, and beside all its peers.
 fn summary(results: &Results) -> String {
+    let platforms = results.platforms().into_iter();
+    let platforms = platforms.map(|(platform, ours, peer)| {
+        vec![
+            platform.to_owned(),
+            grouped(ours),
+            grouped(peer),
+            grouped((peer as f64 / ours as f64).round() as u64),
+        ]
+    });
+    let columns = [
+        "platform",
+        "pause, bytes",
+        "catatonit, bytes",
+        "times pause",
+    ];
+    let platforms = table(&columns, platforms);
+    format!("{platforms}\n{}", beside_peers(results))
+}
+
+fn beside_peers(results: &Results) -> String {
     let base = |of: fn(&Figures) -> Option<f64>, name| results.of(name).and_then(of);
     let memory: fn(&Figures) -> Option<f64> = |it| Some(it.memory.as_ref()?.charged.median);
     let told: fn(&Figures) -> Option<f64> = |it| Some(it.start.told?.median);
@@ -246,12 +288,12 @@ pub fn report(results: &Results) -> String {
     );
 
     let sizes = figures().flat_map(|it| {
-        it.size.iter().map(|(arch, size)| {
+        it.size.iter().map(|(platform, size)| {
             let rest = size.file - size.headers - size.code;
             let image = size.image.as_ref();
             vec![
                 it.peer.name.clone(),
-                arch.clone(),
+                platform.clone(),
                 grouped(size.file),
                 grouped(size.headers),
                 grouped(size.code),
@@ -432,7 +474,7 @@ fn section(text: &mut String, title: &str, how: &str, table: &str) {
     _ = write!(text, "## {title}\n\n{how}\n\n{table}\n");
 }
 
-/// The README with the table of a run, between the two marks that it has for it.
+/// The README with the tables of a run, between the two marks that it has for it.
 ///
 /// # Errors
 ///
@@ -442,7 +484,7 @@ pub fn put_into(readme: &str, results: &Results) -> Result<String> {
     let split = |text, mark| str::split_once(text, mark).with_context(|| format!("no {mark}"));
     let (before, rest) = split(readme, begin)?;
     let (_, after) = split(rest, end)?;
-    let table = summary(results);
+    let tables = summary(results);
     let machine = results.machine.describe();
-    Ok(format!("{before}{begin}{table}\n{machine}.\n{end}{after}"))
+    Ok(format!("{before}{begin}{tables}\n{machine}.\n{end}{after}"))
 }
