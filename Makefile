@@ -243,7 +243,7 @@ mutants: tools ## breaks pause on purpose, and says which tests see it: 10 minut
 
 bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
 	cargo build --locked --release --package bench --package pause-image
-	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
+	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
 
 target/bench/peers: $(wildcard benches/peers/*) linker.ld
 	@benches/peers/build $@ $(KNOWN)
@@ -303,5 +303,5 @@ help: ## this list
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which platforms; docker load takes amd64, or the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
-	@echo '  QUICK=1  few samples in make bench; KEEP=1 has README show its run'
+	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 has README show its run'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'

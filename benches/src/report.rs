@@ -30,6 +30,9 @@ pub struct Figures {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Results {
     pub machine: Machine,
+    /// The date of its sizes, where they were measured later than all else.
+    #[serde(default)]
+    pub sized: Option<String>,
     pub quick: bool,
     pub seconds: u64,
     pub figures: Vec<Figures>,
@@ -44,6 +47,14 @@ impl Results {
         self.figures
             .iter()
             .find(|figures| figures.peer.name == name)
+    }
+
+    /// When and on what, for the tables.
+    fn describe(&self) -> String {
+        let machine = self.machine.describe();
+        let sized = self.sized.as_ref();
+        let sized = sized.map(|date| format!(" Sizes: {date}."));
+        format!("{machine}.{}", sized.unwrap_or_default())
     }
 
     /// Each platform with the bytes of pause's file and of catatonit's there, as far as the run has
@@ -276,8 +287,8 @@ fn beside_peers(results: &Results) -> String {
 pub fn report(results: &Results) -> String {
     let figures = || results.figures.iter();
     let mut text = format!(
-        "# pause beside its peers\n\n{}. {}The run took {} s.\n\n{}\n",
-        results.machine.describe(),
+        "# pause beside its peers\n\n{} {}The run took {} s.\n\n{}\n",
+        results.describe(),
         if results.quick {
             "A quick run, of few samples. "
         } else {
@@ -320,7 +331,7 @@ pub fn report(results: &Results) -> String {
     section(
         &mut text,
         "Size",
-        "Bytes. Layer and pulled: as an image that is packed as pause's is, its manifest and configuration included. Programs that are linked dynamically need a libc beside them, and are no image of one file. Both backends of pause make the same file.",
+        "Bytes. Layer and pulled: as an image that is packed as pause's is, its manifest and configuration included. Programs that are linked dynamically need a libc beside them, and are no image of one file. Both backends of pause make files of the same sizes.",
         &table(&columns, sizes),
     );
 
@@ -485,6 +496,6 @@ pub fn put_into(readme: &str, results: &Results) -> Result<String> {
     let (before, rest) = split(readme, begin)?;
     let (_, after) = split(rest, end)?;
     let tables = summary(results);
-    let machine = results.machine.describe();
-    Ok(format!("{before}{begin}{tables}\n{machine}.\n{end}{after}"))
+    let machine = results.describe();
+    Ok(format!("{before}{begin}{tables}\n{machine}\n{end}{after}"))
 }
