@@ -303,5 +303,5 @@ help: ## this list
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which platforms; docker load takes amd64, or the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
-	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 has README show its run'
+	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 keeps its run in benches/run'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'

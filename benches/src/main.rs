@@ -38,7 +38,7 @@ struct Arguments {
     /// Fewer of everything: a minute instead of five
     #[arg(long)]
     quick: bool,
-    /// Keep this run's numbers, plots and table for the README to show
+    /// Keep this run's numbers, plots and report in benches/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
     /// Take the numbers of a run from its results.json instead of measuring
@@ -108,9 +108,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     if arguments.keep {
         write(&kept, &results)?;
-        let readme = project().join("README.md");
-        let text = fs::read_to_string(&readme)?;
-        write_text(&readme, &report::put_into(&text, &results)?)?;
     }
     eprintln!("bench: {}", folder.join("report.md").display());
     Ok(())

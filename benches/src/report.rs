@@ -10,7 +10,6 @@ use crate::{
     size::Size,
     start::Start,
 };
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
 use tests::program::PLATFORMS;
@@ -221,7 +220,16 @@ fn spread(value: Option<Spread>) -> String {
     })
 }
 
-/// The tables that the README shows: pause on each platform, and beside all its peers.
+/// What the peers of the tables are, and how memory is measured.
+const LEGEND: &str = "\
+\"C\" is a program with upstream's behaviour and build line ([pause.c](../peers/pause.c)). The floors are \
+written by hand ([peers](../peers)); the first does all that pause does. catatonit is Debian 12's \
+package, and testing's for riscv64, which Debian 12 lacks.\n\n\
+Memory is all that a memory cgroup is charged for, divided by the number of processes in it. 28 KiB of it \
+are a kernel stack and what else any process has from its fork.\n\n\
+\"Start + exit\" is the time from start to end, relative to a program that only exits.\n";
+
+/// The tables that the report begins with: pause on each platform, and beside all its peers.
 fn summary(results: &Results) -> String {
     let platforms = results.platforms().into_iter();
     let platforms = platforms.map(|(platform, ours, peer)| {
@@ -258,8 +266,8 @@ fn beside_peers(results: &Results) -> String {
             "bytes, amd64",
             "arm64",
             "memory, KiB",
-            "of C's",
-            "start to end, of an exit's",
+            "relative to C, glibc",
+            "start + exit, relative to an exit",
             "µs on a processor per orphan",
             "wake-ups per orphan",
         ],
@@ -287,7 +295,7 @@ fn beside_peers(results: &Results) -> String {
 pub fn report(results: &Results) -> String {
     let figures = || results.figures.iter();
     let mut text = format!(
-        "# pause beside its peers\n\n{} {}The run took {} s.\n\n{}\n",
+        "# pause beside its peers\n\n{} {}The run took {} s.\n\n{}\n{LEGEND}\n",
         results.describe(),
         if results.quick {
             "A quick run, of few samples. "
@@ -483,19 +491,4 @@ pub fn report(results: &Results) -> String {
 
 fn section(text: &mut String, title: &str, how: &str, table: &str) {
     _ = write!(text, "## {title}\n\n{how}\n\n{table}\n");
-}
-
-/// The README with the tables of a run, between the two marks that it has for it.
-///
-/// # Errors
-///
-/// The marks are not there.
-pub fn put_into(readme: &str, results: &Results) -> Result<String> {
-    let [begin, end] = ["<!-- bench: begin -->\n", "<!-- bench: end -->"];
-    let split = |text, mark| str::split_once(text, mark).with_context(|| format!("no {mark}"));
-    let (before, rest) = split(readme, begin)?;
-    let (_, after) = split(rest, end)?;
-    let tables = summary(results);
-    let machine = results.describe();
-    Ok(format!("{before}{begin}{tables}\n{machine}\n{end}{after}"))
 }
