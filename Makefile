@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
+.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -134,6 +134,33 @@ push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
 		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(trust) tag target/pause.tar)"
 
+# --- A node ------------------------------------------------------------------------------------
+
+# Those of which Rust's musl has a standard library that this was linked with.
+musl_386 := i686-unknown-linux-musl
+musl_amd64 := x86_64-unknown-linux-musl
+musl_arm64 := aarch64-unknown-linux-musl
+nodes := $(filter 386 amd64 arm64,$(platforms))
+USE_PAUSE_IMAGE = $(dir $(IMAGE))use-pause:$(VERSION)
+
+# Static, and linked without a cross compiler.
+static := -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+
+node: $(nodes:%=target/use-pause/%/use-pause) target/use-pause.tar ## use-pause, which switches a node, and an image of it for a whole cluster
+
+target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/build.rs node/Cargo.toml Cargo.lock target/pause.tar
+	@tests/support/tools cc
+	@$(call target,$(musl_$*))
+	@mkdir -p $(@D)
+	export PAUSE_ARCHIVE="$$PWD/target/pause.tar"; $(remap) cargo rustc --locked --package use-pause --bin use-pause \
+		--profile node --target $(musl_$*) --target-dir target/cargo/use-pause -- $(static)
+	@cp target/cargo/use-pause/$(musl_$*)/node/use-pause $@.new
+	@mv $@.new $@
+
+target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
+	@cargo run --locked --quiet --package pause-image -- --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
+
 kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
 	@tests/kind/up '$(IMAGE)' $<
 
@@ -249,15 +276,13 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 # The first process of the kernels that the tests boot: static, and linked without a cross compiler.
-musl_amd64 := x86_64-unknown-linux-musl
-musl_arm64 := aarch64-unknown-linux-musl
 # $(call first,BIN,FEATURES)
 define first
 target/$(1)/%/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
 	@$$(call target,$$(musl_$$*))
 	@mkdir -p $$(@D)
 	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $$(musl_$$*) -- \
-		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+		$(static)
 	@cp target/cargo/$$(musl_$$*)/init/$(1) $$@
 endef
 $(eval $(call first,init,--no-default-features))
