@@ -314,11 +314,25 @@ impl Containerd {
                         file,
                         change: Change::Write { old, new },
                         keep: !in_effect,
+                        note: self.note(part)?,
                     });
                 }
             }
         }
         bail!("{}: {}", self.config.display(), reasons.join("; "))
+    }
+
+    /// What containerd keeps to itself of a file.
+    fn note(&self, part: &Part) -> Result<Option<String>> {
+        let unread = version(&part.text)?.is_none()
+            && (edit::has(&part.text, &KEY_2[..2])? || edit::has(&part.text, &KEY_3[..2])?);
+        Ok(unread.then(|| {
+            format!(
+                "{}: it has no version line, so that containerd {} reads it as of version 1, and takes no notice of its tables for a later one",
+                part.file.display(),
+                self.version
+            )
+        }))
     }
 
     /// What containerd makes of the configuration as it is.
@@ -538,6 +552,7 @@ impl Runtime for Containerd {
                     file,
                     change,
                     keep: false,
+                    note: None,
                 }));
             }
             // Somebody has changed something else since: that stays.
@@ -554,6 +569,7 @@ impl Runtime for Containerd {
                 file,
                 change,
                 keep: false,
+                note: None,
             }));
         }
         Ok(None)
@@ -607,12 +623,11 @@ impl Runtime for Containerd {
         if self.for_this_alone {
             return true;
         }
-        let Some(pid) = self.pid else { return false };
         let Ok(parts) = self.parts() else {
             return false;
         };
         let mut files = parts.iter().filter(|part| part.file.exists());
-        files.all(|part| process::is_younger_than(pid, &part.file) == Some(true))
+        files.all(|part| process::has_started_since(&self.socket, &part.file) == Some(true))
     }
 
     fn restart(&self) -> Result<()> {

@@ -117,6 +117,7 @@ impl Runtime for Crio {
                 new: new.trim_start().to_owned(),
             },
             keep: false,
+            note: None,
         }))
     }
 
@@ -125,6 +126,7 @@ impl Runtime for Crio {
             file: FILE.into(),
             change: Change::Remove { old },
             keep: false,
+            note: None,
         }))
     }
 

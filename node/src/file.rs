@@ -18,6 +18,8 @@ pub struct Edit {
     pub change: Change,
     /// Whether the old file stays beside the new one.
     pub keep: bool,
+    /// What whoever reads the change ought to know.
+    pub note: Option<String>,
 }
 
 pub enum Change {

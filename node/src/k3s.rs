@@ -124,6 +124,7 @@ impl Runtime for K3s {
             },
             file,
             keep: false,
+            note: None,
         }))
     }
 
@@ -133,6 +134,7 @@ impl Runtime for K3s {
             file,
             change: Change::Remove { old },
             keep: false,
+            note: None,
         }))
     }
 
@@ -154,10 +156,8 @@ impl Runtime for K3s {
     }
 
     fn has_read(&self) -> bool {
-        let running = process::listener(Path::new(SOCKET)).ok().flatten();
         let file = self.file();
-        running
-            .is_some_and(|pid| !file.exists() || process::is_younger_than(pid, &file) == Some(true))
+        !file.exists() || process::has_started_since(Path::new(SOCKET), &file) == Some(true)
     }
 
     fn restart(&self) -> Result<()> {

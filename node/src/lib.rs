@@ -14,7 +14,7 @@ pub mod k3s;
 pub mod process;
 pub mod service;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use archive::Archive;
 use file::Edit;
 
@@ -58,12 +58,12 @@ pub struct Wish<'a> {
 ///
 /// Whatever is amiss; the configuration is as it was then.
 pub fn switch(runtime: &dyn Runtime, wish: &Wish, say: &mut dyn FnMut(&str)) -> Result<()> {
-    if wish.restart {
-        runtime.can_restart()?;
-    }
-    let edit = runtime.plan(wish.image)?;
+    let edit = planned(runtime, wish.restart, runtime.plan(wish.image))?;
+    let imported = runtime.import(wish.image, wish.archive);
+    let imported =
+        imported.map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
     say(&runtime.title());
-    for line in runtime.import(wish.image, wish.archive)? {
+    for line in imported {
         say(&line);
     }
     let named = format!("names {} for the sandbox of new pods", wish.image);
@@ -76,12 +76,25 @@ pub fn switch(runtime: &dyn Runtime, wish: &Wish, say: &mut dyn FnMut(&str)) -> 
 ///
 /// As of [`switch`].
 pub fn undo(runtime: &dyn Runtime, restart: bool, say: &mut dyn FnMut(&str)) -> Result<()> {
-    if restart {
-        runtime.can_restart()?;
-    }
-    let edit = runtime.plan_undo()?;
+    let edit = planned(runtime, restart, runtime.plan_undo())?;
     say(&runtime.title());
     finish(runtime, edit, restart, "as it was before use-pause", say)
+}
+
+/// What is planned, if all that can be known beforehand is right.
+fn planned(
+    runtime: &dyn Runtime,
+    restart: bool,
+    edit: Result<Option<Edit>>,
+) -> Result<Option<Edit>> {
+    let restart = if restart {
+        runtime.can_restart()
+    } else {
+        Ok(())
+    };
+    restart
+        .and(edit)
+        .map_err(|error| anyhow!("{error:#}; nothing was changed"))
 }
 
 fn finish(
@@ -99,6 +112,9 @@ fn finish(
                 edit.file.display(),
                 edit.kept()
             ));
+            if let Some(note) = &edit.note {
+                say(note);
+            }
             Some(placed)
         }
         None => {

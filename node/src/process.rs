@@ -1,16 +1,11 @@
 //! Processes of the node.
 
-use nix::{
-    sys::socket::{getsockopt, sockopt::PeerCredentials},
-    time::{ClockId, clock_gettime},
-    unistd::{SysconfVar, sysconf},
-};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 /// The process that listens on a socket; none where it is of another PID namespace.
@@ -58,29 +53,13 @@ pub fn service(pid: i32) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether a process has started since a file was last changed or put into its place.
-pub fn is_younger_than(pid: i32, file: &Path) -> Option<bool> {
-    let changed = fs::metadata(file).ok()?;
-    let changed = Duration::new(
-        changed.ctime().try_into().ok()?,
-        changed.ctime_nsec() as u32,
-    );
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The 22nd field, and the second is a name in brackets (proc_pid_stat(5)).
-    let ticks: u64 = stat
-        .rsplit(')')
-        .next()?
-        .split_whitespace()
-        .nth(19)?
-        .parse()
-        .ok()?;
-    let ticks_per_second = sysconf(SysconfVar::CLK_TCK).ok()?? as u64;
-    let started = Duration::from_millis(ticks * 1000 / ticks_per_second);
-    let running = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .ok()?;
-    Some(now.checked_sub(running.checked_sub(started)?)? > changed)
+/// Whether a runtime, which makes its socket anew as it starts, has started since a file was last
+/// changed or put into its place.
+pub fn has_started_since(socket: &Path, file: &Path) -> Option<bool> {
+    let socket = fs::metadata(socket).ok()?;
+    let file = fs::metadata(file).ok()?;
+    let changed = (file.ctime(), file.ctime_nsec());
+    Some((socket.mtime(), socket.mtime_nsec()) > changed)
 }
 
 /// The sha256 of the file that a process runs, in hex, whatever mount namespace that is in.

@@ -13,7 +13,7 @@ use k8s_cri::v1::{
     NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
     PodSandboxStatusRequest, PodSandboxStatusResponse, RemovePodSandboxRequest,
     RunPodSandboxRequest, SecurityProfile, StartContainerRequest, StopPodSandboxRequest,
-    runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
+    VersionRequest, runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
 };
 use nix::unistd::Pid;
 use std::{cell::RefCell, fs, future::Future, path::Path};
@@ -137,6 +137,12 @@ impl Cri {
         (metadata.name, metadata.uid) = (name.to_owned(), name.to_owned());
         let linux = config.linux.as_mut().unwrap();
         linux.security_context.as_mut().unwrap().namespace_options = Some(on_the_node);
+        // The connection may be one to a containerd from before a restart.
+        wait_until("served", || {
+            let mut client = self.client.clone();
+            let version = async { client.version(VersionRequest::default()).await };
+            self.runtime.block_on(version).is_ok()
+        });
         let request = RunPodSandboxRequest {
             config: Some(config),
             ..Default::default()

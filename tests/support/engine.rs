@@ -222,8 +222,7 @@ pub(crate) fn busybox_archive(nest: &Nest, name: &str, words: &[&str]) -> String
         "config": {"Env": ["PATH=/bin"], "Entrypoint": words},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
     });
-    let manifest =
-        json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
     let path = nest.path("app.tar");
     let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
     for (name, content) in [

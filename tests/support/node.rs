@@ -8,6 +8,7 @@ use crate::{
     program::{NATIVE_ARCH, Program},
     sandbox::{self, End},
     story::Engine,
+    wait_until,
 };
 use nix::unistd::Pid;
 use std::{
@@ -109,7 +110,11 @@ impl Node {
 
     /// ctr, which must succeed.
     pub fn ctr(&self, arguments: &[&str]) -> String {
-        output(self.command("ctr").arg("--namespace=k8s.io").args(arguments))
+        output(
+            self.command("ctr")
+                .arg("--namespace=k8s.io")
+                .args(arguments),
+        )
     }
 
     /// Gives it an image of that name whose program sleeps, and is not ours.
@@ -125,7 +130,11 @@ impl Node {
 
     /// The same, which must succeed: what it said.
     pub fn use_pause_said(&self, arguments: &[&str]) -> String {
-        let End { status, stdout, stderr } = self.use_pause(arguments);
+        let End {
+            status,
+            stdout,
+            stderr,
+        } = self.use_pause(arguments);
         assert_eq!(status, Ok(0), "{arguments:?}: {stdout}{stderr}");
         assert_eq!(stderr, "");
         stdout
@@ -133,7 +142,11 @@ impl Node {
 
     /// The same, which must refuse with one line, that is returned, and no more.
     pub fn use_pause_refuses(&self, arguments: &[&str]) -> String {
-        let End { status, stdout, stderr } = self.use_pause(arguments);
+        let End {
+            status,
+            stdout,
+            stderr,
+        } = self.use_pause(arguments);
         assert_eq!(status, Ok(1), "{arguments:?}: {stdout}{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         assert!(stderr.starts_with("use-pause: "), "{stderr}");
@@ -142,6 +155,11 @@ impl Node {
 
     /// Whether a process of the node runs our bytes.
     pub fn runs_ours(&self, pid: Pid) -> bool {
+        // containerd may be back before it has executed it.
+        let comm = self.nest().proc().join(format!("{pid}/comm"));
+        wait_until("executed", || {
+            !fs::read_to_string(&comm).unwrap().starts_with("runc")
+        });
         let running = fs::read(self.nest().proc().join(format!("{pid}/exe"))).unwrap();
         running == fs::read(Program::native("pause").path).unwrap()
     }
@@ -156,8 +174,16 @@ pub fn use_pause() -> String {
 /// A configuration of tests/configurations, and the files that some of them import, in a folder.
 pub fn copy_configuration(name: &str, folder: &Path) {
     let from = crate::project().join("tests/configurations");
-    fs::copy(from.join(format!("{name}.toml")), folder.join("config.toml")).unwrap();
+    fs::copy(
+        from.join(format!("{name}.toml")),
+        folder.join("config.toml"),
+    )
+    .unwrap();
     for imported in ["conf.d", "other.d", "table.d"] {
-        output(Command::new("cp").arg("-r").args([&from.join(imported), folder]));
+        output(
+            Command::new("cp")
+                .arg("-r")
+                .args([&from.join(imported), folder]),
+        );
     }
 }
