@@ -188,23 +188,21 @@ fn set_in_inline(table: &mut InlineTable, path: &Path, value: &str) -> Result<()
         bail!("no key")
     };
     if !table.contains_key(key) {
-        let mut new = if rest.is_empty() {
-            string(value, uses_single_quotes(table))?
-        } else {
-            let mut new = InlineTable::new();
-            new.set_dotted(true);
-            new.into()
-        };
-        if let Some((_, last)) = table.iter_mut().last() {
+        let mut new = string(value, uses_single_quotes(table))?;
+        if let Some(last) = last_value(table) {
             // The space before the brace.
             let end = last.decor().suffix().cloned().unwrap_or_default();
             last.decor_mut().set_suffix("");
             *new.decor_mut() = Decor::new(" ", end);
         }
+        let new = rest.iter().rev().fold(new, |inner, key| {
+            let mut outer = InlineTable::new();
+            outer.set_dotted(true);
+            outer.insert(*key, inner);
+            outer.into()
+        });
         table.insert(*key, new);
-        if rest.is_empty() {
-            return Ok(());
-        }
+        return Ok(());
     }
     match (table.get_mut(key), rest) {
         (Some(old), []) => replace(old, value),
@@ -213,7 +211,18 @@ fn set_in_inline(table: &mut InlineTable, path: &Path, value: &str) -> Result<()
     }
 }
 
+/// The value that stands last in a table, be it of a dotted key.
+fn last_value(table: &mut InlineTable) -> Option<&mut Value> {
+    let (_, last) = table.iter_mut().last()?;
+    if last.as_inline_table().is_some_and(InlineTable::is_dotted) {
+        last_value(last.as_inline_table_mut()?)
+    } else {
+        Some(last)
+    }
+}
+
 fn replace(old: &mut Value, value: &str) -> Result<()> {
+    ensure!(old.is_str(), "what names the image is no string");
     let single = old.to_string().trim_start().starts_with('\'');
     let decor = old.decor().clone();
     *old = string(value, single)?;
