@@ -161,8 +161,8 @@ target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
 	@cargo run --locked --quiet --package pause-image -- --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
-kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
-	@tests/kind/up '$(IMAGE)' $<
+kind: node ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
+	@tests/kind/up '$(IMAGE)' target/use-pause
 
 # --- Trust -------------------------------------------------------------------------------------
 
@@ -215,23 +215,27 @@ tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
 booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
 
-test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
+test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
 	$(build_trust)
-	cargo test --locked --package pause-image --package trust --package tests
+	cargo test --locked --package pause-image --package trust --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
-test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
+test-kubelet: tools node target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture
 
 target/kubelet/kubelet: tests/support/kubelet
 	@tests/support/kubelet $@
 
-test-containerd-2: tools image target/containerd-2 ## a pod in containerd 2.x, of Debian's testing release
+test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
 	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
+	cargo test --locked --package tests --test use_pause -- --ignored --nocapture --test-threads=1
+
+target/containerd-1.7: tests/support/commands
+	@tests/support/commands trixie containerd $@
 
 target/containerd-2: tests/support/commands
 	@tests/support/commands forky containerd $@
