@@ -30,7 +30,9 @@ fn make_has_nothing_to_do_the_second_time() {
 #[test]
 fn make_help_lists_the_targets() {
     let help = output(make(Command::new("make")).args(["--no-print-directory", "help"]));
-    for target in ["all", "build", "image", "node", "test", "demo", "push", "clean"] {
+    for target in [
+        "all", "build", "image", "node", "test", "demo", "push", "clean",
+    ] {
         assert!(
             help.contains(&format!("\n  make {target} "))
                 || help.starts_with(&format!("  make {target} ")),

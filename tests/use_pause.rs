@@ -3,16 +3,19 @@
 use similar::TextDiff;
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
 use tests::{
     built,
     engine::{IMAGE, sha256},
-    node::{Node, copy_configuration},
+    node::{Node, copy_configuration, use_pause},
+    output,
     program::Program,
     project,
+    sandbox::{self, End},
+    wait_until,
 };
 
 /// What use-pause makes of a configuration.
@@ -35,8 +38,8 @@ fn commands(release: &str) -> PathBuf {
     }
 }
 
-const CRI: &str = "disabled_plugins has \"cri\"";
-const URI: &str = "invalid disabled plugin URI \"cri\"";
+const OFF: &str = "disabled_plugins has \"cri\"";
+const OFF_2: &str = "disabled_plugins has \"io.containerd.grpc.v1.cri\"";
 const OF_3: &str = "does not read the sandbox image of a file of version 3";
 
 /// Each file of tests/configurations, with what comes of it on each of [`RELEASES`].
@@ -59,7 +62,7 @@ fn table() -> Vec<(&'static str, [Result; 3])> {
         ),
         ("kind", all("kind")),
         ("k3s", on_2("k3s")),
-        ("docker", [Refused(CRI), Refused(CRI), Refused(URI)]),
+        ("docker", [Refused(OFF), Refused(OFF), Refused(OFF_2)]),
         (
             "version-1",
             [
@@ -230,7 +233,7 @@ fn tell_of(release: &str, name: &str, result: &Result) {
             for wanted in [
                 format!("sandbox image  {IMAGE}\n"),
                 format!("1 with pause for amd64, sha256 {ours}, of {IMAGE}\n"),
-                format!(", of {stock}\n"),
+                format!("{stock}\n"),
             ] {
                 assert!(status.contains(&wanted), "{name}: {wanted}: {status}");
             }
@@ -267,4 +270,295 @@ fn each_configuration_by_containerd_1_7() {
 #[ignore = "fetches containerds of other releases: make test-containerd-2"]
 fn each_configuration_by_containerd_2_1() {
     tell("2.1");
+}
+
+/// A node with the containerd of this machine, which runs, and with Debian's configuration.
+fn debian() -> Node {
+    let node = Node::new(commands("1.6"));
+    copy_configuration("debian", &node.etc(""));
+    node.systemctl("start");
+    node
+}
+
+/// What use-pause refuses, with this in its one line, and nothing changes.
+fn refuses(node: &Node, arguments: &[&str], why: &str) {
+    let before = snapshot(&node.etc(""));
+    let said = node.use_pause_refuses(arguments);
+    assert!(said.contains(why), "{said}");
+    assert!(snapshot(&node.etc("")) == before, "{said}");
+    println!("{arguments:?}: {said}");
+}
+
+#[test]
+fn what_stands_in_its_way_is_one_line() {
+    let node = debian();
+    let etc = "/etc/containerd";
+    node.mount(&["--options=remount,bind,ro", etc]);
+    refuses(&node, &[], "Read-only file system");
+    node.mount(&["--options=remount,bind,rw", etc]);
+
+    refuses(&node, &["--archive", "/nowhere"], "cannot read /nowhere");
+    refuses(&node, &["--archive", "/bin/sh"], "/bin/sh: ");
+    refuses(&node, &["--image", "pause"], "names no image");
+    refuses(
+        &node,
+        &["--image", "localhost/other:1"],
+        "has no image localhost/other:1",
+    );
+    refuses(&node, &["--config", "/proc/version"], "/proc/version");
+    refuses(&node, &["--runtime=crio"], "no command crio");
+    refuses(&node, &["--host", "/nowhere"], "/nowhere is no folder");
+    // Not root.
+    let mut as_nobody = node.command("setpriv");
+    as_nobody.args(["--reuid=65534", "--clear-groups", "/bin/sh", "-c"]);
+    as_nobody.arg("exec /proc/self/fd/0");
+    as_nobody.stdin(fs::File::open(use_pause()).unwrap());
+    let end = sandbox::run(&mut as_nobody);
+    assert_eq!(
+        end,
+        End::exit(1, "", "use-pause: this changes a node: run it as root\n")
+    );
+
+    fs::remove_dir(node.root("/run/systemd/system")).unwrap();
+    refuses(&node, &["--restart"], "there is neither systemd nor OpenRC");
+    fs::create_dir(node.root("/run/systemd/system")).unwrap();
+
+    node.systemctl("stop");
+    refuses(
+        &node,
+        &[],
+        "containerd does not answer on /run/containerd/containerd.sock",
+    );
+    refuses(&node, &[], "systemctl start containerd");
+
+    // A symbolic link that leads nowhere.
+    let config = node.etc("config.toml");
+    let aside = node.etc("aside");
+    fs::rename(&config, &aside).unwrap();
+    symlink("/etc/containerd/gone", &config).unwrap();
+    refuses(&node, &[], "config.toml");
+}
+
+#[test]
+fn a_full_disk_is_one_line() {
+    let node = debian();
+    // Two pages, one for the configuration, and the other for what fills it.
+    node.mount(&[
+        "--types=tmpfs",
+        "--options=size=8k",
+        "tmpfs",
+        "/etc/containerd",
+    ]);
+    let full = node.root("/etc/containerd");
+    let debian = project().join("tests/configurations/debian.toml");
+    fs::copy(debian, full.join("config.toml")).unwrap();
+    fs::write(full.join("filler"), [b'x'; 4096]).unwrap();
+    let before = snapshot(&full);
+    let said = node.use_pause_refuses(&["--restart"]);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(snapshot(&full) == before);
+    println!("{said}");
+}
+
+/// A second run waits for the first.
+#[test]
+fn two_at_once_are_one_after_the_other() {
+    let node = debian();
+    let mut first = node.command("flock");
+    let mut first = first.args(["/run", "sleep", "1"]).spawn().unwrap();
+    wait_until("locked", || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let inode = format!(":{} ", fs::metadata(node.root("/run")).unwrap().ino());
+        locks
+            .lines()
+            .any(|line| line.contains("FLOCK") && line.contains(&inode))
+    });
+    let End {
+        status,
+        stdout,
+        stderr,
+    } = node.use_pause(&[]);
+    assert_eq!(status, Ok(0));
+    assert_eq!(
+        stderr,
+        "use-pause: another use-pause runs: waiting for its end\n"
+    );
+    assert!(stdout.contains("left to do"), "{stdout}");
+    first.wait().unwrap();
+}
+
+/// Where containerd does not come back, the configuration is the old one, and it comes back.
+#[test]
+fn a_restart_that_fails_is_taken_back() {
+    let node = debian();
+    let before = snapshot(&node.etc(""));
+    let systemctl = node.bin("systemctl");
+    let script = fs::read_to_string(&systemctl).unwrap();
+    let refuse = "grep -q localhost/pause /etc/containerd/config.toml && { echo 'Job for containerd.service failed' >&2; exit 1; }\nsetsid";
+    fs::write(&systemctl, script.replacen("setsid", refuse, 1)).unwrap();
+    refuses(
+        &node,
+        &["--restart"],
+        "Job for containerd.service failed; the configuration is as it was, and it serves again",
+    );
+    assert!(snapshot(&node.etc("")) == before);
+    node.ctr(&["version"]);
+
+    // The same of undo: the switch stays then.
+    fs::write(&systemctl, &script).unwrap();
+    node.use_pause_said(&["--restart"]);
+    let refuse = refuse.replace("grep -q", "! grep -q");
+    fs::write(&systemctl, script.replacen("setsid", &refuse, 1)).unwrap();
+    refuses(&node, &["undo", "--restart"], "it serves again");
+    fs::write(&systemctl, &script).unwrap();
+    node.use_pause_said(&["undo", "--restart"]);
+    assert!(snapshot(&node.etc("")) == before);
+}
+
+/// The file that a link means is changed, and not the link; its mode, owner and attributes stay.
+#[test]
+fn the_file_keeps_what_it_has() {
+    let node = debian();
+    let real = node.etc("real.toml");
+    fs::rename(node.etc("config.toml"), &real).unwrap();
+    symlink("real.toml", node.etc("config.toml")).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o604)).unwrap();
+    chown(&real, Some(1), Some(2)).unwrap();
+    let label = b"system_u:object_r:container_config_t:s0\0";
+    xattr::set(&real, "security.selinux", label).unwrap();
+    let before = snapshot(&node.etc(""));
+    node.use_pause_said(&[]);
+    let now = fs::metadata(&real).unwrap();
+    assert_eq!((now.mode() & 0o7777, now.uid(), now.gid()), (0o604, 1, 2));
+    assert_eq!(
+        xattr::get(&real, "security.selinux").unwrap().unwrap(),
+        label
+    );
+    assert!(fs::read_to_string(&real).unwrap().contains(IMAGE));
+    assert_eq!(
+        fs::read_link(node.etc("config.toml")).unwrap(),
+        Path::new("real.toml")
+    );
+    node.use_pause_said(&["undo"]);
+    assert!(snapshot(&node.etc("")) == before);
+    assert_eq!(
+        xattr::get(&real, "security.selinux").unwrap().unwrap(),
+        label
+    );
+}
+
+/// Where somebody has changed the file since, undo takes back the image and nothing else.
+#[test]
+fn undo_keeps_what_others_changed() {
+    let node = debian();
+    let config = node.etc("config.toml");
+    let old = fs::read_to_string(&config).unwrap();
+    node.use_pause_said(&[]);
+    let change = |text: &str| text.replace("/usr/lib/cni", "/opt/cni/bin");
+    fs::write(&config, change(&fs::read_to_string(&config).unwrap())).unwrap();
+    node.use_pause_said(&["undo"]);
+    assert_eq!(fs::read_to_string(&config).unwrap(), change(&old));
+}
+
+/// A node without a configuration gets one of the version that its containerd writes, and undo takes
+/// it away again.
+#[test]
+fn a_node_without_a_configuration_gets_one() {
+    let node = Node::new(commands("1.6"));
+    node.systemctl("start");
+    node.use_pause_said(&["--restart"]);
+    let config = fs::read_to_string(node.etc("config.toml")).unwrap();
+    assert!(config.starts_with("version = 2\n"), "{config}");
+    assert!(node.runs_ours(node.cri.start_sandbox("pod")));
+    node.use_pause_said(&["undo", "--restart"]);
+    assert_eq!(snapshot(&node.etc("")), []);
+}
+
+/// The system calls by which something is changed, or comes into being.
+const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,socket,flock,setxattr";
+
+/// Killed before each call that changes anything, or with that call failed, use-pause leaves a
+/// configuration that is the old one or the new one, which containerd reads, and the next run ends well.
+#[test]
+fn killed_or_failed_at_each_step_the_node_starts() {
+    let node = debian();
+    let old = fs::read(node.etc("config.toml")).unwrap();
+    let reset = || {
+        for file in fs::read_dir(node.etc("")).unwrap() {
+            let file = file.unwrap().path();
+            if file.is_file() {
+                fs::remove_file(file).unwrap();
+            }
+        }
+        fs::write(node.etc("config.toml"), &old).unwrap();
+        _ = node
+            .command("ctr")
+            .args(["--namespace=k8s.io", "images", "rm", IMAGE])
+            .output();
+    };
+    let traced = |options: &[&str]| {
+        let mut strace = node.command("strace");
+        strace.args(["--quiet=all", "--output", &node.file("trace")]);
+        sandbox::run(strace.args(options).arg(use_pause()))
+    };
+    assert_eq!(traced(&[&format!("--trace={CALLS}")]).status, Ok(0));
+    let new = fs::read(node.etc("config.toml")).unwrap();
+    let trace = fs::read_to_string(node.file("trace")).unwrap();
+    // Each call with how many of its name there were before.
+    let mut counts = std::collections::BTreeMap::new();
+    let steps: Vec<(String, usize)> = trace
+        .lines()
+        .filter_map(|line| line.split_once('('))
+        .filter(|(call, _)| {
+            call.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+        .map(|(call, _)| {
+            let count = counts.entry(call.to_owned()).or_insert(0);
+            *count += 1;
+            (call.to_owned(), *count)
+        })
+        .collect();
+    assert!(steps.iter().any(|(call, _)| call == "rename"), "{trace}");
+
+    let mut outcomes = std::collections::BTreeMap::new();
+    for (call, count) in &steps {
+        for fault in ["signal=KILL", "error=ENOSPC"] {
+            reset();
+            let inject = format!("--inject={call}:{fault}:when={count}");
+            let End { status, stderr, .. } = traced(&[&inject]);
+            let now = fs::read(node.etc("config.toml")).unwrap();
+            let what = format!("{inject}: {status:?} {stderr}");
+            assert!(now == old || now == new, "{what}");
+            let dump = ["--config", "/etc/containerd/config.toml", "config", "dump"];
+            output(node.command("containerd").args(dump));
+            if now == new {
+                let listed = node.ctr(&["images", "list", &format!("name=={IMAGE}")]);
+                assert!(listed.contains("io.cri-containerd.pinned=pinned"), "{what}");
+            }
+            if fault != "signal=KILL" {
+                assert!(status == Ok(0) || stderr.lines().count() == 1, "{what}");
+                assert!(
+                    status == Ok(0)
+                        || now == old
+                        || stderr.contains("fsync")
+                        || call == "write"
+                        || call == "fsync",
+                    "{what}"
+                );
+                assert!(
+                    !node.etc("config.toml.use-pause-new").exists() || call == "unlink",
+                    "{what}"
+                );
+            }
+            let outcome = match (now == new, status) {
+                (true, _) => "the new configuration",
+                (false, _) => "the old configuration",
+            };
+            *outcomes.entry((fault, outcome)).or_insert(0) += 1;
+            node.use_pause_said(&[]);
+            assert!(fs::read(node.etc("config.toml")).unwrap() == new, "{what}");
+        }
+    }
+    println!("{} steps: {outcomes:?}", steps.len());
 }

@@ -345,15 +345,11 @@ impl Containerd {
         })
     }
 
-    /// The files, and for the main one that is not there yet, what it has to begin with.
-    fn parts_to_change(&self) -> Result<Vec<Part>> {
-        let mut parts = self.parts()?;
-        if !self.config.exists() {
-            let default = run(command(&self.executable).args(["config", "default"]), &[])?;
-            let version = version(&default)?.unwrap_or(2);
-            parts[0].text = format!("version = {version}\n");
-        }
-        Ok(parts)
+    /// What a main file that is not there yet has to begin with.
+    fn beginning(&self) -> Result<String> {
+        let default = run(command(&self.executable).args(["config", "default"]), &[])?;
+        let version = version(&default)?.unwrap_or(2);
+        Ok(format!("version = {version}\n"))
     }
 
     /// The image in containerd's store: what it lists of it.
@@ -515,7 +511,10 @@ impl Runtime for Containerd {
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        let parts = self.parts_to_change()?;
+        let mut parts = self.parts()?;
+        if !self.config.exists() {
+            parts[0].text = self.beginning()?;
+        }
         let before = self.dump_now(&parts)?;
         ensure_the_cri_is_on(&before).with_context(|| format!("{}", self.config.display()))?;
         if named(&before) == Some(image) {
@@ -533,7 +532,7 @@ impl Runtime for Containerd {
             };
             let begun = match &kept {
                 Some(kept) => kept.clone(),
-                None => self.parts_to_change()?[0].text.clone(),
+                None => self.beginning()?,
             };
             // The key that makes the difference.
             let differs =

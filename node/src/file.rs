@@ -1,6 +1,6 @@
 //! A file that is replaced in one step, with the old one kept beside it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{ErrorKind, Write},
@@ -71,15 +71,15 @@ impl Edit {
             Change::Restore { old, .. } | Change::Remove { old } => Some(old.clone()),
         };
         let shown = self.file.display();
-        match &self.change {
-            Change::Write { old, new } => {
+        let placed = match &self.change {
+            Change::Write { old, new } => (|| {
                 let kept = self.keep && keep(&self.file, old.is_some())?;
                 let written = write(&self.file, old.is_some(), new.as_bytes());
                 if written.is_err() && kept {
                     _ = fs::remove_file(before(&self.file));
                 }
                 written
-            }
+            })(),
             Change::Restore { new: Some(_), .. } => {
                 fs::rename(before(&self.file), &self.file).map_err(Into::into)
             }
@@ -87,8 +87,8 @@ impl Edit {
                 .and_then(|()| fs::remove_file(before(&self.file)))
                 .map_err(Into::into),
             Change::Remove { .. } => fs::remove_file(&self.file).map_err(Into::into),
-        }
-        .with_context(|| format!("cannot write {shown}; nothing was changed"))?;
+        };
+        placed.map_err(|error| anyhow!("cannot write {shown}: {error:#}; nothing was changed"))?;
         Ok(Placed { edit: self, old })
     }
 }
@@ -185,23 +185,20 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
 /// Keeps a file under another name, as the same file; of none, that there was none.
 fn keep(file: &Path, there: bool) -> Result<bool> {
     let before = before(file);
-    let shown = before.display();
-    match fs::remove_file(&before) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot replace {shown}"));
+    let kept = (|| -> Result<()> {
+        match fs::remove_file(&before) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
         }
-        _ => {}
-    }
-    if there {
-        fs::hard_link(file, &before)
-    } else {
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+        if there {
+            fs::hard_link(file, &before)?;
+        } else {
+            fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
+            symlink("/dev/null", &before)?;
         }
-        symlink("/dev/null", &before)
-    }
-    .with_context(|| format!("cannot keep the old file as {shown}; nothing was changed"))?;
+        Ok(())
+    })();
+    kept.with_context(|| format!("cannot keep the old one as {}", before.display()))?;
     Ok(true)
 }
 

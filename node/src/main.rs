@@ -7,7 +7,11 @@ use nix::{
     unistd::geteuid,
 };
 use similar::TextDiff;
-use std::{fs::File, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use use_pause::{
     Runtime, Wish,
     archive::Archive,
@@ -97,11 +101,12 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
     if let Some(root) = &options.host {
         host::enter(root)?;
     }
+    let changes = !options.dry_run && !matches!(command, Some(Task::Status));
+    let locked = options.root.as_deref().unwrap_or(Path::new("/run"));
+    let _lock = if changes { Some(lock(locked)?) } else { None };
     if let Some(root) = &options.root {
         host::enter_image(root)?;
     }
-    let changes = !options.dry_run && !matches!(command, Some(Task::Status));
-    let _lock = if changes { Some(lock()?) } else { None };
     let mut own = None;
     let runtime: Box<dyn Runtime> = match name(options.runtime)? {
         Name::Containerd => {
@@ -182,14 +187,15 @@ fn name(asked: Option<Name>) -> Result<Name> {
     }
 }
 
-/// Keeps a second run out for as long as this one lasts. What is locked is a folder that each node
-/// has, so that nothing is left of it.
-fn lock() -> Result<Flock<File>> {
-    let folder = || File::open("/etc").context("cannot open /etc");
-    Flock::lock(folder()?, FlockArg::LockExclusiveNonblock).or_else(|(folder, _)| {
+/// Keeps a second run out for as long as this one lasts. What is locked is a folder that is there
+/// anyway, so that nothing is left of it.
+fn lock(folder: &Path) -> Result<Flock<File>> {
+    let shown = folder.display();
+    let open = File::open(folder).with_context(|| format!("cannot open {shown}"))?;
+    Flock::lock(open, FlockArg::LockExclusiveNonblock).or_else(|(open, _)| {
         eprintln!("use-pause: another use-pause runs: waiting for its end");
-        Flock::lock(folder, FlockArg::LockExclusive)
-            .map_err(|(_, error)| anyhow!("cannot wait for another use-pause: {error}"))
+        Flock::lock(open, FlockArg::LockExclusive)
+            .map_err(|(_, error)| anyhow!("cannot lock {shown}: {error}"))
     })
 }
 

@@ -93,6 +93,26 @@ impl Node {
         self.nest().path(&format!("etc/{path}")).into()
     }
 
+    /// A file of the test's own, and its path on the node.
+    pub fn file(&self, name: &str) -> String {
+        self.nest().path(name)
+    }
+
+    /// A command of the node's own.
+    pub fn bin(&self, name: &str) -> PathBuf {
+        self.nest().path(&format!("bin/{name}")).into()
+    }
+
+    /// What has that path on the node.
+    pub fn root(&self, path: &str) -> PathBuf {
+        self.nest().root(path)
+    }
+
+    /// Mounts something there.
+    pub fn mount(&self, arguments: &[&str]) {
+        self.nest().mount(arguments);
+    }
+
     /// A command that runs on the node and finds its containerd.
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.nest().command("env");
