@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -136,8 +136,35 @@ push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
 		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(trust) tag target/pause.tar)"
 
-kind: target/pause.tar ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
-	@tests/kind/up '$(IMAGE)' $<
+# --- A node ------------------------------------------------------------------------------------
+
+# Those of which Rust's musl has a standard library that this was linked with.
+musl_386 := i686-unknown-linux-musl
+musl_amd64 := x86_64-unknown-linux-musl
+musl_arm64 := aarch64-unknown-linux-musl
+nodes := $(filter 386 amd64 arm64,$(platforms))
+USE_PAUSE_IMAGE = $(dir $(IMAGE))use-pause:$(VERSION)
+
+# Static, and linked without a cross compiler.
+static := -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+
+node: $(nodes:%=target/use-pause/%/use-pause) target/use-pause.tar ## use-pause, which switches a node, and an image of it for a whole cluster
+
+target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/build.rs node/Cargo.toml Cargo.lock target/pause.tar
+	@tests/support/tools cc
+	@$(call target,$(musl_$*))
+	@mkdir -p $(@D)
+	export PAUSE_ARCHIVE="$$PWD/target/pause.tar"; $(remap) cargo rustc --locked --package use-pause --bin use-pause \
+		--profile node --target $(musl_$*) --target-dir target/cargo/use-pause -- $(static)
+	@cp target/cargo/use-pause/$(musl_$*)/node/use-pause $@.new
+	@mv $@.new $@
+
+target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
+	@cargo run --locked --quiet --package pause-image -- --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
+
+kind: node ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
+	@tests/kind/up '$(IMAGE)' target/use-pause
 
 # --- Trust -------------------------------------------------------------------------------------
 
@@ -190,23 +217,27 @@ tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
 booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
 
-test: tools lint all $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
+test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
 	$(build_trust)
-	cargo test --locked --package pause-image --package trust --package tests
+	cargo test --locked --package pause-image --package trust --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
-test-kubelet: tools image target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
+test-kubelet: tools node target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture
 
 target/kubelet/kubelet: tests/support/kubelet
 	@tests/support/kubelet $@
 
-test-containerd-2: tools image target/containerd-2 ## a pod in containerd 2.x, of Debian's testing release
+test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
 	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
+	cargo test --locked --package tests --test use_pause -- --ignored --nocapture --test-threads=1
+
+target/containerd-1.7: tests/support/commands
+	@tests/support/commands trixie containerd $@
 
 target/containerd-2: tests/support/commands
 	@tests/support/commands forky containerd $@
@@ -264,15 +295,13 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
 # The first process of the kernels that the tests boot: static, and linked without a cross compiler.
-musl_amd64 := x86_64-unknown-linux-musl
-musl_arm64 := aarch64-unknown-linux-musl
 # $(call first,BIN,FEATURES)
 define first
 target/$(1)/%/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
 	@$$(call target,$$(musl_$$*))
 	@mkdir -p $$(@D)
 	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $$(musl_$$*) -- \
-		-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+		$(static)
 	@cp target/cargo/$$(musl_$$*)/init/$(1) $$@
 endef
 $(eval $(call first,init,--no-default-features))

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
 };
-use tests::{engine::IMAGE, make, output, program::Program, project, sandbox, text};
+use tests::{make, output, program::Program, project, sandbox, text};
 
 /// The one line that make's failure shows, but for make's own.
 fn failure(arguments: &[&str]) -> String {
@@ -30,7 +30,9 @@ fn make_has_nothing_to_do_the_second_time() {
 #[test]
 fn make_help_lists_the_targets() {
     let help = output(make(Command::new("make")).args(["--no-print-directory", "help"]));
-    for target in ["all", "build", "image", "test", "demo", "push", "clean"] {
+    for target in [
+        "all", "build", "image", "node", "test", "demo", "push", "clean",
+    ] {
         assert!(
             help.contains(&format!("\n  make {target} "))
                 || help.starts_with(&format!("  make {target} ")),
@@ -108,47 +110,4 @@ fn make_kind_names_what_is_missing() {
     assert!(line().contains("its daemon does not answer"));
     command("docker", "exit 0");
     assert!(line().contains("no command kubectl"));
-}
-
-/// The sandbox's image gets into a node's configuration, whatever is there, and containerd reads it.
-#[test]
-fn a_node_is_told_of_the_sandbox() {
-    let cri = "[plugins.\"io.containerd.grpc.v1.cri\"]\n";
-    let pinned = "[plugins.'io.containerd.cri.v1.images'.pinned_images]\n";
-    for (config, told) in [
-        ("version = 2\n".to_owned(), "sandbox_image = \"IMAGE\""),
-        (format!("version = 2\n{cri}"), "sandbox_image = \"IMAGE\""),
-        (
-            format!("version = 2\n{cri}  sandbox_image = \"registry.k8s.io/pause:3.9\"\n"),
-            "sandbox_image = \"IMAGE\"",
-        ),
-        ("version = 3\n".to_owned(), "sandbox = \"IMAGE\""),
-        (
-            format!("version = 3\n{pinned}  sandbox = 'registry.k8s.io/pause:3.10'\n"),
-            "sandbox = \"IMAGE\"",
-        ),
-    ] {
-        let told = told.replace("IMAGE", IMAGE);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(&file, &config).unwrap();
-        let mut use_pause = Command::new(project().join("tests/kind/use-pause"));
-        output(use_pause.arg(IMAGE).arg(file.path()));
-        let now = fs::read_to_string(&file).unwrap();
-        assert_eq!(now.matches(&told).count(), 1, "{now}");
-        assert!(!now.contains("registry.k8s.io"), "{now}");
-        // Debian's containerd is 1.6, which knows of no version 3.
-        if config.starts_with("version = 2") {
-            let mut dump = Command::new("containerd");
-            let dump = output(
-                dump.arg("--config")
-                    .arg(file.path())
-                    .args(["config", "dump"]),
-            );
-            assert!(dump.lines().any(|line| line.trim() == told), "{dump}");
-        }
-    }
-    let mut no_file = Command::new(project().join("tests/kind/use-pause"));
-    let end = sandbox::run(no_file.args([IMAGE, "/nowhere/config.toml"]));
-    assert_eq!(end.status, Ok(1));
-    assert_eq!(end.stderr, "use-pause: no file /nowhere/config.toml\n");
 }

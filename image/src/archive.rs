@@ -23,8 +23,9 @@ const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 
 /// What `org.opencontainers.image.*` says of the image.
 pub struct Annotations {
-    pub title: &'static str,
-    pub description: &'static str,
+    /// What its one file is called, too.
+    pub title: String,
+    pub description: String,
     pub version: &'static str,
     pub source: &'static str,
     pub licenses: &'static str,
@@ -35,8 +36,8 @@ impl Annotations {
     fn full(&self) -> HashMap<String, String> {
         let mut annotations = self.brief();
         annotations.extend(owned([
-            (ANNOTATION_TITLE, self.title),
-            (ANNOTATION_DESCRIPTION, self.description),
+            (ANNOTATION_TITLE, &*self.title),
+            (ANNOTATION_DESCRIPTION, &*self.description),
             (ANNOTATION_SOURCE, self.source),
         ]));
         annotations
@@ -156,7 +157,7 @@ fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> 
         platform, bytes, ..
     } = binary;
     let mut tar = tar::Builder::new(Vec::new());
-    append(&mut tar, "pause", 0o555, bytes)?;
+    append(&mut tar, &annotations.title, 0o555, bytes)?;
     let unpacked = tar.into_inner()?;
     let diff_id = sha256(&unpacked)?;
     let mut packed = Vec::new();
@@ -167,7 +168,8 @@ fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> 
         &mut packed,
     )?;
     let layer = blobs.add(MediaType::ImageLayerGzip, packed)?;
-    let config = add_config(blobs, *platform, &format!("sha256:{}", diff_id.digest()))?;
+    let diff_id = format!("sha256:{}", diff_id.digest());
+    let config = add_config(blobs, *platform, &annotations.title, &diff_id)?;
     let mut manifest = blobs.add_json(
         MediaType::ImageManifest,
         &ImageManifestBuilder::default()
@@ -186,14 +188,19 @@ fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> 
     })
 }
 
-fn add_config(blobs: &mut Layout, platform: Platform, diff_id: &str) -> Result<Descriptor> {
+fn add_config(
+    blobs: &mut Layout,
+    platform: Platform,
+    program: &str,
+    diff_id: &str,
+) -> Result<Descriptor> {
     let mut config = ImageConfigurationBuilder::default()
         .architecture(platform.arch())
         .os(Os::Linux)
         .config(
             ConfigBuilder::default()
                 .user("65535:65535")
-                .entrypoint(["/pause".to_owned()])
+                .entrypoint([format!("/{program}")])
                 .build()?,
         )
         .rootfs(

@@ -19,6 +19,16 @@ struct Arguments {
     /// Name of the image, with registry and tag: localhost/pause:0.1.0
     #[arg(long, value_name = "NAME")]
     image: String,
+    /// What the program is called, in the image and in its annotations
+    #[arg(long, value_name = "NAME", default_value = "pause")]
+    title: String,
+    /// What the image's annotations say of it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
+    )]
+    description: String,
     /// The archive to write; appears whole or not at all
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -48,8 +58,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         &name,
         &binaries,
         &Annotations {
-            title: "pause",
-            description: "The first process of a pod: holds its namespaces, reaps its orphans, sleeps",
+            title: arguments.title.clone(),
+            description: arguments.description.clone(),
             version: env!("CARGO_PKG_VERSION"),
             source: env!("CARGO_PKG_REPOSITORY"),
             licenses: env!("CARGO_PKG_LICENSE"),

@@ -13,7 +13,7 @@ use k8s_cri::v1::{
     NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
     PodSandboxStatusRequest, PodSandboxStatusResponse, RemovePodSandboxRequest,
     RunPodSandboxRequest, SecurityProfile, StartContainerRequest, StopPodSandboxRequest,
-    runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
+    VersionRequest, runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
 };
 use nix::unistd::Pid;
 use std::{cell::RefCell, fs, future::Future, path::Path};
@@ -40,6 +40,11 @@ impl Cri {
     pub fn of(containerd: Containerd) -> Self {
         containerd.import();
         let socket = containerd.socket();
+        Self::at(containerd, socket)
+    }
+
+    /// The same, that gets no image and may not run yet; its socket is there for the client.
+    pub(crate) fn at(containerd: Containerd, socket: String) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -51,12 +56,12 @@ impl Cri {
                 async move { UnixStream::connect(socket).await.map(TokioIo::new) }
             };
             let endpoint = Endpoint::from_static("http://localhost");
-            endpoint.connect_with_connector(service_fn(connect)).await
+            endpoint.connect_with_connector_lazy(service_fn(connect))
         });
         Self {
             containerd,
             runtime,
-            client: RuntimeServiceClient::new(channel.unwrap()),
+            client: RuntimeServiceClient::new(channel),
             seccomp: SecurityProfile {
                 profile_type: ProfileType::RuntimeDefault.into(),
                 localhost_ref: String::new(),
@@ -117,6 +122,41 @@ impl Cri {
             }),
             ..Default::default()
         }
+    }
+
+    /// Makes a sandbox of that name on the node's own network: its process, in the nest.
+    pub fn start_sandbox(&self, name: &str) -> Pid {
+        let on_the_node = NamespaceOption {
+            network: NamespaceMode::Node.into(),
+            pid: NamespaceMode::Pod.into(),
+            ..Default::default()
+        };
+        let mut config = self.config();
+        config.hostname.clear();
+        let metadata = config.metadata.as_mut().unwrap();
+        (metadata.name, metadata.uid) = (name.to_owned(), name.to_owned());
+        let linux = config.linux.as_mut().unwrap();
+        linux.security_context.as_mut().unwrap().namespace_options = Some(on_the_node);
+        // The connection may be one to a containerd from before a restart.
+        wait_until("served", || {
+            let mut client = self.client.clone();
+            let version = async { client.version(VersionRequest::default()).await };
+            self.runtime.block_on(version).is_ok()
+        });
+        let request = RunPodSandboxRequest {
+            config: Some(config),
+            ..Default::default()
+        };
+        let pod = self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.run_pod_sandbox(request).await
+        });
+        self.pod.replace(pod.pod_sandbox_id);
+        Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
+    }
+
+    /// What containerd has to say of the last sandbox beyond the CRI.
+    fn pod_info(&self) -> serde_json::Value {
+        serde_json::from_str(&self.pod_status().info["info"]).unwrap()
     }
 
     fn pod_status(&self) -> PodSandboxStatusResponse {
@@ -199,8 +239,7 @@ impl Engine for Cri {
         });
         self.pod.replace(pod.pod_sandbox_id);
         assert!(self.is_ready());
-        let info: serde_json::Value =
-            serde_json::from_str(&self.pod_status().info["info"]).unwrap();
+        let info = self.pod_info();
         assert_eq!(info["image"], IMAGE);
         Pid::from_raw(info["pid"].as_i64().unwrap() as i32)
     }

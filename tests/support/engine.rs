@@ -109,7 +109,7 @@ impl Nest {
         Self::of(first, folder, &["--net", "--mount", "--pid", "--ipc"])
     }
 
-    fn mount(&self, arguments: &[&str]) {
+    pub(crate) fn mount(&self, arguments: &[&str]) {
         output(self.command("mount").args(arguments));
     }
 
@@ -185,7 +185,12 @@ impl Nest {
 
     /// /proc of the PID namespace.
     pub fn proc(&self) -> PathBuf {
-        format!("/proc/{}/root/proc", self.first.pid).into()
+        self.root("/proc")
+    }
+
+    /// What has that path in here.
+    pub fn root(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.first.pid).into()
     }
 }
 
@@ -240,6 +245,11 @@ pub fn sha256(content: &[u8]) -> String {
 
 /// An archive of [`APP_IMAGE`], in docker's form, which each engine loads.
 fn app_archive(nest: &Nest) -> String {
+    busybox_archive(nest, APP_IMAGE, &[])
+}
+
+/// The same of an image of that name, which runs these words.
+pub(crate) fn busybox_archive(nest: &Nest, name: &str, words: &[&str]) -> String {
     let mut layer = tar::Builder::new(Vec::new());
     let busybox = Path::new("/bin/busybox");
     layer.append_path_with_name(busybox, "bin/busybox").unwrap();
@@ -254,11 +264,10 @@ fn app_archive(nest: &Nest) -> String {
     let config = json!({
         "architecture": Platform::native().arch,
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"]},
+        "config": {"Env": ["PATH=/bin"], "Entrypoint": words},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
     });
-    let manifest =
-        json!([{"Config": "config.json", "RepoTags": [APP_IMAGE], "Layers": ["layer.tar"]}]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
     let path = nest.path("app.tar");
     let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
     for (name, content) in [
@@ -618,7 +627,9 @@ impl Engine for KubePlay {
 pub struct Containerd {
     nest: Nest,
     /// Where its commands are.
-    commands: PathBuf,
+    pub(crate) commands: PathBuf,
+    /// Where it listens.
+    socket: String,
 }
 
 /// What a node's containerd is configured with, as containerd 1.x reads it. Not all that is asked for
@@ -701,16 +712,12 @@ impl Containerd {
         });
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
-        let file = nest.path("config.toml");
-        fs::write(
-            &file,
-            config.replace("FOLDER", nest.folder.path().to_str().unwrap()),
-        )
-        .unwrap();
-        let use_pause = project().join("tests/kind/use-pause");
-        output(Command::new(use_pause).args([IMAGE, &file]));
+        let config = config.replace("FOLDER", nest.folder.path().to_str().unwrap());
+        let config = use_pause::containerd::configured(&config, IMAGE).unwrap();
+        fs::write(nest.path("config.toml"), config).unwrap();
 
-        let containerd = Self { nest, commands };
+        let socket = nest.path("containerd.sock");
+        let containerd = Self::of(nest, commands, socket);
         let nest = &containerd.nest;
         let mut daemon = nest.daemon(containerd.commands.join("containerd").to_str().unwrap());
         for (option, path) in [
@@ -733,9 +740,18 @@ impl Containerd {
         containerd
     }
 
+    /// One that somebody starts in that nest, with its commands and its socket.
+    pub(crate) fn of(nest: Nest, commands: PathBuf, socket: String) -> Self {
+        Self {
+            nest,
+            commands,
+            socket,
+        }
+    }
+
     /// Where it listens.
     pub fn socket(&self) -> String {
-        self.nest.path("containerd.sock")
+        self.socket.clone()
     }
 
     /// Where it runs.

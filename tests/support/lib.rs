@@ -7,6 +7,8 @@ pub mod cri;
 #[cfg(feature = "engines")]
 pub mod engine;
 pub mod machine;
+#[cfg(feature = "engines")]
+pub mod node;
 pub mod program;
 pub mod sandbox;
 #[cfg(feature = "engines")]

@@ -1,0 +1,271 @@
+//! A file that is replaced in one step, with the old one kept beside it.
+
+use anyhow::{Context, Result, anyhow, bail};
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink},
+    path::{Path, PathBuf},
+};
+
+/// What the name of the file that was there before ends with.
+const BEFORE: &str = ".before-use-pause";
+
+/// A change of one file.
+pub struct Edit {
+    /// The file itself, no symbolic link.
+    pub file: PathBuf,
+    pub change: Change,
+    /// Whether the old file stays beside the new one.
+    pub keep: bool,
+    /// What whoever reads the change ought to know.
+    pub note: Option<String>,
+}
+
+pub enum Change {
+    /// Its new content, of text that it has now: none where there is no file.
+    Write { old: Option<String>, new: String },
+    /// The file that was kept takes its place again.
+    Restore { old: String, new: Option<String> },
+    /// It is removed.
+    Remove { old: String },
+}
+
+/// An edit that is in place.
+pub struct Placed<'a> {
+    edit: &'a Edit,
+    /// The file as it was, open and with its name gone or not.
+    old: Option<String>,
+}
+
+impl Edit {
+    /// The file's content without and with it.
+    pub fn texts(&self) -> (&str, &str) {
+        match &self.change {
+            Change::Write { old, new } => (old.as_deref().unwrap_or_default(), new),
+            Change::Restore { old, new } => (old, new.as_deref().unwrap_or_default()),
+            Change::Remove { old } => (old, ""),
+        }
+    }
+
+    /// What is said of the file that is kept.
+    pub fn kept(&self) -> String {
+        match (&self.change, self.keep) {
+            (Change::Write { old: Some(_), .. }, true) => {
+                let before = before(&self.file);
+                let name = before.file_name().unwrap_or_default().to_string_lossy();
+                format!("; as it was: {name}")
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Changes the file, in one step.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system; the file is as it was then.
+    pub fn place(&self) -> Result<Placed<'_>> {
+        let old = match &self.change {
+            Change::Write { old, .. } => old.clone(),
+            Change::Restore { old, .. } | Change::Remove { old } => Some(old.clone()),
+        };
+        let shown = self.file.display();
+        let placed = match &self.change {
+            Change::Write { old, new } => (|| {
+                let kept = self.keep && keep(&self.file, old.is_some())?;
+                let written = write(&self.file, old.is_some(), new.as_bytes());
+                if written.is_err() && kept {
+                    _ = fs::remove_file(before(&self.file));
+                }
+                written
+            })(),
+            Change::Restore { new: Some(_), .. } => {
+                fs::rename(before(&self.file), &self.file).map_err(Into::into)
+            }
+            Change::Restore { new: None, .. } => fs::remove_file(&self.file)
+                .and_then(|()| fs::remove_file(before(&self.file)))
+                .map_err(Into::into),
+            Change::Remove { .. } => fs::remove_file(&self.file).map_err(Into::into),
+        };
+        placed.map_err(|error| anyhow!("cannot write {shown}: {error:#}; nothing was changed"))?;
+        Ok(Placed { edit: self, old })
+    }
+}
+
+impl Placed<'_> {
+    /// Has the file as it was before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn back(self) -> Result<()> {
+        let file = &self.edit.file;
+        let back = match (&self.edit.change, &self.old) {
+            (Change::Restore { new, .. }, Some(old)) => {
+                keep(file, new.is_some()).and_then(|_| write(file, new.is_some(), old.as_bytes()))
+            }
+            // What is kept is what was there, unless it was kept by an earlier change.
+            (Change::Write { old: Some(old), .. }, _)
+                if self.edit.keep && kept(file)?.is_some_and(|it| it.as_ref() == Some(old)) =>
+            {
+                fs::rename(before(file), file).map_err(Into::into)
+            }
+            (Change::Write { old: None, .. }, _) | (_, None) => {
+                if self.edit.keep {
+                    _ = fs::remove_file(before(file));
+                }
+                fs::remove_file(file).map_err(Into::into)
+            }
+            (_, Some(old)) => write(file, file.exists(), old.as_bytes()),
+        };
+        back.with_context(|| format!("cannot go back to the old {}", file.display()))
+    }
+}
+
+/// Where a file that was there before is kept.
+pub fn before(file: &Path) -> PathBuf {
+    beside(file, BEFORE)
+}
+
+/// Where a file is written before it is moved into its place.
+fn new(file: &Path) -> PathBuf {
+    beside(file, ".use-pause-new")
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// What is kept of a file: nothing, that there was none, or its content.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn kept(file: &Path) -> Result<Option<Option<String>>> {
+    let before = before(file);
+    match fs::read_link(&before) {
+        Ok(_) => return Ok(Some(None)),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(_) => {}
+    }
+    read(&before).map(Some)
+}
+
+/// A file's content, or none where there is no file.
+///
+/// # Errors
+///
+/// Those of the file system, and a file that is no text.
+pub fn read(file: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// The file that a path means, through symbolic links, whether or not it is there.
+///
+/// # Errors
+///
+/// A link that leads nowhere, or in circles.
+pub fn resolve(path: &Path) -> Result<PathBuf> {
+    match fs::canonicalize(path) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+            Ok(path.to_owned())
+        }
+        Err(error) => Err(error).with_context(|| format!("{} leads nowhere", path.display())),
+    }
+}
+
+/// Keeps a file under another name, as the same file; of none, that there was none.
+fn keep(file: &Path, there: bool) -> Result<bool> {
+    let before = before(file);
+    let kept = (|| -> Result<()> {
+        match fs::remove_file(&before) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        if there {
+            fs::hard_link(file, &before)?;
+        } else {
+            fs::create_dir_all(file.parent().unwrap_or(Path::new("/")))?;
+            symlink("/dev/null", &before)?;
+        }
+        Ok(())
+    })();
+    kept.with_context(|| format!("cannot keep the old one as {}", before.display()))?;
+    Ok(true)
+}
+
+/// Writes a file beside the old one, with its mode, owner and attributes (a label of SELinux is one),
+/// and moves it into its place.
+fn write(file: &Path, there: bool, content: &[u8]) -> Result<()> {
+    let new = new(file);
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let written = (|| -> Result<()> {
+        fs::create_dir_all(folder)?;
+        // What a run that was killed left.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut handle = OpenOptions::new().write(true).create_new(true).open(&new)?;
+        handle.set_permissions(Permissions::from_mode(0o600))?;
+        handle.write_all(content)?;
+        if there {
+            let old = fs::metadata(file)?;
+            fchown(&handle, Some(old.uid()), Some(old.gid()))?;
+            for name in xattr::list(file).into_iter().flatten() {
+                if let Some(value) = xattr::get(file, &name)? {
+                    xattr::set(&new, &name, &value)?;
+                }
+            }
+            handle.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+        } else {
+            handle.set_permissions(Permissions::from_mode(0o644))?;
+        }
+        handle.sync_all()?;
+        fs::rename(&new, file)?;
+        // The new name has to be on the disk, or a power cut may take it back.
+        File::open(folder)?.sync_all()?;
+        Ok(())
+    })();
+    if written.is_err() {
+        _ = fs::remove_file(&new);
+    }
+    written
+}
+
+/// Writes a file of bytes, whole or not at all.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn put(file: &Path, content: &[u8]) -> Result<()> {
+    write(file, file.exists(), content).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Sees that none of the patterns, by which other files are read, means the files that are put beside
+/// this one.
+///
+/// # Errors
+///
+/// One does.
+pub fn stays_unread(file: &Path, patterns: &[String]) -> Result<()> {
+    for pattern in patterns {
+        let reads = glob::Pattern::new(pattern)
+            .is_ok_and(|it| it.matches_path(&before(file)) || it.matches_path(&new(file)));
+        if reads {
+            bail!(
+                "what is kept beside {} would be read as well, by imports = [{pattern:?}]: have it end with .toml",
+                file.display()
+            );
+        }
+    }
+    Ok(())
+}
