@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -215,13 +215,21 @@ tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 
 # What other kernels boot with. These, and the first process, have rules further down.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
-booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
+KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-7 s390x-6.1
+# $(call bootable,KERNELS): those, and for each architecture of theirs the first process and pause.
+bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
+	target/init/$(arch)/init target/pause/$(arch)/pause)
+booted := target/pause-4k/arm64/pause $(call bootable,$(KERNELS))
 
 test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
 	$(build_trust)
 	cargo test --locked --package pause-image --package trust --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
+
+test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
+	@tests/support/tools qemu-system-{i386,arm,ppc64,riscv64,s390x}
+	cargo test --locked --package tests --test kernels platforms:: -- --ignored
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
@@ -294,18 +302,28 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
-# The first process of the kernels that the tests boot: static, and linked without a cross compiler.
-# $(call first,BIN,FEATURES)
+# The first process of the kernels that the tests boot, a static program: its target and, where that
+# is not one of musl, the cross compiler that links it. Rust's targets of musl bring what links them,
+# but rustup does not have one for each architecture.
+first_386 := $(musl_386)
+first_amd64 := $(musl_amd64)
+first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
+first_arm64 := $(musl_arm64)
+first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
+first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
+first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
+# $(call first,BIN,FEATURES,ARCH,TRIPLE,COMPILER)
 define first
-target/$(1)/%/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
-	@$$(call target,$$(musl_$$*))
+target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
+	@tests/support/tools cc $(5)
+	@$$(call target,$(4))
 	@mkdir -p $$(@D)
-	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $$(musl_$$*) -- \
-		$(static)
-	@cp target/cargo/$$(musl_$$*)/init/$(1) $$@
+	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $(4) -- \
+		$(if $(5),-C linker=$(5) -C target-feature=+crt-static -C strip=symbols,$(static))
+	@cp target/cargo/$(4)/init/$(1) $$@
 endef
-$(eval $(call first,init,--no-default-features))
-$(eval $(call first,node,))
+$(foreach arch,$(PROGRAMS),$(eval $(call first,init,--no-default-features,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
+$(eval $(call first,node,,arm64,$(first_arm64)))
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
@@ -317,6 +335,17 @@ target/kernels/%-6.12: tests/support/kernel
 	@tests/support/kernel trixie linux-image-cloud-$* $* $@
 target/kernels/%-6.12-16k: tests/support/kernel
 	@tests/support/kernel trixie linux-image-$*-16k $* $@
+target/kernels/386-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-686-pae i386 $@
+target/kernels/arm-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-armmp-lpae armhf $@
+target/kernels/ppc64le-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-powerpc64le ppc64el $@
+target/kernels/s390x-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-s390x s390x $@
+# Of Debian's testing release: the newest kernel of all, whose minor version moves on.
+target/kernels/riscv64-7: tests/support/kernel
+	@tests/support/kernel forky linux-image-riscv64 riscv64 $@
 
 tools: # what the tests run
 	@tests/support/tools

@@ -158,10 +158,10 @@ fn needs_no_rights(program: &Program) {
 /// Natively alone: an emulator needs more itself.
 fn needs_hardly_any_memory(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        let limit = |resource, bytes| {
+        let limit = |resource, bytes: u64| {
             let limit = libc::rlimit {
-                rlim_cur: bytes,
-                rlim_max: bytes,
+                rlim_cur: bytes as libc::rlim_t,
+                rlim_max: bytes as libc::rlim_t,
             };
             // SAFETY: a system call on a struct of our own.
             unsafe { libc::setrlimit(resource, &limit) };
