@@ -215,7 +215,7 @@ tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 
 # What other kernels boot with. These, and the first process, have rules further down.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
-KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-7 s390x-6.1
+KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
 # $(call bootable,KERNELS): those, and for each architecture of theirs the first process and pause.
 bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
 	target/init/$(arch)/init target/pause/$(arch)/pause)
@@ -343,8 +343,8 @@ target/kernels/ppc64le-6.1: tests/support/kernel
 	@tests/support/kernel bookworm linux-image-powerpc64le ppc64el $@
 target/kernels/s390x-6.1: tests/support/kernel
 	@tests/support/kernel bookworm linux-image-s390x s390x $@
-# Of Debian's testing release: the newest kernel of all, whose minor version moves on.
-target/kernels/riscv64-7: tests/support/kernel
+# Of Debian's testing release: the newest kernel of all.
+target/kernels/riscv64-testing: tests/support/kernel
 	@tests/support/kernel forky linux-image-riscv64 riscv64 $@
 
 tools: # what the tests run

@@ -69,7 +69,7 @@ mod platforms {
     #[test]
     #[ignore = "takes another minute"]
     fn riscv64() {
-        boot("riscv64-7", 4);
+        boot("riscv64-testing", 4);
     }
 
     #[test]
@@ -111,7 +111,11 @@ fn boot(kernel: &str, page: u32) {
     let console = run(arch, kernel, 512, &initramfs);
     fs::write(built("kernels").join(format!("{kernel}.tap")), &console).unwrap();
 
-    let header = format!("# Linux {version}.");
+    // Of a release that changes, any version will do.
+    let header = match version {
+        "testing" => "# Linux ".to_owned(),
+        _ => format!("# Linux {version}."),
+    };
     let header = console.lines().find(|line| line.starts_with(&header));
     let header = header.unwrap_or_else(|| panic!("another kernel:\n{console}"));
     let end = format!(", {arch}, pages of {} bytes", page << 10);

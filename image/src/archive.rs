@@ -10,13 +10,14 @@ use crate::{
     platform::{Binary, Platform},
 };
 use anyhow::Result;
+use flate2::{Compression, bufread::GzEncoder};
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_SOURCE,
     ANNOTATION_TITLE, ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor,
     ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
 };
 use serde::Serialize;
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 
 /// The name under which containerd files an image of an archive.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -160,13 +161,7 @@ fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> 
     append(&mut tar, &annotations.title, 0o555, bytes)?;
     let unpacked = tar.into_inner()?;
     let diff_id = sha256(&unpacked)?;
-    let mut packed = Vec::new();
-    zopfli::compress(
-        zopfli::Options::default(),
-        zopfli::Format::Gzip,
-        &*unpacked,
-        &mut packed,
-    )?;
+    let packed = gzip(&unpacked)?;
     let layer = blobs.add(MediaType::ImageLayerGzip, packed)?;
     let diff_id = format!("sha256:{}", diff_id.digest());
     let config = add_config(blobs, *platform, &annotations.title, &diff_id)?;
@@ -186,6 +181,18 @@ fn add_image(blobs: &mut Layout, binary: &Binary, annotations: &Annotations) -> 
         config,
         layer,
     })
+}
+
+/// Compresses a layer. Zopfli takes the fewest bytes, and for a large one half a minute.
+fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    if unpacked.len() > 1 << 16 {
+        GzEncoder::new(unpacked, Compression::best()).read_to_end(&mut packed)?;
+    } else {
+        let options = zopfli::Options::default();
+        zopfli::compress(options, zopfli::Format::Gzip, unpacked, &mut packed)?;
+    }
+    Ok(packed)
 }
 
 fn add_config(
