@@ -231,8 +231,9 @@ fn write(file: &Path, there: bool, content: &[u8]) -> Result<()> {
         }
         handle.sync_all()?;
         fs::rename(&new, file)?;
-        // The new name has to be on the disk, or a power cut may take it back.
-        File::open(folder)?.sync_all()?;
+        // A power cut may take the new name back as long as it is not on the disk: to a file that the
+        // runtime starts with as well.
+        _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     })();
     if written.is_err() {
