@@ -576,7 +576,7 @@ fn the_rollout_switches_a_node_and_goes_back() {
     let node = debian();
     let before = snapshot(&node.etc(""));
     let in_a_container = |set: &DaemonSet, image: &str| {
-        let spec = set.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        let spec = set.spec.template.spec.as_ref().unwrap();
         let init = &spec.init_containers.as_ref().unwrap()[0];
         let host = node.file("host");
         let mut words = vec![use_pause()];
@@ -688,7 +688,7 @@ fn a_node_that_is_off_is_switched_by_its_root() {
     let said = in_root(&[]);
     assert!(said.contains("imported and pinned already"), "{said}");
     assert_eq!(fs::read_to_string(&config).unwrap(), now);
-    let mounts = fs::read_to_string(node.root("/proc/mounts")).unwrap();
+    let mounts = output(node.command("cat").arg("/proc/mounts"));
     assert!(!mounts.contains(root.to_str().unwrap()), "{mounts}");
     in_root(&["undo"]);
     assert_eq!(fs::read_to_string(&config).unwrap(), old);
