@@ -42,13 +42,14 @@ fn commands(release: &str) -> PathBuf {
 
 const OFF: &str = "disabled_plugins has \"cri\"";
 const OFF_2: &str = "disabled_plugins has \"io.containerd.grpc.v1.cri\"";
+const NOT_3: &str = "unsupported config version `3`";
 const OF_3: &str = "does not read the sandbox image of a file of version 3";
 
 /// Each file of tests/configurations, with what comes of it on each of [`RELEASES`].
 fn table() -> Vec<(&'static str, [Result; 3])> {
     let all = |name| [Switched(name), Switched(name), Switched(name)];
     let refused = |why| [Refused(why), Refused(why), Refused(why)];
-    let on_2 = |name| [Refused(OF_3), Refused(OF_3), Switched(name)];
+    let on_2 = |name| [Refused(OF_3), Refused(NOT_3), Switched(name)];
     vec![
         ("debian", all("debian")),
         ("default-1.6", all("default-1.6")),
@@ -57,9 +58,9 @@ fn table() -> Vec<(&'static str, [Result; 3])> {
         (
             "version-4",
             [
-                Refused("of version 4"),
-                Refused("of version 4"),
-                Refused("version"),
+                Refused("a file of version 4"),
+                Refused("unsupported config version `4`"),
+                Refused("equal to or less than `3`, got `4`"),
             ],
         ),
         ("kind", all("kind")),
