@@ -142,6 +142,7 @@ fn expect_diff(name: &str, diff: &str) {
 
 /// Tells of each configuration, and fails in the end if one was not as the table says.
 fn tell(release: &str) {
+    tell_of_none(release);
     let column = RELEASES.iter().position(|it| *it == release).unwrap();
     let amiss: Vec<&str> = table()
         .into_iter()
@@ -258,6 +259,24 @@ fn tell_of(release: &str, name: &str, result: &Result) {
             println!("{release} {name}: switched, and back");
         }
     }
+}
+
+/// A node without a configuration gets one of the version that its containerd writes, and undo takes
+/// it away again.
+fn tell_of_none(release: &str) {
+    let node = Node::new(commands(release));
+    node.systemctl("start");
+    node.use_pause_said(&["--restart"]);
+    let config = fs::read_to_string(node.etc("config.toml")).unwrap();
+    let version = if release == "2.1" { 3 } else { 2 };
+    assert!(
+        config.starts_with(&format!("version = {version}\n")),
+        "{config}"
+    );
+    assert!(node.runs_ours(node.cri.start_sandbox("pod")));
+    node.use_pause_said(&["undo", "--restart"]);
+    assert_eq!(snapshot(&node.etc("")), []);
+    println!("{release} no file: switched, and back");
 }
 
 #[test]
@@ -465,20 +484,6 @@ fn undo_keeps_what_others_changed() {
     assert_eq!(fs::read_to_string(&config).unwrap(), change(&old));
 }
 
-/// A node without a configuration gets one of the version that its containerd writes, and undo takes
-/// it away again.
-#[test]
-fn a_node_without_a_configuration_gets_one() {
-    let node = Node::new(commands("1.6"));
-    node.systemctl("start");
-    node.use_pause_said(&["--restart"]);
-    let config = fs::read_to_string(node.etc("config.toml")).unwrap();
-    assert!(config.starts_with("version = 2\n"), "{config}");
-    assert!(node.runs_ours(node.cri.start_sandbox("pod")));
-    node.use_pause_said(&["undo", "--restart"]);
-    assert_eq!(snapshot(&node.etc("")), []);
-}
-
 /// The system calls by which something is changed, or comes into being.
 const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,socket,flock,setxattr";
 
@@ -554,6 +559,7 @@ fn killed_or_failed_at_each_step_the_node_starts() {
             assert!(fs::read(node.etc("config.toml")).unwrap() == new, "{what}");
         }
     }
+    node.systemctl("restart");
     println!("{} steps: {outcomes:?}", steps.len());
 }
 
@@ -728,3 +734,51 @@ fn k3s_and_rke2_get_their_files() {
         assert!(said.contains("zz.yaml sets pause-image"), "{said}");
     }
 }
+
+/// CRI-O gets a file and, by podman, the image. CRI-O itself is a stand-in that tells what it reads.
+#[test]
+fn cri_o_gets_its_file_and_its_image() {
+    let node = Node::new(commands("1.6"));
+    for folder in ["upper", "work"] {
+        fs::create_dir(node.file(folder)).unwrap();
+    }
+    let etc = format!(
+        "--options=lowerdir=/etc,upperdir={},workdir={}",
+        node.file("upper"),
+        node.file("work")
+    );
+    node.mount(&["--types=overlay", &etc, "overlay", "/etc"]);
+    let crio = node.bin("crio");
+    fs::write(&crio, CRIO).unwrap();
+    fs::set_permissions(crio, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let options = ["--runtime=crio"];
+    let said = node.use_pause_said(&options);
+    println!("{said}");
+    assert!(
+        said.ends_with("left to do: systemctl reload crio\n"),
+        "{said}"
+    );
+    let file = node.root("/etc/crio/crio.conf.d/99-use-pause.conf");
+    let wanted = format!("[crio.image]\npause_image = \"{IMAGE}\"\n");
+    assert_eq!(fs::read_to_string(&file).unwrap(), wanted);
+    output(node.command("podman").args(["image", "exists", IMAGE]));
+    fs::write(node.root("/run/reloaded"), "").unwrap();
+    let said = node.use_pause_said(&options);
+    assert!(said.contains("in the store already"), "{said}");
+    assert!(said.ends_with("already: nothing to change\n"), "{said}");
+    node.use_pause_said(&[&options[..], &["undo"]].concat());
+    assert!(!file.exists());
+    let later = node.root("/etc/crio/crio.conf.d/99-x.conf");
+    fs::write(later, "[crio.image]\npause_image = 'other'\n").unwrap();
+    let said = node.use_pause_refuses(&options);
+    assert!(said.contains("99-x.conf sets pause_image"), "{said}");
+}
+
+/// Says its version, and, once it was reloaded, what it is configured with.
+const CRIO: &str = "#!/bin/sh
+case $1 in
+  --version) echo crio version 1.36.3 ;;
+  status) ! [ -e /run/reloaded ] || cat /etc/crio/crio.conf.d/99-use-pause.conf ;;
+esac
+";
