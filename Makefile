@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build image test test-scale test-kubelet test-containerd-2 test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -32,6 +32,8 @@ PROGRAMS_SC := amd64 arm64 riscv64
 all: image ## the binaries and the image target/pause.tar (the default)
 
 build: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) ## the binaries target/pause/ARCH/pause
+
+build-sc: $(PROGRAMS_SC:%=target/pause-sc/%/pause) ## the same on the crate sc, where that builds
 
 image: target/pause.tar ## the image of all platforms in ARCHS, named IMAGE
 
@@ -213,13 +215,21 @@ tested := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 
 # What other kernels boot with. These, and the first process, have rules further down.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
-booted := target/pause-4k/arm64/pause $(KNOWN:%=target/init/%/init) $(KERNELS:%=target/kernels/%)
+KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-7 s390x-6.1
+# $(call bootable,KERNELS): those, and for each architecture of theirs the first process and pause.
+bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
+	target/init/$(arch)/init target/pause/$(arch)/pause)
+booted := target/pause-4k/arm64/pause $(call bootable,$(KERNELS))
 
 test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
 	$(build_trust)
 	cargo test --locked --package pause-image --package trust --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
+
+test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
+	@tests/support/tools qemu-system-{i386,arm,ppc64,riscv64,s390x}
+	cargo test --locked --package tests --test kernels platforms:: -- --ignored
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
@@ -239,6 +249,17 @@ target/containerd-1.7: tests/support/commands
 
 target/containerd-2: tests/support/commands
 	@tests/support/commands forky containerd $@
+
+RELEASES := trixie forky
+test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debian 13 and of testing: minutes, 2 GB
+	@rm -rf target/engines
+	cargo test --locked --package tests --test engines -- --ignored --nocapture
+	@cat target/engines/*
+
+engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+	containernetworking-plugins uidmap mount iproute2 util-linux procps
+target/releases/%: tests/support/release
+	@tests/support/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
 test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
 	cargo test --locked --package tests --test trust cosign -- --ignored --nocapture
@@ -261,10 +282,12 @@ mutants: tools ## breaks pause on purpose, and says which tests see it: 10 minut
 
 bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
 	cargo build --locked --release --package bench --package pause-image
-	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
+	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
 
 target/bench/peers: $(wildcard benches/peers/*) linker.ld
-	@benches/peers/build $@
+	@benches/peers/build $@ $(KNOWN)
+
+clippy_pause = cargo clippy --locked --package pause --target $(1) -- -D warnings -D clippy::undocumented_unsafe_blocks
 
 lint: ## rustfmt, clippy and rustdoc, with no warning
 	@tests/support/tools cc cmake clang libclang protoc
@@ -272,25 +295,35 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings
 	@for triple in $(foreach arch,$(PROGRAMS),$(triple_$(arch))); do \
-		$(call target,$$triple); \
-		for features in '' '--no-default-features --features sc'; do \
-			set -x; cargo clippy --locked --package pause --target $$triple $$features -- -D warnings -D clippy::undocumented_unsafe_blocks; { set +x; } 2>/dev/null; \
-		done; \
+		$(call target,$$triple); (set -x; $(call clippy_pause,$$triple)); \
+	done
+	@for triple in $(foreach arch,$(PROGRAMS_SC),$(triple_$(arch))); do \
+		(set -x; $(call clippy_pause,$$triple $(features_pause-sc))); \
 	done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
-# The first process of the kernels that the tests boot: static, and linked without a cross compiler.
-# $(call first,BIN,FEATURES)
+# The first process of the kernels that the tests boot, a static program: its target and, where that
+# is not one of musl, the cross compiler that links it. Rust's targets of musl bring what links them,
+# but rustup does not have one for each architecture.
+first_386 := $(musl_386)
+first_amd64 := $(musl_amd64)
+first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
+first_arm64 := $(musl_arm64)
+first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
+first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
+first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
+# $(call first,BIN,FEATURES,ARCH,TRIPLE,COMPILER)
 define first
-target/$(1)/%/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
-	@$$(call target,$$(musl_$$*))
+target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
+	@tests/support/tools cc $(5)
+	@$$(call target,$(4))
 	@mkdir -p $$(@D)
-	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $$(musl_$$*) -- \
-		$(static)
-	@cp target/cargo/$$(musl_$$*)/init/$(1) $$@
+	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $(4) -- \
+		$(if $(5),-C linker=$(5) -C target-feature=+crt-static -C strip=symbols,$(static))
+	@cp target/cargo/$(4)/init/$(1) $$@
 endef
-$(eval $(call first,init,--no-default-features))
-$(eval $(call first,node,))
+$(foreach arch,$(PROGRAMS),$(eval $(call first,init,--no-default-features,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
+$(eval $(call first,node,,arm64,$(first_arm64)))
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
@@ -302,6 +335,17 @@ target/kernels/%-6.12: tests/support/kernel
 	@tests/support/kernel trixie linux-image-cloud-$* $* $@
 target/kernels/%-6.12-16k: tests/support/kernel
 	@tests/support/kernel trixie linux-image-$*-16k $* $@
+target/kernels/386-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-686-pae i386 $@
+target/kernels/arm-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-armmp-lpae armhf $@
+target/kernels/ppc64le-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-powerpc64le ppc64el $@
+target/kernels/s390x-6.1: tests/support/kernel
+	@tests/support/kernel bookworm linux-image-s390x s390x $@
+# Of Debian's testing release: the newest kernel of all, whose minor version moves on.
+target/kernels/riscv64-7: tests/support/kernel
+	@tests/support/kernel forky linux-image-riscv64 riscv64 $@
 
 tools: # what the tests run
 	@tests/support/tools
@@ -317,5 +361,5 @@ help: ## this list
 	@echo
 	@echo '  ARCHS="$(ARCHS)"  which platforms; docker load takes amd64, or the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
-	@echo '  QUICK=1  few samples in make bench; KEEP=1 has README show its run'
+	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 keeps its run in benches/run'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'

@@ -42,10 +42,10 @@ fn make_help_lists_the_targets() {
 }
 
 #[test]
-fn make_names_an_architecture_that_is_none() {
+fn make_names_a_platform_that_is_none() {
     let line = failure(&["ARCHS=amd64 mips"]);
     assert!(
-        line.contains("no architecture \"mips\"; there are amd64 arm64"),
+        line.contains("no platform \"mips\"; there are 386 amd64 arm/v6 arm/v7 arm64 ppc64le"),
         "{line}"
     );
     let line = failure(&["ARCHS="]);
@@ -61,7 +61,7 @@ fn make_push_asks_where_to() {
 #[test]
 fn the_demo_tells_its_story() {
     let demo = project().join("tests/demo");
-    let said = output(Command::new(demo).arg(Program::native("pause").path));
+    let said = output(Command::new(demo).arg(Program::native().path));
     println!("{said}");
     for told in [
         "The app is gone, with exit code 3.",

@@ -1,66 +1,100 @@
 //! What the files are: small, plain ELF, with nothing of it used for anything else.
 
 use object::{
-    Endianness::{self, Little},
-    elf::{EM_AARCH64, EM_X86_64, ET_DYN, FileHeader64, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_LOAD},
+    Endianness::{self, Big, Little},
+    elf::{
+        EF_ARM_ABI_FLOAT_SOFT, EF_ARM_EABI_VER5, EF_RISCV_FLOAT_ABI_DOUBLE, EF_RISCV_RVC, EM_386,
+        EM_AARCH64, EM_ARM, EM_PPC64, EM_RISCV, EM_S390, EM_X86_64, ET_DYN, FileHeader32,
+        FileHeader64, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_LOAD,
+    },
     read::elf::{FileHeader, ProgramHeader},
 };
 use std::{fs, process::Command};
-use tests::{for_each_program, output, program::Program};
+use tests::{
+    for_each_program, output,
+    program::{Program, VERSION_LENGTH},
+};
 
-for_each_program!(is_small, has_two_program_headers_and_no_sections, is_valid,);
+for_each_program!(is_small, has_two_program_headers_and_no_sections, is_valid);
 
+/// Apart from what a longer version takes: the limit is for the code and the other texts.
 fn is_small(program: &Program) {
     let size = fs::metadata(&program.path).unwrap().len();
-    let goal = match program.arch {
-        "amd64" => 512,
-        _ => 576,
-    };
+    let goal = program.platform.goal;
     println!("{}: {size} bytes", program.path.display());
+    let size = size + VERSION_LENGTH - env!("CARGO_PKG_VERSION").len() as u64;
     assert!(size <= goal, "{size} bytes; the goal is {goal}");
 }
 
 fn has_two_program_headers_and_no_sections(program: &Program) {
+    match program.platform.arch {
+        "386" | "arm" => see_headers::<FileHeader32<Endianness>>(program),
+        _ => see_headers::<FileHeader64<Endianness>>(program),
+    }
+}
+
+fn see_headers<Elf: FileHeader<Endian = Endianness>>(program: &Program) {
     let file = &*fs::read(&program.path).unwrap();
     let size = file.len() as u64;
-    let header = FileHeader64::<Endianness>::parse(file).unwrap();
-    let (machine, page) = match program.arch {
-        "amd64" => (EM_X86_64, 0x1000),
-        _ => (EM_AARCH64, 0x10000),
+    let header = Elf::parse(file).unwrap();
+    let (machine, flags, end) = match program.platform.arch {
+        "386" => (EM_386, 0, Little),
+        "amd64" => (EM_X86_64, 0, Little),
+        "arm" => (EM_ARM, EF_ARM_EABI_VER5.0 | EF_ARM_ABI_FLOAT_SOFT, Little),
+        "arm64" => (EM_AARCH64, 0, Little),
+        // ELFv2, which object has no name for.
+        "ppc64le" => (EM_PPC64, 2, Little),
+        "riscv64" => (
+            EM_RISCV,
+            EF_RISCV_RVC.0 | EF_RISCV_FLOAT_ABI_DOUBLE.0,
+            Little,
+        ),
+        _ => (EM_S390, 0, Big),
     };
-    assert_eq!(header.endian().unwrap(), Little);
-    assert_eq!(header.e_type(Little), ET_DYN);
-    assert_eq!(header.e_machine(Little), machine);
-    assert_eq!(header.e_flags(Little).0, 0);
-    assert_eq!(header.e_shoff(Little), 0);
-    assert_eq!(header.e_shnum(Little), 0);
-    assert_eq!(header.e_shstrndx(Little).0, 0);
+    assert_eq!(header.endian().unwrap(), end);
+    assert_eq!(header.e_type(end), ET_DYN);
+    assert_eq!(header.e_machine(end), machine);
+    assert_eq!(header.e_flags(end).0, flags);
+    assert_eq!(header.e_shoff(end).into(), 0);
+    assert_eq!(header.e_shnum(end), 0);
+    assert_eq!(header.e_shstrndx(end).0, 0);
     // The identification behind class, data and version is System V's zeros.
     assert_eq!(file[7..16], [0; 9]);
 
-    // Headers, then code; the entry is the first byte that is no header.
-    let headers = 64 + 2 * 56;
-    assert_eq!(header.e_phoff(Little), 64);
-    assert_eq!(header.e_entry(Little), headers);
+    // Headers, then code; the entry is the first byte that is no header, in Thumb on arm.
+    let start = size_of::<Elf>() as u64;
+    let headers = start + 2 * size_of::<Elf::ProgramHeader>() as u64;
+    let thumb = u64::from(program.platform.arch == "arm");
+    assert_eq!(header.e_phoff(end).into(), start);
+    assert_eq!(header.e_entry(end).into(), headers + thumb);
 
-    let [load, stack] = header.program_headers(Little, file).unwrap() else {
+    let [load, stack] = header.program_headers(end, file).unwrap() else {
         panic!("not two program headers")
     };
-    assert_eq!(load.p_type(Little), PT_LOAD);
-    assert_eq!(load.p_flags(Little), PF_R | PF_X);
-    assert_eq!(
-        (
-            load.p_offset(Little),
-            load.p_vaddr(Little),
-            load.p_paddr(Little)
-        ),
-        (0, 0, 0)
-    );
-    assert_eq!((load.p_filesz(Little), load.p_memsz(Little)), (size, size));
-    assert_eq!(load.p_align(Little), page);
-    assert_eq!(stack.p_type(Little), PT_GNU_STACK);
-    assert_eq!(stack.p_flags(Little), PF_R | PF_W);
-    assert_eq!((stack.p_filesz(Little), stack.p_memsz(Little)), (0, 0));
+    assert_eq!(load.p_type(end), PT_LOAD);
+    assert_eq!(load.p_flags(end), PF_R | PF_X);
+    let places = [load.p_offset(end), load.p_vaddr(end), load.p_paddr(end)];
+    assert_eq!(places.map(Into::into), [0; 3]);
+    let sizes = [load.p_filesz(end), load.p_memsz(end)];
+    assert_eq!(sizes.map(Into::into), [size; 2]);
+    assert_eq!(load.p_align(end).into(), program.platform.page);
+    assert_eq!(stack.p_type(end), PT_GNU_STACK);
+    assert_eq!(stack.p_flags(end), PF_R | PF_W);
+    let sizes = [stack.p_filesz(end), stack.p_memsz(end)];
+    assert_eq!(sizes.map(Into::into), [0; 2]);
+}
+
+/// So that what is seen of one is true of the other. (On riscv64 two instructions change places, and
+/// both are tested.)
+#[test]
+fn both_crates_make_the_same_file() {
+    for platform in ["amd64", "arm64"] {
+        let [one, other] = ["pause", "pause-sc"].map(|folder| Program::new(folder, platform).path);
+        assert!(
+            fs::read(one).unwrap() == fs::read(other).unwrap(),
+            "{platform}"
+        );
+    }
 }
 
 fn is_valid(program: &Program) {
@@ -74,8 +108,10 @@ fn is_valid(program: &Program) {
         .arg(path)
         .output()
         .unwrap();
+    // Of arm's files, readelf 2.40 fails without a word where no section tells how to unwind.
+    let fails = program.platform.arch == "arm" && readelf.status.code() == Some(1);
     assert!(
-        readelf.status.success() && readelf.stderr.is_empty(),
+        (readelf.status.success() || fails) && readelf.stderr.is_empty(),
         "{readelf:?}"
     );
     let file = output(Command::new("file").arg("--brief").arg(path));

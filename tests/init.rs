@@ -25,13 +25,13 @@ use std::{
 };
 use tests::{
     machine::{self, Tap},
-    program::{NATIVE_ARCH, Program, TERMINATED},
+    program::{Platform, Program, TERMINATED},
     sandbox::{self, End, Processes, Sandbox, clone, leave_child},
     wait_until,
 };
 
-/// What pause is built with, and where `kernels.rs` puts it.
-const PROGRAMS: [(&str, &str); 2] = [("syscalls", "/pause"), ("sc", "/pause-sc")];
+/// Where `kernels.rs` puts it.
+const PAUSE: &str = "/pause";
 
 /// Where `kernels.rs` puts one that is linked for pages of 4 KiB, where there is a difference.
 const SMALL_PAGES: &str = "/pause-4k";
@@ -49,17 +49,14 @@ fn main() {
     let mut tap = Tap::start();
 
     tap.test("the sandboxes have the image's user", || {
-        let sandbox = Sandbox::start(&program("/pause"));
+        let sandbox = Sandbox::start(&program(PAUSE));
         assert_eq!(sandbox.status("Uid"), "65535\t65535\t65535\t65535");
         assert_eq!(sandbox.status("Gid"), "65535\t65535\t65535\t65535");
         assert_eq!(sandbox.status("CapEff"), "0000000000000000");
     });
-    for (backend, path) in PROGRAMS {
-        for (promise, functions) in promises() {
-            for (name, function) in functions {
-                let name = format!("{promise}: {name} ({backend})");
-                tap.test(&name, || function(&program(path)));
-            }
+    for (promise, functions) in promises() {
+        for (name, function) in functions {
+            tap.test(&format!("{promise}: {name}"), || function(&program(PAUSE)));
         }
     }
     if Path::new(SMALL_PAGES).exists() {
@@ -103,7 +100,7 @@ fn promises() -> [(&'static str, &'static [Test]); 5] {
 
 fn program(path: &str) -> Program {
     Program {
-        arch: NATIVE_ARCH,
+        platform: Platform::native(),
         path: PathBuf::from(path),
     }
 }
@@ -139,7 +136,7 @@ fn start_loopback() {
 fn sleeps_on_after_a_checkpoint() {
     load_modules();
     start_loopback();
-    let sandbox = Sandbox::start_after(&program("/pause"), || {
+    let sandbox = Sandbox::start_after(&program(PAUSE), || {
         // As root: criu has the process itself make a folder in its root. A checkpoint has no place
         // for pipes to others, nor for another's session.
         sandbox::AS_NOBODY.store(false, Ordering::Relaxed);

@@ -154,7 +154,7 @@ fn a_kubelet_runs_pods_with_it() {
     let first = sandboxes(nest);
     assert_eq!(first.len(), 1, "{first:?}");
     let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
-    assert!(exe == fs::read(Program::native("pause").path).unwrap());
+    assert!(exe == fs::read(Program::native().path).unwrap());
     println!("sandbox: sha256 {}", sha256(&exe));
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
     assert_eq!(sandboxes(nest), first, "the sandbox stays");

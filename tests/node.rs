@@ -43,7 +43,7 @@ fn main() {
     // SAFETY: there is no other thread yet.
     unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
     // The first process is pause from here on, as podman leaves orphans that somebody has to reap.
-    let pause = CString::new(Program::native("pause").path.as_os_str().as_bytes()).unwrap();
+    let pause = CString::new(Program::native().path.as_os_str().as_bytes()).unwrap();
     // SAFETY: there still is none.
     if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
         execv(&pause, &[&pause]).unwrap();

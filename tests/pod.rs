@@ -5,7 +5,7 @@ use tests::{
     cri::Cri,
     engine::{APP_IMAGE, Cli, Compose, Containerd, Docker, IMAGE, KubePlay, Podman},
     output,
-    program::NATIVE_ARCH,
+    program::{NATIVE_ARCH, Platform},
     project,
     sandbox::Processes,
     story::{self, APP, Engine, zombies},
@@ -32,11 +32,36 @@ fn in_podman_on_crun() {
     story::tell(&Podman::with_crun());
 }
 
-/// On a machine that runs programs for arm64 by an emulator.
-#[test]
-fn in_podman_for_arm64() {
-    if NATIVE_ARCH == "amd64" {
-        story::tell(&Podman::with_foreign_image());
+/// On a machine that runs programs for others by an emulator: for each kind of them one, 64 bits and
+/// 32, little-endian and big.
+mod in_podman_for {
+    use super::*;
+
+    fn act_out(platform: &str) {
+        let platform = Platform::of(platform);
+        if !platform.is_native() {
+            story::tell(&Podman::with_foreign_image(platform));
+        }
+    }
+
+    #[test]
+    fn arm_v7() {
+        act_out("arm/v7");
+    }
+
+    #[test]
+    fn arm64() {
+        act_out("arm64");
+    }
+
+    #[test]
+    fn riscv64() {
+        act_out("riscv64");
+    }
+
+    #[test]
+    fn s390x() {
+        act_out("s390x");
     }
 }
 
@@ -130,7 +155,8 @@ fn podman_runs_it_under_its_seccomp_profile() {
     let run = |profile: &str, more: &[&str]| {
         let seccomp = format!("--security-opt=seccomp={profile}");
         let run = ["run", "--detach", "--name=pause", "--network=none"];
-        let options = [&*podman.cgroup(), &seccomp];
+        let cgroup = podman.cgroup().unwrap();
+        let options = [&*cgroup, &seccomp];
         podman.run(&[&run[..], &options, more, &[IMAGE]].concat())
     };
     for more in [&[][..], &["--security-opt=no-new-privileges"]] {

@@ -4,24 +4,24 @@
 use tests::{
     engine::{Cli, Containerd, Nest, Podman, Registry, archive},
     output,
+    program::{PLATFORMS, Platform},
     story::Engine,
 };
 
 /// Bytes that a platform may take: its manifest, config and layer.
 const GOAL: u64 = 1280;
 
-const ARCHS: [&str; 2] = ["amd64", "arm64"];
-
-/// The digest of each platform's manifest in the archive, and of the index.
-fn digests(nest: &Nest) -> (String, Vec<(String, String)>) {
+/// The index, and the digest of each platform's manifest in the archive.
+fn digests(nest: &Nest) -> (String, Vec<(&'static Platform, String)>) {
     let packed = format!("oci-archive:{}", archive().display());
     let raw = output(nest.command("skopeo").args(["inspect", "--raw", &packed]));
     let index: serde_json::Value = serde_json::from_str(&raw).unwrap();
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let platforms = index["manifests"].as_array().unwrap().iter();
-    let platforms =
-        platforms.map(|it| (text(&it["platform"]["architecture"]), text(&it["digest"])));
-    (raw, platforms.collect())
+    let manifests = index["manifests"].as_array().unwrap();
+    assert_eq!(manifests.len(), PLATFORMS.len());
+    let digests = manifests
+        .iter()
+        .map(|it| it["digest"].as_str().unwrap().to_owned());
+    (raw.clone(), PLATFORMS.iter().zip(digests).collect())
 }
 
 /// Bytes that were sent between two looks at the registry, but for the index.
@@ -49,21 +49,31 @@ fn podman_pulls_each_platform_in_few_bytes() {
 
     // Not what it has already.
     podman.run(&["image", "rm", "--all", "--force"]);
-    assert_eq!(platforms.len(), ARCHS.len());
-    for (arch, digest) in platforms {
+    for (platform, digest) in platforms {
         let before = registry.sent().len();
-        let pull = ["pull", "--tls-verify=false", "--arch", &arch];
-        podman.run(&[&pull[..], &[Registry::IMAGE]].concat());
+        let pull = ["pull", "--tls-verify=false"];
+        podman.run(&[&pull[..], &platform.options(), &[Registry::IMAGE]].concat());
         let format = "--format={{.Architecture}} {{.RepoDigests}}";
         let pulled = podman.run(&["image", "inspect", format, Registry::IMAGE]);
         assert!(
-            pulled.starts_with(&arch) && pulled.contains(&digest),
+            pulled.starts_with(platform.arch) && pulled.contains(&digest),
             "{pulled}"
         );
         let bytes = count(&registry, before, &index);
-        println!("podman pulled {bytes} bytes for {arch}");
+        println!("podman pulled {bytes} bytes for {}", platform.name);
         assert!(bytes > 1000 && bytes <= GOAL, "{bytes}");
         podman.run(&["image", "rm", "--force", Registry::IMAGE]);
+
+        // The digest alone is enough, whatever the machine is.
+        let (name, _) = Registry::IMAGE.rsplit_once(':').unwrap();
+        let name = format!("{name}@{digest}");
+        podman.run(&["pull", "--tls-verify=false", &name]);
+        let format = "--format={{.Architecture}}";
+        assert_eq!(
+            podman.run(&["image", "inspect", format, &name]),
+            platform.arch
+        );
+        podman.run(&["image", "rm", "--force", &name]);
     }
 }
 
@@ -74,11 +84,11 @@ fn containerd_pulls_each_platform_in_few_bytes() {
     let registry = Registry::start(nest, &nest.path("registry"));
     registry.push();
     let (index, platforms) = digests(nest);
-    for (arch, digest) in platforms {
+    for (Platform { name, .. }, digest) in platforms {
         let before = registry.sent().len();
-        // In a namespace of its own, it has nothing of the other's.
-        let namespace = format!("--namespace={arch}");
-        let platform = format!("--platform=linux/{arch}");
+        // In a namespace of its own, it has nothing of the others'.
+        let namespace = format!("--namespace={}", name.replace('/', "-"));
+        let platform = format!("--platform=linux/{name}");
         let pull = [
             &namespace,
             "images",
@@ -91,7 +101,7 @@ fn containerd_pulls_each_platform_in_few_bytes() {
         let stored = containerd.ctr(&[&namespace, "content", "list", "--quiet"]);
         assert!(stored.contains(&digest), "{stored}");
         let bytes = count(&registry, before, &index);
-        println!("containerd pulled {bytes} bytes for {arch}");
+        println!("containerd pulled {bytes} bytes for {name}");
         assert!(bytes <= GOAL, "{bytes}");
     }
 }

@@ -27,7 +27,7 @@ fn leave_orphan() {
 #[test]
 #[ignore = "takes minutes"]
 fn a_million_orphans_do_not_wake_it() {
-    let program = Program::native("pause");
+    let program = Program::native();
     let sandbox = Sandbox::start(&program);
     let memory = |sandbox: &Sandbox| ["VmSize", "VmRSS", "VmPTE"].map(|it| sandbox.status(it));
     let (sleeps, before) = (sandbox.sleeps(), memory(&sandbox));
@@ -52,7 +52,7 @@ fn a_million_orphans_do_not_wake_it() {
 #[test]
 #[ignore = "takes minutes"]
 fn a_thousand_sandboxes_leave_when_told() {
-    let program = Program::native("pause");
+    let program = Program::native();
     let sandboxes: Vec<Sandbox> = (0..SANDBOXES).map(|_| Sandbox::start(&program)).collect();
     for sandbox in &sandboxes {
         sandbox.enter(|| (0..10).for_each(|_| leave_orphan()));

@@ -104,7 +104,12 @@ fn lets_no_other_signal_into_its_last_line(program: &Program) {
         wait_until("waiting for a reader", || sandbox.sleeps() > asleep);
         sandbox.signal(second);
         let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
-        assert_eq!((said.status, &*said.stderr), (Ok(0), line(first)));
+        assert_eq!(said.status, Ok(0));
+        // qemu-user 7.2 believes that riscv64's action has a restorer, and reads the mask 8 bytes too
+        // far. There it is the kernel in QEMU that shows this (tests/kernels.rs).
+        if program.platform.arch != "riscv64" || program.platform.is_native() {
+            assert_eq!(said.stderr, line(first));
+        }
     }
 }
 

@@ -34,11 +34,25 @@ for_each_program!(
     leaves_where_an_action_is_refused,
 );
 
-/// The system call that pause sleeps in.
-#[cfg(target_arch = "x86_64")]
-const SLEEP: libc::c_long = libc::SYS_pause;
-#[cfg(target_arch = "aarch64")]
-const SLEEP: libc::c_long = libc::SYS_ppoll;
+/// The numbers of the system calls that pause makes, of which it sleeps in the first, and of
+/// rt_sigaction(2) the second. Those of 386 are others where the tests are of amd64.
+fn calls_of(program: &Program) -> [libc::c_long; 6] {
+    if program.platform.arch == "386" {
+        return [29, 174, 20, 4, 114, 252]; // arch/x86/entry/syscalls/syscall_32.tbl
+    }
+    #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+    let sleep = libc::SYS_pause;
+    #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+    let sleep = libc::SYS_ppoll;
+    [
+        sleep,
+        libc::SYS_rt_sigaction,
+        libc::SYS_getpid,
+        libc::SYS_write,
+        libc::SYS_wait4,
+        libc::SYS_exit_group,
+    ]
+}
 
 /// Ends it with SIGTERM; it must leave with exit code 0 whatever became of its line.
 fn expect_end(sandbox: Sandbox, stderr: &str) {
@@ -144,10 +158,10 @@ fn needs_no_rights(program: &Program) {
 /// Natively alone: an emulator needs more itself.
 fn needs_hardly_any_memory(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        let limit = |resource, bytes| {
+        let limit = |resource, bytes: u64| {
             let limit = libc::rlimit {
-                rlim_cur: bytes,
-                rlim_max: bytes,
+                rlim_cur: bytes as libc::rlim_t,
+                rlim_max: bytes as libc::rlim_t,
             };
             // SAFETY: a system call on a struct of our own.
             unsafe { libc::setrlimit(resource, &limit) };
@@ -254,17 +268,11 @@ fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u3
 /// A filter that kills on any other call than those that pause makes, and the execve before it.
 /// Natively alone: an emulator makes more.
 fn needs_no_other_system_call(program: &Program) {
-    const CALLS: [libc::c_long; 7] = [
-        libc::SYS_execve,
-        libc::SYS_getpid,
-        libc::SYS_write,
-        libc::SYS_rt_sigaction,
-        libc::SYS_wait4,
-        SLEEP,
-        libc::SYS_exit_group,
-    ];
+    let [first, second, third, fourth, fifth, sixth] = calls_of(program);
+    let execve = libc::SYS_execve;
+    let calls = [execve, first, second, third, fourth, fifth, sixth];
     let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
-    let sandbox = Sandbox::start_after(program, || filter_calls(CALLS, allow, kill));
+    let sandbox = Sandbox::start_after(program, || filter_calls(calls, allow, kill));
     assert_eq!(sandbox.status("Seccomp"), "2");
     expect_end(sandbox, TERMINATED);
 }
@@ -272,40 +280,53 @@ fn needs_no_other_system_call(program: &Program) {
 /// Where a filter refuses the sleep it does not keep a processor busy with trying, but leaves with
 /// 4. Natively alone, as is the next: the emulator's calls would be filtered.
 fn leaves_where_it_may_not_sleep(program: &Program) {
-    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR.
-    for error in (1..=133).filter(|error| *error != libc::EINTR as u32) {
+    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR, and others that a filter
+    // may answer (MAX_ERRNO in include/linux/err.h), of which some have EINTR's lowest byte.
+    let errors = (1..=133).chain([256, 260, 516, 0x804, 4095]);
+    let [sleep, ..] = calls_of(program);
+    for error in errors.filter(|error| *error != libc::EINTR as u32) {
         let sandbox = Sandbox::run_after(program, || {
             let refuse = libc::SECCOMP_RET_ERRNO | error;
-            filter_calls([SLEEP], refuse, libc::SECCOMP_RET_ALLOW);
+            filter_calls([sleep], refuse, libc::SECCOMP_RET_ALLOW);
         });
         assert_eq!(sandbox.end(), End::exit(4, "", ""), "{error}");
     }
 }
 
 fn leaves_where_an_action_is_refused(program: &Program) {
+    let [_, rt_sigaction, ..] = calls_of(program);
     let sandbox = Sandbox::run_after(program, || {
         let refuse = libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32;
-        filter_calls([libc::SYS_rt_sigaction], refuse, libc::SECCOMP_RET_ALLOW);
+        filter_calls([rt_sigaction], refuse, libc::SECCOMP_RET_ALLOW);
     });
     assert_eq!(sandbox.end(), End::exit(1, "", ""));
 }
 
 /// Runs each program under strace, which is the first process, with calls that fail as `injection`
-/// says; what is to happen is left to `expect`. Natively alone: strace would see an emulator's calls.
-fn under_strace(injection: &str, expect: impl Fn(Sandbox)) {
+/// says, SLEEP for the one that it sleeps by; what is to happen is left to `expect`. Natively alone: strace would see an emulator's calls.
+fn under_strace(injection: &str, expect: impl Fn(&Program, Sandbox)) {
     under_strace_with(injection, &[], expect);
 }
 
-fn under_strace_with(injection: &str, arguments: &[&str], expect: impl Fn(Sandbox)) {
+fn under_strace_with(injection: &str, arguments: &[&str], expect: impl Fn(&Program, Sandbox)) {
     for program in Program::natives() {
         let path = program.path.to_str().unwrap();
-        let words = ["/usr/bin/strace", "-qq", "-o", "/dev/null", injection, path];
-        expect(Sandbox::run([&words, arguments].concat()));
+        let injection = injection.replace("SLEEP", program.platform.sleep);
+        let words = [
+            "/usr/bin/strace",
+            "-qq",
+            "-o",
+            "/dev/null",
+            &injection,
+            path,
+        ];
+        expect(&program, Sandbox::run([&words, arguments].concat()));
     }
 }
 
 /// The program that strace runs, once it sleeps.
-fn sleeper_under(strace: &Sandbox) -> Pid {
+fn sleeper_under(strace: &Sandbox, program: &Program) -> Pid {
+    let [sleep, ..] = calls_of(program);
     let mut sleeper = None;
     wait_until("asleep", || {
         sleeper = strace.children().first().copied();
@@ -314,7 +335,7 @@ fn sleeper_under(strace: &Sandbox) -> Pid {
             let name = fs::read_to_string(format!("/proc/{pid}/comm"));
             let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
             name.is_ok_and(|name| name == "pause\n")
-                && call.is_ok_and(|call| call.starts_with(&format!("{SLEEP} ")))
+                && call.is_ok_and(|call| call.starts_with(&format!("{sleep} ")))
         })
     });
     sleeper.unwrap()
@@ -335,11 +356,11 @@ fn leaves_all_the_same_where_a_write_fails() {
         "retval=37",
     ] {
         let injection = format!("--inject=write:{fault}");
-        under_strace(&injection, |strace| {
-            kill(sleeper_under(&strace), SIGTERM).unwrap();
+        under_strace(&injection, |program, strace| {
+            kill(sleeper_under(&strace, program), SIGTERM).unwrap();
             assert_eq!(strace.end().status, Ok(0), "{fault}");
         });
-        under_strace_with(&injection, &["-v"], |strace| {
+        under_strace_with(&injection, &["-v"], |_, strace| {
             assert_eq!(strace.end().status, Ok(0), "{fault}");
         });
     }
@@ -348,9 +369,9 @@ fn leaves_all_the_same_where_a_write_fails() {
 #[test]
 fn sleeps_again_where_it_was_interrupted() {
     under_strace(
-        &format!("--inject={SLEEP}:error=EINTR:when=1..1000"),
-        |strace| {
-            kill(sleeper_under(&strace), SIGTERM).unwrap();
+        "--inject=SLEEP:error=EINTR:when=1..1000",
+        |program, strace| {
+            kill(sleeper_under(&strace, program), SIGTERM).unwrap();
             assert_eq!(strace.end().status, Ok(0));
         },
     );
@@ -359,9 +380,12 @@ fn sleeps_again_where_it_was_interrupted() {
 #[test]
 fn sleeps_all_the_same_where_waiting_fails() {
     for error in ["EINTR", "ENOSYS", "ECHILD", "EPERM"] {
-        under_strace(&format!("--inject=wait4:error={error}"), |strace| {
-            kill(sleeper_under(&strace), SIGKILL).unwrap();
-            assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
-        });
+        under_strace(
+            &format!("--inject=wait4:error={error}"),
+            |program, strace| {
+                kill(sleeper_under(&strace, program), SIGKILL).unwrap();
+                assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
+            },
+        );
     }
 }

@@ -13,6 +13,13 @@ use tests::{
     sandbox::{self, End},
 };
 
+/// How many digests of these names there are.
+fn digests(are_meant: fn(&str) -> bool) -> usize {
+    let digests = fs::read_to_string(project().join("trust/digests")).unwrap();
+    let names = digests.lines().filter_map(|line| line.split_once("  "));
+    names.filter(|(_, name)| are_meant(name)).count()
+}
+
 /// Builds in another folder, as another user, with another umask, time zone and locale, and with
 /// flags, profiles and toolchains in the environment that would change every byte.
 #[test]
@@ -46,11 +53,15 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
     verify.args(["verify", &image, "PULL_FLAGS=--src-tls-verify=false"]);
     let said = output(&mut verify);
     println!("{said}");
-    for line in [
-        "a fresh build: 14 digests are those of trust/digests",
-        "target: 14 digests are those of trust/digests",
-        &format!("{}: 9 digests are those of trust/digests", Registry::IMAGE),
+    for (what, count) in [
+        ("a fresh build", digests(|_| true)),
+        ("target", digests(|_| true)),
+        (
+            Registry::IMAGE,
+            digests(|name| !name.starts_with("target/")),
+        ),
     ] {
+        let line = format!("{what}: {count} digests are those of trust/digests");
         assert!(said.lines().any(|it| it == line), "{line}");
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
@@ -109,16 +120,16 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
         project().display()
     );
     let mut build = nest.daemon("bash");
-    build.args(["-c", &script, "bash", "make", "build"]);
-    build.args(["target/pause-sc/amd64/pause", "target/pause-sc/arm64/pause"]);
+    build.args(["-c", &script, "bash", "make", "build", "build-sc"]);
     forget_make(&mut build);
     output(&mut build);
     let mut verify = Command::new(built("cargo/debug/trust"));
     verify.args(["verify", "--partly", "--called=vendored", "--digests"]);
     verify.arg(project().join("trust/digests"));
     let said = said(verify.arg(format!("{folder}/target")));
+    let count = digests(|name| name.ends_with("/pause"));
     assert!(
-        said.starts_with("vendored: 4 digests are those of "),
+        said.starts_with(&format!("vendored: {count} digests are those of ")),
         "{said}"
     );
 }
@@ -397,7 +408,7 @@ fn a_release_is_whole_or_not_at_all() {
     let project = checkout.0.path().join("project");
     let native = project
         .join("target/pause")
-        .join(Program::native("pause").arch)
+        .join(Program::native().platform.name)
         .join("pause");
     let program = fs::read(&native).unwrap();
     fs::write(&native, "#!/bin/sh\necho pause 0.0.0\n").unwrap();

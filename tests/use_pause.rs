@@ -235,7 +235,7 @@ fn tell_of(release: &str, name: &str, result: &Result) {
             // containerd 1.6 knows no pins.
             assert_eq!(node.cri.is_pinned(IMAGE), release != "1.6", "{name}");
             let status = node.use_pause_said(&["status"]);
-            let ours = sha256(&fs::read(Program::native("pause").path).unwrap());
+            let ours = sha256(&fs::read(Program::native().path).unwrap());
             for wanted in [
                 format!("sandbox image  {IMAGE}\n"),
                 format!("1 with pause for amd64, sha256 {ours}, of {IMAGE}\n"),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tests::{
     built,
     engine::{Cli, IMAGE, Podman},
-    program::NATIVE_ARCH,
+    program::Platform,
     story::Engine,
     wait_until,
 };
@@ -32,8 +32,9 @@ const PEER: &str = "localhost/c-glibc:bench";
 pub fn measure(rounds: usize) -> Result<Vec<Pod>> {
     let podman = Podman::with_images();
     let archive = podman.nest().folder.path().join("peer.tar");
-    let program = built(&format!("bench/peers/{NATIVE_ARCH}/c-glibc"));
-    pack(&program, NATIVE_ARCH, PEER, &archive)?;
+    let platform = Platform::native();
+    let program = built(&format!("bench/peers/{}/c-glibc", platform.name));
+    pack(&program, platform, PEER, &archive)?;
     podman.run(&["load", "--input", archive.to_str().unwrap()]);
     let images = [IMAGE, PEER];
     let mut samples = [(vec![], vec![]), (vec![], vec![])];

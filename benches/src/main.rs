@@ -19,7 +19,9 @@ use nix::libc;
 use pause_image::layout::write_whole;
 use peers::Peer;
 use report::{Figures, Results};
+use size::Size;
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs,
     path::{Path, PathBuf},
@@ -36,12 +38,15 @@ struct Arguments {
     /// Fewer of everything: a minute instead of five
     #[arg(long)]
     quick: bool,
-    /// Keep this run's numbers, plots and table for the README to show
+    /// Keep this run's numbers, plots and report in benches/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
     /// Take the numbers of a run from its results.json instead of measuring
     #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     from: Option<PathBuf>,
+    /// Measure sizes alone, which no load changes, and take the rest from the run that is kept
+    #[arg(long, conflicts_with_all = ["quick", "from"])]
+    sizes: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -89,22 +94,20 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    let kept = project().join("benches/run");
+    let before = kept.join("results.json");
     let results = match &arguments.from {
         Some(file) => read(file)?,
+        None if arguments.sizes => with_sizes(read(&before)?)?,
         None => measure(arguments.quick)?,
     };
     let folder = built("bench").join("run");
     write(&folder, &results)?;
-    let kept = project().join("benches/run");
-    let before = kept.join("results.json");
     if before.exists() {
         println!("{}", report::compare(&results, &read(&before)?));
     }
     if arguments.keep {
         write(&kept, &results)?;
-        let readme = project().join("README.md");
-        let text = fs::read_to_string(&readme)?;
-        write_text(&readme, &report::put_into(&text, &results)?)?;
     }
     eprintln!("bench: {}", folder.join("report.md").display());
     Ok(())
@@ -115,34 +118,56 @@ fn read(file: &Path) -> Result<Results> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
-/// Measures all.
-fn measure(quick: bool) -> Result<Results> {
+fn ensure_root() -> Result<()> {
     // SAFETY: a system call.
     let user = unsafe { libc::geteuid() };
     ensure!(
         user == 0,
         "this needs root, for cgroups, PID namespaces and engines"
     );
-    let begin = Instant::now();
-    let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
-    let less = |full, few| if quick { few } else { full };
-    let peers = Peer::all()?;
+    Ok(())
+}
 
-    say("size: all at once");
+/// A run with the sizes of today's files.
+fn with_sizes(mut kept: Results) -> Result<Results> {
+    ensure_root()?;
+    let peers = Peer::all()?;
+    for (peer, size) in peers.iter().zip(measure_sizes(&peers, false)?) {
+        let figures = kept.figures.iter_mut().find(|it| it.peer.name == peer.name);
+        let figures = figures.with_context(|| format!("the kept run lacks {}", peer.name))?;
+        figures.peer = peer.clone();
+        figures.size = size;
+    }
+    kept.sized = Some(Machine::this()?.date);
+    Ok(kept)
+}
+
+/// Measures the sizes of all, at once.
+fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
     let docker = Mutex::new(Docker::start());
     let measure =
         |peer: &Peer| size::measure(peer, &docker, quick).with_context(|| peer.name.clone());
     let measure = &measure;
-    let sizes: Result<Vec<_>> = thread::scope(|scope| {
+    thread::scope(|scope| {
         let started: Vec<_> = peers
             .iter()
             .map(|peer| scope.spawn(move || measure(peer)))
             .collect();
         let sizes = started.into_iter().map(|size| size.join().unwrap());
         sizes.collect()
-    });
-    let sizes = sizes?;
-    drop(docker);
+    })
+}
+
+/// Measures all.
+fn measure(quick: bool) -> Result<Results> {
+    ensure_root()?;
+    let begin = Instant::now();
+    let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
+    let less = |full, few| if quick { few } else { full };
+    let peers = Peer::all()?;
+
+    say("size: all at once");
+    let sizes = measure_sizes(&peers, quick)?;
 
     let plan = memory::Plan {
         processes: less(1000, 200),
@@ -191,6 +216,7 @@ fn measure(quick: bool) -> Result<Results> {
     });
     Ok(Results {
         machine: Machine::this()?,
+        sized: None,
         quick,
         seconds: begin.elapsed().as_secs(),
         figures: figures.collect(),

@@ -7,12 +7,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tests::{built, program::NATIVE_ARCH};
+use tests::{
+    built,
+    program::{NATIVE_ARCH, PLATFORMS, Platform},
+};
 
-/// The architectures, as OCI calls them.
-pub const ARCHS: [&str; 2] = ["amd64", "arm64"];
+/// The peer that is measured on each platform, as Debian builds it for all of them.
+pub const EVERYWHERE: &str = "catatonit -P";
 
-/// A program, on both architectures.
+/// The platforms of all other peers.
+const BUILT_FOR: [&str; 2] = ["amd64", "arm64"];
+
+/// A program, on some of the platforms.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Peer {
     /// As the report calls it.
@@ -27,7 +33,7 @@ pub struct Peer {
     pub tell: Vec<String>,
     /// Whether it reaps, as the first process.
     pub reaps: bool,
-    /// Where its files are: FOLDER/ARCH/FILE below target/.
+    /// Where its files are: FOLDER/PLATFORM/FILE below target/, or FOLDER/ARCH/FILE of pause.
     folder: String,
     file: String,
 }
@@ -53,7 +59,7 @@ const PEERS: [Row; 11] = [
     ("floor: exit alone", "bench/peers", "leave", &[], &["-v"], false),
     ("C, musl", "bench/peers", "c-musl", &[], &["-v"], true),
     ("C, glibc", "bench/peers", "c-glibc", &[], &["-v"], true),
-    ("catatonit -P", "bench/peers", "catatonit", &["-P"], &["--version"], true),
+    (EVERYWHERE, "bench/peers", "catatonit", &["-P"], &["--version"], true),
     ("tini, with a sleep", "bench/peers", "tini-static", &["--", SLEEP, "infinity"], &["--version"], true),
     ("dumb-init, with a sleep", "bench/peers", "dumb-init", &[SLEEP, "infinity"], &["--version"], true),
     ("sleep of coreutils", "bench/peers", "coreutils", &["infinity"], &["--version"], false),
@@ -120,9 +126,27 @@ impl Peer {
         peers.collect()
     }
 
-    /// Its file for that architecture.
-    pub fn path(&self, arch: &str) -> PathBuf {
-        built(&format!("{}/{arch}/{}", self.folder, self.file))
+    /// Its file for that platform.
+    pub fn path(&self, platform: &Platform) -> PathBuf {
+        // One pause for arm runs on each variant; Debian has a catatonit for each.
+        let folder = if self.is_pause() {
+            platform.arch
+        } else {
+            platform.name
+        };
+        built(&format!("{}/{folder}/{}", self.folder, self.file))
+    }
+
+    /// The platforms that its size is measured on, in the image's order.
+    pub fn platforms(&self) -> impl Iterator<Item = &'static Platform> {
+        let everywhere = self.is_pause() || self.name == EVERYWHERE;
+        PLATFORMS
+            .iter()
+            .filter(move |platform| everywhere || BUILT_FOR.contains(&platform.name))
+    }
+
+    fn is_pause(&self) -> bool {
+        self.file == "pause"
     }
 
     /// Whether it sits until it is told to go.
@@ -141,7 +165,7 @@ impl Peer {
     }
 
     fn with(&self, arguments: &[String]) -> Vec<CString> {
-        let path = self.path(NATIVE_ARCH);
+        let path = self.path(Platform::native());
         let path = Path::to_str(&path).unwrap().to_owned();
         let words = [path].into_iter().chain(arguments.iter().cloned());
         words.map(|word| CString::new(word).unwrap()).collect()

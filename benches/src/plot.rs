@@ -49,25 +49,30 @@ struct Bars<'a> {
 pub fn draw(results: &Results) -> Result<[(&'static str, String); 3]> {
     let all: Vec<&Figures> = results.figures.iter().collect();
     let names = |figures: &[&Figures]| figures.iter().map(|it| it.peer.name.clone()).collect();
-    let bytes = |arch: &str| {
-        all.iter()
-            .map(|it| Some(it.size[arch].file as f64))
-            .collect()
-    };
+    let platforms = results.platforms();
     let size = Bars {
-        title: "Size of the file",
+        title: "Size of the file on each platform",
         axis: "bytes, logarithmic",
-        names: names(&all),
+        names: platforms
+            .iter()
+            .map(|(name, ..)| (*name).to_owned())
+            .collect(),
         series: vec![
             Series {
-                name: "amd64",
+                name: "pause",
                 colour: BLUE,
-                values: bytes("amd64"),
+                values: platforms
+                    .iter()
+                    .map(|(_, ours, _)| Some(*ours as f64))
+                    .collect(),
             },
             Series {
-                name: "arm64",
+                name: "catatonit, static",
                 colour: ORANGE,
-                values: bytes("arm64"),
+                values: platforms
+                    .iter()
+                    .map(|(.., peer)| Some(*peer as f64))
+                    .collect(),
             },
         ],
         stacked: false,
@@ -242,12 +247,13 @@ impl Bars<'_> {
         for (at, name) in self.names.iter().enumerate() {
             let mut top = at as f64 * group + GAP / 2.0;
             let (x, y) = area.map_coordinate(&(start, at as f64 * group + group / 2.0));
-            let ours = if at == 0 {
+            let weight = if name == "pause" {
                 FontStyle::Bold
             } else {
                 FontStyle::Normal
             };
-            let style = TextStyle::from((FONT, 14, ours)).pos(Pos::new(HPos::Right, VPos::Center));
+            let style =
+                TextStyle::from((FONT, 14, weight)).pos(Pos::new(HPos::Right, VPos::Center));
             whole.draw(&Text::new(name.clone(), (x - 8, y), style))?;
             let mut from = start;
             for series in &self.series {

@@ -1,12 +1,18 @@
 //! The tables of a run.
 
 use crate::{
-    engine::Pod, machine::Machine, measure::Spread, memory::Memory, peers::Peer, reaping::Reaping,
-    size::Size, start::Start,
+    engine::Pod,
+    machine::Machine,
+    measure::Spread,
+    memory::Memory,
+    peers::{EVERYWHERE, Peer},
+    reaping::Reaping,
+    size::Size,
+    start::Start,
 };
-use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
+use tests::program::PLATFORMS;
 
 /// What was measured of one program.
 #[derive(Clone, Serialize, Deserialize)]
@@ -23,6 +29,9 @@ pub struct Figures {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Results {
     pub machine: Machine,
+    /// The date of its sizes, where they were measured later than all else.
+    #[serde(default)]
+    pub sized: Option<String>,
     pub quick: bool,
     pub seconds: u64,
     pub figures: Vec<Figures>,
@@ -39,8 +48,31 @@ impl Results {
             .find(|figures| figures.peer.name == name)
     }
 
+    /// When and on what, for the tables.
+    fn describe(&self) -> String {
+        let machine = self.machine.describe();
+        let sized = self.sized.as_ref();
+        let sized = sized.map(|date| format!(" Sizes: {date}."));
+        format!("{machine}.{}", sized.unwrap_or_default())
+    }
+
+    /// Each platform with the bytes of pause's file and of catatonit's there, as far as the run has
+    /// them, in the image's order.
+    pub fn platforms(&self) -> Vec<(&'static str, u64, u64)> {
+        let bytes = |figures: &Figures, platform| Some(figures.size.get(platform)?.file);
+        let row = |platform| {
+            let peer = self.of(EVERYWHERE)?;
+            Some((
+                platform,
+                bytes(&self.figures[0], platform)?,
+                bytes(peer, platform)?,
+            ))
+        };
+        PLATFORMS.iter().filter_map(|it| row(it.name)).collect()
+    }
+
     /// What pause is held against, as ratios and counts that a machine's speed does not change.
-    fn headlines(&self) -> Vec<(&'static str, f64)> {
+    fn headlines(&self) -> Vec<(String, f64)> {
         let ours = &self.figures[0];
         let charged = |figures: &Figures| figures.memory.as_ref().map(|it| it.charged.median);
         let executed = |figures: &Figures| figures.memory.as_ref().map(|it| it.executed.median);
@@ -49,8 +81,6 @@ impl Results {
         let ratio = |name, of: fn(&Figures) -> Option<f64>| Some(of(ours)? / of(self.of(name)?)?);
         let pods = |of: fn(&Pod) -> f64| Some(of(self.pods.first()?) / of(self.pods.get(1)?));
         let rows = [
-            ("bytes, amd64", Some(ours.size["amd64"].file as f64)),
-            ("bytes, arm64", Some(ours.size["arm64"].file as f64)),
             ("memory, of C with glibc", ratio(GLIBC, charged)),
             (
                 "memory since its execve, of C with glibc",
@@ -92,9 +122,11 @@ impl Results {
                 pods(|pod| pod.stopped.median),
             ),
         ];
-        rows.into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect()
+        let sizes = self.platforms().into_iter();
+        let sizes = sizes.map(|(platform, ours, _)| (format!("bytes, {platform}"), ours as f64));
+        let rows = rows.into_iter();
+        let rows = rows.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        sizes.chain(rows).collect()
     }
 }
 
@@ -188,8 +220,37 @@ fn spread(value: Option<Spread>) -> String {
     })
 }
 
-/// The table that the README shows.
+/// What the peers of the tables are, and how memory is measured.
+const LEGEND: &str = "\
+\"C\" is a program with upstream's behaviour and build line ([pause.c](../peers/pause.c)). The floors are \
+written by hand ([peers](../peers)); the first does all that pause does. catatonit is Debian 12's \
+package, and testing's for riscv64, which Debian 12 lacks.\n\n\
+Memory is all that a memory cgroup is charged for, divided by the number of processes in it. 28 KiB of it \
+are a kernel stack and what else any process has from its fork.\n\n\
+\"Start + exit\" is the time from start to end, relative to a program that only exits.\n";
+
+/// The tables that the report begins with: pause on each platform, and beside all its peers.
 fn summary(results: &Results) -> String {
+    let platforms = results.platforms().into_iter();
+    let platforms = platforms.map(|(platform, ours, peer)| {
+        vec![
+            platform.to_owned(),
+            grouped(ours),
+            grouped(peer),
+            grouped((peer as f64 / ours as f64).round() as u64),
+        ]
+    });
+    let columns = [
+        "platform",
+        "pause, bytes",
+        "catatonit, bytes",
+        "times pause",
+    ];
+    let platforms = table(&columns, platforms);
+    format!("{platforms}\n{}", beside_peers(results))
+}
+
+fn beside_peers(results: &Results) -> String {
     let base = |of: fn(&Figures) -> Option<f64>, name| results.of(name).and_then(of);
     let memory: fn(&Figures) -> Option<f64> = |it| Some(it.memory.as_ref()?.charged.median);
     let told: fn(&Figures) -> Option<f64> = |it| Some(it.start.told?.median);
@@ -205,8 +266,8 @@ fn summary(results: &Results) -> String {
             "bytes, amd64",
             "arm64",
             "memory, KiB",
-            "of C's",
-            "start to end, of an exit's",
+            "relative to C, glibc",
+            "start + exit, relative to an exit",
             "µs on a processor per orphan",
             "wake-ups per orphan",
         ],
@@ -234,8 +295,8 @@ fn summary(results: &Results) -> String {
 pub fn report(results: &Results) -> String {
     let figures = || results.figures.iter();
     let mut text = format!(
-        "# pause beside its peers\n\n{}. {}The run took {} s.\n\n{}\n",
-        results.machine.describe(),
+        "# pause beside its peers\n\n{} {}The run took {} s.\n\n{}\n{LEGEND}\n",
+        results.describe(),
         if results.quick {
             "A quick run, of few samples. "
         } else {
@@ -246,12 +307,12 @@ pub fn report(results: &Results) -> String {
     );
 
     let sizes = figures().flat_map(|it| {
-        it.size.iter().map(|(arch, size)| {
+        it.size.iter().map(|(platform, size)| {
             let rest = size.file - size.headers - size.code;
             let image = size.image.as_ref();
             vec![
                 it.peer.name.clone(),
-                arch.clone(),
+                platform.clone(),
                 grouped(size.file),
                 grouped(size.headers),
                 grouped(size.code),
@@ -278,7 +339,7 @@ pub fn report(results: &Results) -> String {
     section(
         &mut text,
         "Size",
-        "Bytes. Layer and pulled: as an image that is packed as pause's is, its manifest and configuration included. Programs that are linked dynamically need a libc beside them, and are no image of one file. Both backends of pause make the same file.",
+        "Bytes. Layer and pulled: as an image that is packed as pause's is, its manifest and configuration included. Programs that are linked dynamically need a libc beside them, and are no image of one file. Both backends of pause make files of the same sizes.",
         &table(&columns, sizes),
     );
 
@@ -430,19 +491,4 @@ pub fn report(results: &Results) -> String {
 
 fn section(text: &mut String, title: &str, how: &str, table: &str) {
     _ = write!(text, "## {title}\n\n{how}\n\n{table}\n");
-}
-
-/// The README with the table of a run, between the two marks that it has for it.
-///
-/// # Errors
-///
-/// The marks are not there.
-pub fn put_into(readme: &str, results: &Results) -> Result<String> {
-    let [begin, end] = ["<!-- bench: begin -->\n", "<!-- bench: end -->"];
-    let split = |text, mark| str::split_once(text, mark).with_context(|| format!("no {mark}"));
-    let (before, rest) = split(readme, begin)?;
-    let (_, after) = split(rest, end)?;
-    let table = summary(results);
-    let machine = results.machine.describe();
-    Ok(format!("{before}{begin}{table}\n{machine}.\n{end}{after}"))
 }

@@ -1,9 +1,12 @@
 //! Size: of the file, of its parts, and of what it takes as an image.
 
-use crate::peers::{ARCHS, Peer};
-use anyhow::{Context, Result, ensure};
+use crate::peers::Peer;
+use anyhow::{Context, Result, bail, ensure};
 use flate2::{Compression, write::GzEncoder};
-use object::{Object, ObjectSection, SectionFlags, elf};
+use object::{
+    Endianness, File, Object, ObjectSection, SectionFlags, elf,
+    read::elf::{ElfFile, FileHeader},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -17,7 +20,7 @@ use std::{
 use tests::{
     built,
     engine::{Cli, Docker},
-    program::NATIVE_ARCH,
+    program::Platform,
 };
 
 /// Sizes of one program, in bytes.
@@ -39,24 +42,34 @@ pub struct Size {
 pub struct Image {
     pub layer: u64,
     pub pulled: u64,
-    /// As `docker images` tells it, for this machine's architecture.
+    /// As `docker images` tells it, for this machine's platform.
     pub docker: Option<u64>,
 }
 
-/// Measures one program for each architecture.
+/// Measures one program on each platform that it is there for.
 ///
 /// # Errors
 ///
 /// It is no ELF file, or what the packer says.
 pub fn measure(peer: &Peer, docker: &Mutex<Docker>, quick: bool) -> Result<BTreeMap<String, Size>> {
-    let of = |arch: &&str| Ok(((*arch).to_owned(), measure_file(peer, arch, docker, quick)?));
-    ARCHS.iter().map(of).collect()
+    let of = |platform: &'static Platform| {
+        let path = peer.path(platform);
+        let size = measure_file(&path, platform, docker, quick);
+        let size = size.with_context(|| path.display().to_string())?;
+        Ok((platform.name.to_owned(), size))
+    };
+    peer.platforms().map(of).collect()
 }
 
-fn measure_file(peer: &Peer, arch: &str, docker: &Mutex<Docker>, quick: bool) -> Result<Size> {
-    let path = peer.path(arch);
-    let bytes = fs::read(&path)?;
-    let file = object::File::parse(&*bytes)?;
+fn measure_file(
+    path: &Path,
+    platform: &Platform,
+    docker: &Mutex<Docker>,
+    quick: bool,
+) -> Result<Size> {
+    let bytes = fs::read(path)?;
+    let file = File::parse(&*bytes)?;
+    let headers = headers(&file)?;
     let is_dynamic = file.section_by_name(".interp").is_some();
     // The large ones take seconds each to pack.
     let is_packed = !is_dynamic && (!quick || bytes.len() < 100_000);
@@ -64,29 +77,37 @@ fn measure_file(peer: &Peer, arch: &str, docker: &Mutex<Docker>, quick: bool) ->
     gzip.write_all(&bytes)?;
     Ok(Size {
         file: bytes.len() as u64,
-        headers: headers(&bytes),
-        code: code(&file, &bytes),
+        headers,
+        code: code(&file, &bytes, headers),
         gzip: gzip.finish()?.len() as u64,
         image: is_packed
-            .then(|| measure_image(&path, arch, docker))
+            .then(|| measure_image(path, platform, docker))
             .transpose()?,
     })
 }
 
-/// ELF-64 object file format: e_ehsize, and e_phnum times e_phentsize.
-fn headers(file: &[u8]) -> u64 {
-    let field = |at| u64::from(u16::from_le_bytes([file[at], file[at + 1]]));
-    field(52) + field(54) * field(56)
+/// Bytes of the ELF header and the program headers (elf(5)).
+fn headers(file: &File) -> Result<u64> {
+    fn of<Elf: FileHeader<Endian = Endianness>>(elf: &ElfFile<Elf>) -> u64 {
+        let (header, endian) = (elf.elf_header(), elf.endian());
+        u64::from(header.e_ehsize(endian))
+            + u64::from(header.e_phentsize(endian)) * u64::from(header.e_phnum(endian))
+    }
+    match file {
+        File::Elf32(elf) => Ok(of(elf)),
+        File::Elf64(elf) => Ok(of(elf)),
+        _ => bail!("is no ELF file"),
+    }
 }
 
 /// Without sections it is what lies between the headers and the first message.
-fn code(file: &object::File, bytes: &[u8]) -> u64 {
+fn code(file: &File, bytes: &[u8], headers: u64) -> u64 {
     if file.sections().next().is_none() {
         let messages = [&b"Shutting down"[..], b"Warning", b"pause 0"];
         let starts = messages
             .iter()
             .filter_map(|text| bytes.windows(text.len()).position(|it| it == *text));
-        return starts.min().unwrap_or(bytes.len()) as u64 - headers(bytes);
+        return starts.min().unwrap_or(bytes.len()) as u64 - headers;
     }
     let sections = file.sections().filter(|section| {
         matches!(section.flags(), SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(elf::SHF_EXECINSTR))
@@ -95,13 +116,14 @@ fn code(file: &object::File, bytes: &[u8]) -> u64 {
 }
 
 /// Packs it as pause is packed, and looks.
-fn measure_image(program: &Path, arch: &str, docker: &Mutex<Docker>) -> Result<Image> {
+fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) -> Result<Image> {
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
     // Peers are measured at the same time.
     let name = program.file_name().unwrap().display();
-    let image = format!("localhost/measured:{name}-{arch}");
-    pack(program, arch, &image, &archive)?;
+    let tag = platform.name.replace('/', "-");
+    let image = format!("localhost/measured:{name}-{tag}");
+    pack(program, platform, &image, &archive)?;
     let mut manifest = None;
     for entry in tar::Archive::new(fs::File::open(&archive)?).entries()? {
         let mut content = Vec::new();
@@ -115,7 +137,7 @@ fn measure_image(program: &Path, arch: &str, docker: &Mutex<Docker>) -> Result<I
     let size = |descriptor: &Value| descriptor["size"].as_u64().context("no size");
     let layer = size(&manifest["layers"][0])?;
     let mut shown = None;
-    if arch == NATIVE_ARCH {
+    if platform == Platform::native() {
         let docker = docker.lock().unwrap();
         docker.run(&["load", "--input", archive.to_str().unwrap()]);
         shown = Some(
@@ -132,16 +154,16 @@ fn measure_image(program: &Path, arch: &str, docker: &Mutex<Docker>) -> Result<I
     })
 }
 
-/// Packs a program for one architecture as pause is packed.
+/// Packs a program for one platform as pause is packed.
 ///
 /// # Errors
 ///
 /// What the packer says.
-pub fn pack(program: &Path, arch: &str, image: &str, archive: &Path) -> Result<()> {
+pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
     let packed = Command::new(built("cargo/release/pause-image"))
         .args(["--image", image, "--output"])
         .arg(archive)
-        .arg(format!("{arch}={}", program.display()))
+        .arg(format!("{}={}", platform.name, program.display()))
         .output()?;
     ensure!(
         packed.status.success(),

@@ -12,8 +12,8 @@ use crate::{
 use anyhow::Result;
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_SOURCE,
-    ANNOTATION_TITLE, ANNOTATION_VERSION, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
+    ANNOTATION_TITLE, ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor,
+    ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
 };
 use serde::Serialize;
 use std::{collections::HashMap, path::Path};
@@ -36,16 +36,17 @@ impl Annotations {
     fn full(&self) -> HashMap<String, String> {
         let mut annotations = self.brief();
         annotations.extend(owned([
+            (ANNOTATION_TITLE, &*self.title),
             (ANNOTATION_DESCRIPTION, &*self.description),
             (ANNOTATION_SOURCE, self.source),
         ]));
         annotations
     }
 
-    /// For a platform's manifest: every node pulls it, so it says only what it is.
+    /// For a platform's manifest: every node pulls it, so it says only what lists of what runs there
+    /// ask for.
     fn brief(&self) -> HashMap<String, String> {
         owned([
-            (ANNOTATION_TITLE, &*self.title),
             (ANNOTATION_VERSION, self.version),
             (ANNOTATION_LICENSES, self.licenses),
         ])
@@ -70,7 +71,8 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Packs one image per binary and the index of them. Equal arguments make equal bytes.
+    /// Packs one image per binary, of which there is one at least, and the index of them. Equal
+    /// arguments make equal bytes.
     ///
     /// # Errors
     ///
@@ -78,7 +80,7 @@ impl Archive {
     pub fn pack(name: &Name, binaries: &[Binary], annotations: &Annotations) -> Result<Self> {
         let mut layout = Layout::default();
         let mut manifests = Vec::new();
-        let mut docker = None;
+        let mut docker = Vec::new();
         let mut pulled = Vec::new();
         for binary in binaries {
             let Packed {
@@ -87,7 +89,7 @@ impl Archive {
                 layer,
             } = add_image(&mut layout, binary, annotations)?;
             pulled.push(manifest.size() + config.size() + layer.size());
-            docker.get_or_insert(DockerManifest {
+            docker.push(DockerManifest {
                 config: path(&config),
                 repo_tags: [name.to_string()],
                 layers: [path(&layer)],
@@ -109,7 +111,11 @@ impl Archive {
         ])));
 
         layout.finish(&index)?;
-        layout.add_file("manifest.json", json(&docker.as_slice())?);
+        // It keeps one image alone, and most that have no other store are of this platform.
+        let amd64 = binaries
+            .iter()
+            .position(|it| it.platform.arch() == Arch::Amd64);
+        layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
         Ok(Self {
             layout,
             index,

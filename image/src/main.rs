@@ -5,7 +5,7 @@ use clap::Parser;
 use pause_image::{
     archive::{Annotations, Archive},
     name::Name,
-    platform::Binary,
+    platform::{Binary, Platform},
 };
 use std::{path::PathBuf, process::ExitCode};
 
@@ -13,7 +13,7 @@ use std::{path::PathBuf, process::ExitCode};
 #[command(
     version,
     about,
-    after_help = "docker load of a store without OCI images (Docker 24 and older) takes the first platform."
+    after_help = "docker load into its classic store takes amd64, or else the first platform."
 )]
 struct Arguments {
     /// Name of the image, with registry and tag: localhost/pause:0.1.0
@@ -97,18 +97,15 @@ fn read_binaries(arguments: &[String]) -> Result<Vec<Binary>> {
         let Some((platform, path)) = argument.split_once('=') else {
             bail!("{argument:?} is not PLATFORM=FILE");
         };
-        let platform = platform.parse()?;
+        let platform: Platform = platform.parse()?;
         if binaries.iter().any(|binary| binary.platform == platform) {
             bail!("platform {} is given twice", platform.name());
         }
         let binary = Binary::read(platform, path.as_ref())?;
-        let built_for = binary.built_for()?;
-        if built_for != platform {
-            swapped.push(format!(
-                "{path}, given as {}, is for {}",
-                platform.name(),
-                built_for.name()
-            ));
+        let built_for = binary.arch()?;
+        if built_for != platform.arch() {
+            let given = platform.name();
+            swapped.push(format!("{path}, given as {given}, is for {built_for}"));
         }
         binaries.push(binary);
     }

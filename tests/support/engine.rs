@@ -3,8 +3,8 @@
 
 use crate::{
     built, make, output,
-    program::{NATIVE_ARCH, Program},
-    said,
+    program::{Platform, Program},
+    project, said,
     sandbox::Sandbox,
     story::{APP, Engine, LISTENER},
     text, wait_until,
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use std::{
     cell::{Cell, RefCell},
     fs,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -29,6 +30,28 @@ pub const APP_IMAGE: &str = "localhost/app:test";
 /// The archive under test.
 pub fn archive() -> PathBuf {
     built("pause.tar")
+}
+
+/// What a nest shows of the machine's cgroups, where there are hierarchies of version 1 beside one of
+/// version 2.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cgroups {
+    /// As they are.
+    All,
+    /// Version 1 without the hierarchy of version 2, which crun takes for a mixture.
+    V1,
+    /// Version 2 alone. It has fewer controllers there than on a machine that has nothing else.
+    V2,
+}
+
+impl Cgroups {
+    fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
 }
 
 /// Namespaces for an engine, and a folder for its files.
@@ -53,12 +76,13 @@ impl Nest {
         Self::with(CloneFlags::CLONE_NEWUSER, namespaces)
     }
 
-    /// The same, where the kernel runs programs for arm64 by an emulator, and nowhere else. It takes
-    /// Linux 6.7.
-    pub fn with_emulator() -> Self {
+    /// The same, where the kernel runs programs for that platform by an emulator, and nowhere else. It
+    /// takes Linux 6.7.
+    pub fn with_emulator(platform: &Platform) -> Self {
         let nest = Self::with_user_namespace();
         nest.mount(&["--types=binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]);
-        let emulator = fs::read("/usr/lib/binfmt.d/qemu-aarch64.conf").unwrap();
+        let emulator = platform.emulator().trim_end_matches("-static");
+        let emulator = fs::read(format!("/usr/lib/binfmt.d/{emulator}.conf")).unwrap();
         fs::write(nest.proc().join("sys/fs/binfmt_misc/register"), emulator).unwrap();
         nest
     }
@@ -73,16 +97,37 @@ impl Nest {
         nest
     }
 
+    /// The same in the root file system of another release of Debian's, with these cgroups in sight.
+    pub fn in_release(release: &str, cgroups: Cgroups) -> Self {
+        let root = built(&format!("releases/{release}"));
+        let folder = Self::folder();
+        let enter = project().join("tests/support/enter-release");
+        let [enter, root, project, at] =
+            [&*enter, &root, project(), folder.path()].map(|path| path.to_str().unwrap());
+        let words = ["/bin/bash", enter, root, cgroups.name(), project, at];
+        let first = Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words);
+        Self::of(first, folder, &["--net", "--mount", "--pid", "--ipc"])
+    }
+
     pub(crate) fn mount(&self, arguments: &[&str]) {
         output(self.command("mount").args(arguments));
     }
 
     fn with(others: CloneFlags, namespaces: &[&'static str]) -> Self {
+        let first = Sandbox::nest(others, &["/bin/sleep", "infinity"]);
+        Self::of(first, Self::folder(), namespaces)
+    }
+
+    fn folder() -> TempDir {
+        TempDir::with_prefix("pause-test-").unwrap()
+    }
+
+    fn of(first: Sandbox, folder: TempDir, namespaces: &[&'static str]) -> Self {
         let nest = Self {
             shared_cgroup: Cell::new(None),
             namespaces: namespaces.to_owned(),
-            first: Sandbox::nest(others, ["/bin/sleep", "infinity"]),
-            folder: TempDir::with_prefix("pause-test-").unwrap(),
+            first,
+            folder,
         };
         output(nest.command("ip").args(["link", "set", "lo", "up"]));
         nest
@@ -217,7 +262,7 @@ pub(crate) fn busybox_archive(nest: &Nest, name: &str, words: &[&str]) -> String
     }
     let layer = layer.into_inner().unwrap();
     let config = json!({
-        "architecture": NATIVE_ARCH,
+        "architecture": Platform::native().arch,
         "os": "linux",
         "config": {"Env": ["PATH=/bin"], "Entrypoint": words},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
@@ -281,11 +326,12 @@ pub trait Cli {
 pub struct Podman {
     nest: Nest,
     driver: &'static str,
-    arch: &'static str,
+    platform: &'static Platform,
     /// How the pod is made, beside its image.
     options: &'static [&'static str],
     user: u32,
     runtime: &'static str,
+    rootless: bool,
     infra: RefCell<String>,
 }
 
@@ -297,14 +343,14 @@ impl Podman {
 
     /// The same, with another way to keep files, as overlay is not in every kernel.
     pub fn with(driver: &'static str) -> Self {
-        Self::start(Nest::new(), driver, NATIVE_ARCH).load()
+        Self::start(Nest::new(), driver, Platform::native()).load()
     }
 
     /// The same on crun, which runs where version 1 of cgroups is not in sight.
     pub fn with_crun() -> Self {
         let podman = Self {
             runtime: "crun",
-            ..Self::start(Nest::with_cgroup2(), "overlay", NATIVE_ARCH)
+            ..Self::start(Nest::with_cgroup2(), "overlay", Platform::native())
         };
         podman.load()
     }
@@ -315,11 +361,11 @@ impl Podman {
         self
     }
 
-    /// The same, with the archive's image for arm64, which the nest has an emulator for.
-    pub fn with_foreign_image() -> Self {
-        let podman = Self::start(Nest::with_emulator(), "overlay", "arm64");
+    /// The same, with the archive's image for that platform, which the nest has an emulator for.
+    pub fn with_foreign_image(platform: &'static Platform) -> Self {
+        let podman = Self::start(Nest::with_emulator(platform), "overlay", platform);
         let image = format!("oci-archive:{}", archive().display());
-        podman.run(&["pull", "--arch=arm64", &image]);
+        podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
         podman
     }
 
@@ -332,7 +378,11 @@ impl Podman {
         }
     }
 
-    fn start(nest: Nest, driver: &'static str, arch: &'static str) -> Self {
+    fn start(nest: Nest, driver: &'static str, platform: &'static Platform) -> Self {
+        Self::new(nest, driver, platform).load_app()
+    }
+
+    fn new(nest: Nest, driver: &'static str, platform: &'static Platform) -> Self {
         fs::write(
             nest.path("containers.conf"),
             // Limits that every root may set, and every cgroup can.
@@ -346,37 +396,63 @@ impl Podman {
             ),
         )
         .unwrap();
-        let podman = Self {
+        Self {
             nest,
             driver,
-            arch,
+            platform,
             options: &[],
             user: 0,
             runtime: "runc",
+            rootless: false,
             infra: RefCell::default(),
-        };
-        podman.run(&["load", "--input", &app_archive(&podman.nest)]);
-        podman
+        }
     }
 
-    /// The option that has all cgroups in one that goes with the nest.
-    pub fn cgroup(&self) -> String {
-        format!("--cgroup-parent=/{}", self.nest.cgroup())
+    fn load_app(self) -> Self {
+        self.run(&["load", "--input", &app_archive(&self.nest)]);
+        self
+    }
+
+    /// That of another release on that runtime, of root or of somebody else, with both images.
+    pub fn in_release(release: &str, runtime: &'static str, rootless: bool) -> Self {
+        let nest = Nest::in_release(release, Cgroups::V2);
+        let user = if rootless { 1000 } else { 0 };
+        for folder in ["home", "xdg"] {
+            fs::create_dir(nest.path(folder)).unwrap();
+            chown(nest.path(folder), Some(user), Some(user)).unwrap();
+        }
+        chown(nest.folder.path(), Some(user), Some(user)).unwrap();
+        let podman = Self {
+            runtime,
+            rootless,
+            user,
+            ..Self::new(nest, "overlay", Platform::native())
+        };
+        podman.load_app().load()
+    }
+
+    /// The option that has all cgroups in one that goes with the nest. Who is not root may not choose.
+    pub fn cgroup(&self) -> Option<String> {
+        (!self.rootless).then(|| format!("--cgroup-parent=/{}", self.nest.cgroup()))
     }
 
     /// Makes the pod, with another sandbox than ours or with none of these: the sandbox's process.
     pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
         let create = ["pod", "create", "--name=pod", "--network=none"];
-        let share = ["--share=ipc,net,uts,pid", &self.cgroup()];
-        self.run(&[&create[..], &share, infra].concat());
+        let cgroup = self.cgroup();
+        let cgroup: Vec<&str> = cgroup.as_deref().into_iter().collect();
+        let share = ["--share=ipc,net,uts,pid"];
+        self.run(&[&create[..], &share, &cgroup, infra].concat());
         self.run(&["pod", "start", "pod"]);
         self.find_infra()
     }
 
     /// Starts a container of [`APP_IMAGE`].
     fn run_container(&self, options: &[&str], script: &str) {
-        let run = ["run", "--detach", &self.cgroup()];
-        self.run(&[&run[..], options, &[APP_IMAGE, "sh", "-c", script]].concat());
+        let cgroup = self.cgroup();
+        let cgroup: Vec<&str> = cgroup.as_deref().into_iter().collect();
+        let run = ["run", "--detach"];
+        self.run(&[&run[..], &cgroup, options, &[APP_IMAGE, "sh", "-c", script]].concat());
     }
 
     fn find_infra(&self) -> Pid {
@@ -389,7 +465,16 @@ impl Podman {
 
 impl Cli for Podman {
     fn command(&self) -> Command {
-        let mut podman = self.nest.command("podman");
+        let mut podman = match self.rootless {
+            true => self.nest.command("setpriv"),
+            false => self.nest.command("podman"),
+        };
+        if self.rootless {
+            podman.args(["--reuid=1000", "--regid=1000", "--clear-groups", "podman"]);
+            podman
+                .env("HOME", self.nest.path("home"))
+                .env("XDG_RUNTIME_DIR", self.nest.path("xdg"));
+        }
         podman.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
         for (option, folder) in [
             ("--root", "root"),
@@ -415,7 +500,7 @@ impl Engine for Podman {
     }
 
     fn program(&self) -> Program {
-        Program::new("pause", self.arch)
+        Program::new("pause", self.platform.name)
     }
 
     fn create_pod(&self) -> Pid {
@@ -468,7 +553,15 @@ pub struct KubePlay(Podman);
 impl KubePlay {
     /// podman on runc with both images.
     pub fn with_images() -> Self {
-        let podman = Podman::with_images();
+        Self::of(Podman::with_images())
+    }
+
+    /// That of another release, on crun.
+    pub fn in_release(release: &str) -> Self {
+        Self::of(Podman::in_release(release, "crun", false))
+    }
+
+    fn of(podman: Podman) -> Self {
         podman.nest.shares_cgroup("libpod_parent");
         Self(podman)
     }
@@ -556,7 +649,7 @@ conf_dir = \"FOLDER/cni\"
 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
 runtime_type = \"io.containerd.runc.v2\"
 [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]
-BinaryName = \"/usr/sbin/runc\"
+BinaryName = \"RUNTIME\"
 ";
 
 /// The same, as containerd 2.x reads it.
@@ -576,7 +669,7 @@ conf_dir = 'FOLDER/cni'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
 runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-BinaryName = '/usr/sbin/runc'
+BinaryName = 'RUNTIME'
 ";
 
 impl Containerd {
@@ -590,9 +683,26 @@ impl Containerd {
         Self::start_with(built("containerd-2"), CRI_OF_2)
     }
 
-    /// Starts the one in that folder, configured so, and with [`IMAGE`] for the sandbox of a pod.
+    /// That of another release, on runc or crun.
+    pub fn in_release(release: &str, runtime: &str) -> Self {
+        let (config, path, cgroups) = match (release, runtime) {
+            ("trixie", "runc") => (CRI_OF_1, "/usr/sbin/runc", Cgroups::All),
+            ("trixie", _) => (CRI_OF_1, "/usr/bin/crun", Cgroups::V1),
+            (_, "runc") => (CRI_OF_2, "/usr/sbin/runc", Cgroups::All),
+            _ => (CRI_OF_2, "/usr/bin/crun", Cgroups::V1),
+        };
+        let nest = Nest::in_release(release, cgroups);
+        Self::start_in(nest, "/usr/bin".into(), &config.replace("RUNTIME", path))
+    }
+
+    /// Starts the one in that folder, configured so.
     fn start_with(commands: PathBuf, config: &str) -> Self {
-        let nest = Nest::new();
+        let config = config.replace("RUNTIME", "/usr/sbin/runc");
+        Self::start_in(Nest::new(), commands, &config)
+    }
+
+    /// Starts it with [`IMAGE`] for the sandbox of a pod.
+    fn start_in(nest: Nest, commands: PathBuf, config: &str) -> Self {
         // A network of the pods' own, on which nothing depends.
         let network = json!({
             "cniVersion": "0.4.0", "name": "pods", "plugins": [{
@@ -686,7 +796,23 @@ pub struct Docker(Nest);
 impl Docker {
     /// Starts it and waits until it answers.
     pub fn start() -> Self {
-        let docker = Self(Nest::new());
+        Self::start_in(Nest::new(), "{}")
+    }
+
+    /// That of another release, which keeps images in a store of its own, or in containerd's.
+    pub fn in_release(release: &str, in_containerd: bool) -> Self {
+        let store = json!({
+            "features": {"containerd-snapshotter": in_containerd},
+            "runtimes": {"runsc": {
+                "path": "/usr/bin/runsc",
+                "runtimeArgs": ["--ignore-cgroups", "--network=none", "--platform=systrap"],
+            }},
+        });
+        Self::start_in(Nest::in_release(release, Cgroups::All), &store.to_string())
+    }
+
+    fn start_in(nest: Nest, config: &str) -> Self {
+        let docker = Self(nest);
         let nest = &docker.0;
         let mut daemon = nest.daemon("dockerd");
         for (option, path) in [
@@ -697,7 +823,7 @@ impl Docker {
         ] {
             daemon.args([option, &nest.path(path)]);
         }
-        fs::write(nest.path("daemon.json"), "{}").unwrap();
+        fs::write(nest.path("daemon.json"), config).unwrap();
         daemon.args(["--host", &docker.socket()]);
         daemon.args(["--cgroup-parent", &format!("/{}", nest.cgroup())]);
         daemon.args([
@@ -718,6 +844,11 @@ impl Docker {
     /// Loads both images.
     fn load(&self) {
         self.run(&["load", "--input", archive().to_str().unwrap()]);
+        self.load_app();
+    }
+
+    /// Loads [`APP_IMAGE`].
+    pub fn load_app(&self) {
         self.run(&["load", "--input", &app_archive(&self.0)]);
     }
 
@@ -783,6 +914,11 @@ impl Compose {
         Self(Docker::start())
     }
 
+    /// That of another release.
+    pub fn in_release(release: &str) -> Self {
+        Self(Docker::in_release(release, true))
+    }
+
     /// docker-compose's command, with the file that says what the pod is made of.
     fn command(&self) -> Command {
         let app = |name, script: &str| {
@@ -806,13 +942,8 @@ impl Compose {
         // JSON is YAML.
         fs::write(&path, file.to_string()).unwrap();
         let mut compose = self.0.0.command("docker-compose");
-        compose.args([
-            "--host",
-            &self.0.socket(),
-            "--file",
-            &path,
-            "--project-name=pod",
-        ]);
+        compose.env("DOCKER_HOST", self.0.socket());
+        compose.args(["--file", &path, "--project-name=pod"]);
         compose
     }
 }

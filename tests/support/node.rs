@@ -186,7 +186,7 @@ impl Node {
             !fs::read_to_string(&comm).unwrap().starts_with("runc")
         });
         let running = fs::read(self.nest().proc().join(format!("{pid}/exe"))).unwrap();
-        running == fs::read(Program::native("pause").path).unwrap()
+        running == fs::read(Program::native().path).unwrap()
     }
 }
 

@@ -39,8 +39,14 @@ pub struct Sandbox {
 /// A clone by the kernel alone, for what runs in a sandbox; 0 in the child, which may make system
 /// calls and no more. libc's fork would wait for locks of threads that a fork leaves behind.
 pub fn clone(flags: libc::c_int) -> libc::pid_t {
+    // On s390x the stack comes first (clone(2)).
+    let [first, second] = if cfg!(target_arch = "s390x") {
+        [0, flags]
+    } else {
+        [flags, 0]
+    };
     // SAFETY: the flags that the tests give leave parent and child memory of their own.
-    unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) as libc::pid_t }
+    unsafe { libc::syscall(libc::SYS_clone, first, second, 0, 0, 0) as libc::pid_t }
 }
 
 /// Whether what runs in sandboxes has the user that the image has.
@@ -58,12 +64,19 @@ pub fn take_user() {
 /// Takes the user, the group and the rights that the process has for those of the image. Makes
 /// system calls and no more.
 pub fn become_nobody() {
+    // Where there are others for users of 32 bits, 65535 is none to the plain ones (setuid(2)).
+    #[cfg(target_pointer_width = "64")]
+    use libc::{SYS_setgid, SYS_setgroups, SYS_setuid};
+    #[cfg(target_pointer_width = "32")]
+    use libc::{
+        SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
+    };
     // SAFETY: system calls, past libc, which would have all threads of its process change their
     // user, and those that a fork leaves behind never answer.
     unsafe {
-        libc::syscall(libc::SYS_setgroups, 0, 0);
-        libc::syscall(libc::SYS_setgid, 65535);
-        libc::syscall(libc::SYS_setuid, 65535);
+        libc::syscall(SYS_setgroups, 0, 0);
+        libc::syscall(SYS_setgid, 65535);
+        libc::syscall(SYS_setuid, 65535);
     }
 }
 
@@ -149,13 +162,13 @@ impl Sandbox {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
-    /// Starts a command in new PID, mount and network namespaces, and others if they are given, with a
-    /// /proc of its own, and with empty folders for what daemons leave in some, whatever one tells
-    /// them. In a user namespace users are those of the machine.
-    pub fn nest<const N: usize>(others: CloneFlags, words: [&str; N]) -> Self {
+    /// Starts a command, which in the end becomes sleep, in new PID, mount and network namespaces, and
+    /// others if they are given, with a /proc of its own, and with empty folders for what daemons leave
+    /// in some, whatever one tells them. In a user namespace users are those of the machine.
+    pub fn nest(others: CloneFlags, words: &[&str]) -> Self {
         let namespaces =
             CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | others;
-        let nest = Self::run_in(namespaces, words, || {
+        let nest = Self::run_in(namespaces, words.iter().copied(), || {
             // What is executed before it has a user has no rights.
             // SAFETY: system calls.
             while unsafe { libc::getuid() } != 0 {
@@ -182,7 +195,7 @@ impl Sandbox {
         }
         let started = format!("/proc/{}/cmdline", nest.pid);
         wait_until("in new namespaces", || {
-            fs::read_to_string(&started).is_ok_and(|words_now| words_now.starts_with(words[0]))
+            fs::read_to_string(&started).is_ok_and(|words| words.starts_with("/bin/sleep"))
         });
         nest
     }

@@ -43,7 +43,7 @@ pub trait Engine {
     }
     /// What the image is made of.
     fn program(&self) -> Program {
-        Program::native("pause")
+        Program::native()
     }
 }
 
@@ -58,7 +58,7 @@ pub fn tell(engine: &impl Engine) {
     // Some engines are back before the runtime has executed it.
     processes.wait_until_asleep(sandbox);
     let program = engine.program();
-    let file = if program.is_native() {
+    let file = if program.platform.is_native() {
         "exe"
     } else {
         // What is executed is the emulator, which has read our file.

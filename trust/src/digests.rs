@@ -5,13 +5,9 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use pause_image::layout::sha256;
 use std::{fmt, fs, path::Path};
 
-/// The programs: the folder below target/ and the architecture.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("pause", "amd64"),
-    ("pause", "arm64"),
-    ("pause-sc", "amd64"),
-    ("pause-sc", "arm64"),
-];
+/// The folders below target/ with a folder for each architecture's program, by the crate that makes
+/// the system calls.
+const PROGRAMS: [&str; 2] = ["pause", "pause-sc"];
 
 const ARCHIVE: &str = "target/pause.tar";
 
@@ -132,15 +128,21 @@ impl Found {
     }
 
     fn add_folder(&mut self, target: &Path) -> Result<()> {
-        for (folder, arch) in PROGRAMS {
-            let path = target.join(folder).join(arch).join("pause");
-            if self.partly && !path.exists() {
-                continue;
+        for folder in PROGRAMS {
+            let Ok(entries) = fs::read_dir(target.join(folder)) else {
+                continue; // Each of its programs is missing then.
+            };
+            let mut programs = Vec::new();
+            for entry in entries {
+                programs.push(entry?.path().join("pause"));
             }
-            let content =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            self.digests
-                .add(&format!("target/{folder}/{arch}/pause"), &content)?;
+            programs.sort();
+            for path in programs.iter().filter(|path| path.exists()) {
+                let content =
+                    fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let name = Path::new("target").join(path.strip_prefix(target)?);
+                self.digests.add(&name.to_string_lossy(), &content)?;
+            }
         }
         let archive = target.join("pause.tar");
         if self.partly && !archive.exists() {

@@ -67,7 +67,7 @@ impl Facts {
 
 /// The program and all that it depends on, with the features that the image is built with.
 fn crates(lock: &str) -> Result<Vec<Crate>> {
-    // The program needs the same on each.
+    // None needs more than this one; where a crate does not build, the program makes its calls itself.
     let options = ["--locked", "--filter-platform=x86_64-unknown-linux-gnu"];
     let metadata = MetadataCommand::new()
         .other_options(options.map(str::to_owned))

@@ -7,7 +7,10 @@ use oci_spec::{
     distribution::Reference,
     image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageManifest},
 };
-use pause_image::layout::{path, sha256};
+use pause_image::{
+    layout::{path, sha256},
+    platform,
+};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, io::Read, path::Path, process::Command};
 
@@ -56,17 +59,17 @@ impl Files {
     pub fn add_digests(&self, digests: &mut Digests) -> Result<()> {
         let image = self.image()?;
         self.add(digests, "index", &image)?;
-        for (arch, descriptor) in self.manifests(&image)? {
-            let manifest_of = format!("manifest of {arch}");
+        for (platform, descriptor) in self.manifests(&image)? {
+            let manifest_of = format!("manifest of {platform}");
             self.add(digests, &manifest_of, &descriptor)?;
             let manifest: ImageManifest = self.json(&path(&descriptor), &manifest_of)?;
             let [layer] = &**manifest.layers() else {
                 bail!("the {manifest_of} has {} layers", manifest.layers().len());
             };
-            self.add(digests, &format!("config of {arch}"), manifest.config())?;
-            self.add(digests, &format!("layer of {arch}"), layer)?;
-            let unpacked = self.unpack(&arch, layer)?;
-            digests.add(&format!("layer of {arch}, unpacked"), &unpacked)?;
+            self.add(digests, &format!("config of {platform}"), manifest.config())?;
+            self.add(digests, &format!("layer of {platform}"), layer)?;
+            let unpacked = self.unpack(&platform, layer)?;
+            digests.add(&format!("layer of {platform}, unpacked"), &unpacked)?;
         }
         Ok(())
     }
@@ -80,25 +83,25 @@ impl Files {
         Ok(image.clone())
     }
 
-    /// The manifests by architecture.
+    /// The manifests by the names of their platforms.
     fn manifests(&self, image: &Descriptor) -> Result<Vec<(String, Descriptor)>> {
         let index: ImageIndex = self.json(&path(image), "index")?;
         let manifests = index.manifests().iter().map(|descriptor| {
             let platform = descriptor.platform().as_ref();
             let platform = platform.context("the index has a manifest without a platform")?;
-            Ok((platform.architecture().to_string(), descriptor.clone()))
+            Ok((platform::name(platform), descriptor.clone()))
         });
         manifests.collect()
     }
 
-    fn unpack(&self, arch: &str, layer: &Descriptor) -> Result<Vec<u8>> {
+    fn unpack(&self, platform: &str, layer: &Descriptor) -> Result<Vec<u8>> {
         let packed = self.0.get(&path(layer));
-        let packed = packed.with_context(|| format!("has no layer of {arch}"))?;
+        let packed = packed.with_context(|| format!("has no layer of {platform}"))?;
         let mut unpacked = Vec::new();
         GzDecoder::new(&**packed)
             .take(TOO_LARGE)
             .read_to_end(&mut unpacked)
-            .with_context(|| format!("the layer of {arch} is not compressed"))?;
+            .with_context(|| format!("the layer of {platform} is not compressed"))?;
         Ok(unpacked)
     }
 
@@ -124,8 +127,8 @@ pub struct Image {
 
 /// The image of a platform.
 pub struct Platform {
-    /// As OCI calls it: amd64, arm64.
-    pub arch: String,
+    /// As OCI calls it: amd64, arm/v7.
+    pub name: String,
     pub manifest: Descriptor,
     /// sha256 of /pause, in hex.
     pub program: String,
@@ -145,13 +148,13 @@ impl Image {
         let files = Files::read(archive)?;
         let index = files.image()?;
         let mut platforms = Vec::new();
-        for (arch, descriptor) in files.manifests(&index)? {
+        for (name, descriptor) in files.manifests(&index)? {
             let manifest: ImageManifest = files.json(&path(&descriptor), "manifest")?;
-            let layer = files.unpack(&arch, &manifest.layers()[0])?;
+            let layer = files.unpack(&name, &manifest.layers()[0])?;
             let program = Files::read(&layer)?;
             let program = program.0.get("pause").context("the layer has no /pause")?;
             platforms.push(Platform {
-                arch,
+                name,
                 manifest: descriptor,
                 program: sha256(program)?.digest().to_owned(),
             });

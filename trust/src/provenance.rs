@@ -17,7 +17,7 @@ pub fn of(image: &Image, facts: &Facts, builder: &str) -> Value {
     })];
     for platform in &image.platforms {
         subjects.push(json!({
-            "name": format!("{name} for linux/{}", platform.arch),
+            "name": format!("{name} for linux/{}", platform.name),
             "digest": {"sha256": platform.manifest.digest().digest()},
         }));
     }
@@ -41,7 +41,8 @@ pub fn of(image: &Image, facts: &Facts, builder: &str) -> Value {
         }
     }
 
-    let archs: Vec<&str> = image.platforms.iter().map(|it| it.arch.as_str()).collect();
+    let platforms = image.platforms.iter();
+    let platforms: Vec<&str> = platforms.map(|it| it.name.as_str()).collect();
     json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": subjects,
@@ -49,7 +50,7 @@ pub fn of(image: &Image, facts: &Facts, builder: &str) -> Value {
         "predicate": {
             "buildDefinition": {
                 "buildType": format!("{REPOSITORY}#make"),
-                "externalParameters": {"IMAGE": name, "ARCHS": archs.join(" ")},
+                "externalParameters": {"IMAGE": name, "ARCHS": platforms.join(" ")},
                 "resolvedDependencies": materials,
             },
             "runDetails": {"builder": {"id": builder}},

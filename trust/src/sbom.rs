@@ -32,7 +32,7 @@ pub fn of(image: &Image, facts: &Facts) -> Result<Vec<u8>> {
 
     let mut files = Vec::new();
     for platform in &image.platforms {
-        let file = file(platform.arch.as_str(), &platform.program)?;
+        let file = file(&platform.name, &platform.program)?;
         files.push(reference(&file));
         dependencies.push(depends(&reference(&file), vec![program.clone()]));
         components.push(file);
@@ -84,14 +84,14 @@ fn container(image: &Image) -> Result<Component> {
     })
 }
 
-fn file(arch: &str, program: &str) -> Result<Component> {
+fn file(platform: &str, program: &str) -> Result<Component> {
     let mut file = Component::new(
         Classification::File,
         "/pause",
         env!("CARGO_PKG_VERSION"),
-        Some(format!("linux/{arch}/pause")),
+        Some(format!("linux/{platform}/pause")),
     );
-    file.description = Some(NormalizedString::new(&format!("for linux/{arch}")));
+    file.description = Some(NormalizedString::new(&format!("for linux/{platform}")));
     file.hashes = Some(sha256(program));
     Ok(file)
 }
