@@ -233,7 +233,7 @@ fn a_node_is_switched_while_pods_run() {
     let ours = sandboxes(nest);
     assert_eq!(ours.len(), 1, "{ours:?}");
     let exe = fs::read(nest.proc().join(format!("{}/exe", ours[0]))).unwrap();
-    assert!(exe == fs::read(Program::native("pause").path).unwrap());
+    assert!(exe == fs::read(Program::native().path).unwrap());
     let after = container("old");
     assert_eq!(
         after["containerID"], old["containerID"],
