@@ -235,7 +235,7 @@ test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
 test-kubelet: tools node target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
-	cargo test --locked --package tests --test kubelet -- --ignored --nocapture
+	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
 
 target/kubelet/kubelet: tests/support/kubelet
 	@tests/support/kubelet $@

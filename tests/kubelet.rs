@@ -9,7 +9,8 @@ use std::{
 use tests::{
     built,
     cri::Cri,
-    engine::{APP_IMAGE, Containerd, Nest, sha256},
+    engine::{APP_IMAGE, Containerd, IMAGE, Nest, sha256},
+    node::{Node, copy_configuration},
     output,
     program::Program,
     said,
@@ -47,8 +48,9 @@ impl Drop for Sysctls {
     }
 }
 
-/// Starts the kubelet in the nest of its runtime, alone, without any other part of Kubernetes.
-fn start_kubelet(nest: &Nest, socket: &str) {
+/// Starts the kubelet in the nest of its runtime, alone, without any other part of Kubernetes. `more`
+/// are options of its command.
+fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
     for arguments in [
         "link add node type bridge",
         "addr add 10.98.0.1/24 dev node",
@@ -76,6 +78,7 @@ fn start_kubelet(nest: &Nest, socket: &str) {
     daemon.args(["--config", &path, "--container-runtime=remote"]);
     daemon.arg(format!("--container-runtime-endpoint=unix://{socket}"));
     daemon.args(["--hostname-override=node", "--node-ip=10.98.0.1"]);
+    daemon.args(more);
     daemon.args([
         "--root-dir",
         &nest.path("kubelet"),
@@ -114,7 +117,7 @@ fn a_kubelet_runs_pods_with_it() {
     let containerd = Cri::of(Containerd::start());
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
-    start_kubelet(nest, &containerd.socket());
+    start_kubelet(nest, &containerd.socket(), &[]);
 
     // One app goes on, and one fails again and again.
     let container = |name, script| {
@@ -177,4 +180,82 @@ fn a_kubelet_runs_pods_with_it() {
         sandboxes(nest).is_empty() && pods(nest).is_empty()
     });
     println!("the manifest is gone, and so is the pod");
+}
+
+/// The node is switched while a pod runs: that keeps its sandbox, a new one has ours, and use-pause
+/// counts both.
+#[test]
+#[ignore = "builds a kubelet first: minutes"]
+fn a_node_is_switched_while_pods_run() {
+    let _settings = Sysctls::remember();
+    let node = Node::new("/usr/bin");
+    copy_configuration("debian", &node.etc(""));
+    node.systemctl("start");
+    let nest = node.cri.nest();
+    nest.shares_cgroup("k8s.io");
+    node.import_other("registry.k8s.io/pause:3.6");
+    node.import(APP_IMAGE, &[]);
+    let infra = format!("--pod-infra-container-image={IMAGE}");
+    start_kubelet(nest, &node.cri.socket(), &[&infra]);
+
+    let start_pod = |name: &str| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "hostNetwork": true,
+                "shareProcessNamespace": true,
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{
+                    "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", "sleep 100000"],
+                }],
+            },
+        });
+        let manifest = nest.path(&format!("manifests/{name}.json"));
+        fs::write(manifest, pod.to_string()).unwrap();
+        let name = format!("{name}-node");
+        wait_until("running", || {
+            pods(nest).iter().any(|pod| {
+                pod["metadata"]["name"] == *name
+                    && pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
+            })
+        });
+    };
+    let container = |name: &str| {
+        let pods = pods(nest);
+        let named = |pod: &&Value| pod["metadata"]["name"] == format!("{name}-node");
+        pods.iter().find(named).unwrap()["status"]["containerStatuses"][0].clone()
+    };
+    start_pod("old");
+    let old = container("old");
+    print!("{}", node.use_pause_said(&["--restart"]));
+    start_pod("new");
+    let ours = sandboxes(nest);
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    let exe = fs::read(nest.proc().join(format!("{}/exe", ours[0]))).unwrap();
+    assert!(exe == fs::read(Program::native().path).unwrap());
+    let after = container("old");
+    assert_eq!(
+        after["containerID"], old["containerID"],
+        "the old pod's app goes on"
+    );
+    assert_eq!(after["restartCount"], 0);
+    let status = node.use_pause_said(&["status"]);
+    print!("{status}");
+    for (count, of) in [
+        ("1 with another, sha256 ", "registry.k8s.io/pause:3.6"),
+        ("1 with pause for ", IMAGE),
+    ] {
+        let is_it = |line: &str| {
+            line.starts_with("sandboxes ") && line.contains(count) && line.ends_with(of)
+        };
+        assert!(status.lines().any(is_it), "{status}");
+    }
+
+    for name in ["old", "new"] {
+        fs::remove_file(nest.path(&format!("manifests/{name}.json"))).unwrap();
+    }
+    wait_until("gone", || {
+        sandboxes(nest).is_empty() && pods(nest).is_empty()
+    });
 }

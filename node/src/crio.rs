@@ -65,7 +65,7 @@ impl Crio {
         Ok(found)
     }
 
-    /// The image's digest-independent presence in the store, by podman or else skopeo.
+    /// Whether the store has an image of that name, by podman or else skopeo.
     fn has(&self, image: &str) -> bool {
         let mut ask = match (find("podman"), find("skopeo")) {
             (Some(podman), _) => {

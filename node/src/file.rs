@@ -1,6 +1,6 @@
 //! A file that is replaced in one step, with the old one kept beside it.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{ErrorKind, Write},
@@ -22,8 +22,9 @@ pub struct Edit {
     pub note: Option<String>,
 }
 
+/// What is done to it.
 pub enum Change {
-    /// Its new content, of text that it has now: none where there is no file.
+    /// It gets new content; the old one is none where there is no file.
     Write { old: Option<String>, new: String },
     /// The file that was kept takes its place again.
     Restore { old: String, new: Option<String> },
@@ -32,11 +33,7 @@ pub enum Change {
 }
 
 /// An edit that is in place.
-pub struct Placed<'a> {
-    edit: &'a Edit,
-    /// The file as it was, open and with its name gone or not.
-    old: Option<String>,
-}
+pub struct Placed<'a>(&'a Edit);
 
 impl Edit {
     /// The file's content without and with it.
@@ -66,30 +63,42 @@ impl Edit {
     ///
     /// Those of the file system; the file is as it was then.
     pub fn place(&self) -> Result<Placed<'_>> {
-        let old = match &self.change {
-            Change::Write { old, .. } => old.clone(),
-            Change::Restore { old, .. } | Change::Remove { old } => Some(old.clone()),
+        self.try_to_place().map_err(|error| {
+            let shown = self.file.display();
+            anyhow!("cannot write {shown}: {error:#}; nothing was changed")
+        })?;
+        Ok(Placed(self))
+    }
+
+    fn try_to_place(&self) -> Result<()> {
+        let file = &self.file;
+        let planned = match &self.change {
+            Change::Write { old, .. } => old.as_ref(),
+            Change::Restore { old, .. } | Change::Remove { old } => Some(old),
         };
-        let shown = self.file.display();
-        let placed = match &self.change {
-            Change::Write { old, new } => (|| {
-                let kept = self.keep && keep(&self.file, old.is_some())?;
-                let written = write(&self.file, old.is_some(), new.as_bytes());
-                if written.is_err() && kept {
-                    _ = fs::remove_file(before(&self.file));
+        ensure!(
+            read(file)?.as_ref() == planned,
+            "somebody else has changed it meanwhile: run this again"
+        );
+        match &self.change {
+            Change::Write { old, new } => {
+                if self.keep {
+                    keep(file, old.is_some())?;
                 }
-                written
-            })(),
-            Change::Restore { new: Some(_), .. } => {
-                fs::rename(before(&self.file), &self.file).map_err(Into::into)
+                let written = write(file, old.is_some(), new.as_bytes());
+                if written.is_err() && self.keep {
+                    _ = fs::remove_file(before(file));
+                }
+                written?;
             }
-            Change::Restore { new: None, .. } => fs::remove_file(&self.file)
-                .and_then(|()| fs::remove_file(before(&self.file)))
-                .map_err(Into::into),
-            Change::Remove { .. } => fs::remove_file(&self.file).map_err(Into::into),
-        };
-        placed.map_err(|error| anyhow!("cannot write {shown}: {error:#}; nothing was changed"))?;
-        Ok(Placed { edit: self, old })
+            Change::Restore { new: Some(_), .. } => fs::rename(before(file), file)?,
+            Change::Restore { new: None, .. } => {
+                fs::remove_file(file)?;
+                _ = fs::remove_file(before(file));
+            }
+            Change::Remove { .. } => fs::remove_file(file)?,
+        }
+        Ok(())
     }
 }
 
@@ -100,26 +109,32 @@ impl Placed<'_> {
     ///
     /// Those of the file system.
     pub fn back(self) -> Result<()> {
-        let file = &self.edit.file;
-        let back = match (&self.edit.change, &self.old) {
-            (Change::Restore { new, .. }, Some(old)) => {
-                keep(file, new.is_some()).and_then(|_| write(file, new.is_some(), old.as_bytes()))
+        let shown = self.0.file.display();
+        self.try_to_go_back()
+            .with_context(|| format!("cannot go back to the old {shown}"))
+    }
+
+    fn try_to_go_back(&self) -> Result<()> {
+        let file = &self.0.file;
+        match &self.0.change {
+            Change::Write { old: None, .. } => {
+                fs::remove_file(file)?;
+                _ = fs::remove_file(before(file));
             }
             // What is kept is what was there, unless it was kept by an earlier change.
-            (Change::Write { old: Some(old), .. }, _)
-                if self.edit.keep && kept(file)?.is_some_and(|it| it.as_ref() == Some(old)) =>
+            Change::Write { old: Some(old), .. }
+                if self.0.keep && kept(file)?.flatten().as_ref() == Some(old) =>
             {
-                fs::rename(before(file), file).map_err(Into::into)
+                fs::rename(before(file), file)?;
             }
-            (Change::Write { old: None, .. }, _) | (_, None) => {
-                if self.edit.keep {
-                    _ = fs::remove_file(before(file));
-                }
-                fs::remove_file(file).map_err(Into::into)
+            Change::Write { old: Some(old), .. } => write(file, true, old.as_bytes())?,
+            Change::Restore { old, new } => {
+                keep(file, new.is_some())?;
+                write(file, new.is_some(), old.as_bytes())?;
             }
-            (_, Some(old)) => write(file, file.exists(), old.as_bytes()),
-        };
-        back.with_context(|| format!("cannot go back to the old {}", file.display()))
+            Change::Remove { old } => write(file, false, old.as_bytes())?,
+        }
+        Ok(())
     }
 }
 
@@ -183,7 +198,7 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
 }
 
 /// Keeps a file under another name, as the same file; of none, that there was none.
-fn keep(file: &Path, there: bool) -> Result<bool> {
+fn keep(file: &Path, there: bool) -> Result<()> {
     let before = before(file);
     let kept = (|| -> Result<()> {
         match fs::remove_file(&before) {
@@ -198,8 +213,7 @@ fn keep(file: &Path, there: bool) -> Result<bool> {
         }
         Ok(())
     })();
-    kept.with_context(|| format!("cannot keep the old one as {}", before.display()))?;
-    Ok(true)
+    kept.with_context(|| format!("cannot keep the old one as {}", before.display()))
 }
 
 /// Writes a file beside the old one, with its mode, owner and attributes (a label of SELinux is one),
@@ -231,8 +245,9 @@ fn write(file: &Path, there: bool, content: &[u8]) -> Result<()> {
         }
         handle.sync_all()?;
         fs::rename(&new, file)?;
-        // The new name has to be on the disk, or a power cut may take it back.
-        File::open(folder)?.sync_all()?;
+        // A power cut may take the new name back as long as it is not on the disk: to a file that the
+        // runtime starts with as well.
+        _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     })();
     if written.is_err() {

@@ -1,14 +1,12 @@
 //! use-pause: has a node's runtime take the image of pause for the sandbox of each pod, and goes back.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nix::{
-    fcntl::{Flock, FlockArg},
-    unistd::geteuid,
-};
+use nix::unistd::geteuid;
 use similar::TextDiff;
 use std::{
     fs::File,
+    io::{Write, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -124,18 +122,16 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
         Name::Rke2 => Box::new(K3s::RKE2),
     };
     let runtime = &*runtime;
-    let mut say = |line: &str| println!("{line}");
+    // A change does not stop halfway because nobody is told of it.
+    let mut say = |line: &str| _ = writeln!(stdout(), "{line}");
     let done = match command {
         Some(Task::Status) => {
             for (what, said) in runtime.status(archive.as_ref().ok())? {
-                println!("{what:<14} {said}");
+                writeln!(stdout(), "{what:<14} {said}")?;
             }
             Ok(())
         }
-        Some(Task::Undo) if options.dry_run => {
-            show(runtime.plan_undo()?.as_ref());
-            Ok(())
-        }
+        Some(Task::Undo) if options.dry_run => show(runtime.plan_undo()?.as_ref()),
         Some(Task::Undo) => undo(runtime, options.restart, &mut say),
         None => {
             // A name that the runtime has needs no archive.
@@ -150,8 +146,7 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
                 .parse::<pause_image::name::Name>()
                 .with_context(|| format!("{image:?} names no image"))?;
             if options.dry_run {
-                show(runtime.plan(&image)?.as_ref());
-                Ok(())
+                show(runtime.plan(&image)?.as_ref())
             } else {
                 let wish = Wish {
                     image: &image,
@@ -189,20 +184,22 @@ fn name(asked: Option<Name>) -> Result<Name> {
 
 /// Keeps a second run out for as long as this one lasts. What is locked is a folder that is there
 /// anyway, so that nothing is left of it.
-fn lock(folder: &Path) -> Result<Flock<File>> {
+fn lock(folder: &Path) -> Result<File> {
     let shown = folder.display();
     let open = File::open(folder).with_context(|| format!("cannot open {shown}"))?;
-    Flock::lock(open, FlockArg::LockExclusiveNonblock).or_else(|(open, _)| {
+    if open.try_lock().is_err() {
         eprintln!("use-pause: another use-pause runs: waiting for its end");
-        Flock::lock(open, FlockArg::LockExclusive)
-            .map_err(|(_, error)| anyhow!("cannot lock {shown}: {error}"))
-    })
+        open.lock()
+            .with_context(|| format!("cannot lock {shown}"))?;
+    }
+    Ok(open)
 }
 
-fn show(edit: Option<&Edit>) {
-    let Some(edit) = edit else { return };
+fn show(edit: Option<&Edit>) -> Result<()> {
+    let Some(edit) = edit else { return Ok(()) };
     let (old, new) = edit.texts();
     let name = edit.file.display().to_string();
     let diff = TextDiff::from_lines(old, new);
-    print!("{}", diff.unified_diff().header(&name, &name));
+    write!(stdout(), "{}", diff.unified_diff().header(&name, &name))?;
+    Ok(())
 }

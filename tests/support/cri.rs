@@ -8,12 +8,13 @@ use crate::{
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,
-    CreateContainerRequest, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListPodSandboxRequest, NamespaceMode,
-    NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
+    CreateContainerRequest, Image, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListImagesRequest, ListPodSandboxRequest,
+    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
     PodSandboxStatusRequest, PodSandboxStatusResponse, RemovePodSandboxRequest,
     RunPodSandboxRequest, SecurityProfile, StartContainerRequest, StopPodSandboxRequest,
-    VersionRequest, runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
+    VersionRequest, image_service_client::ImageServiceClient,
+    runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
 };
 use nix::unistd::Pid;
 use std::{cell::RefCell, fs, future::Future, path::Path};
@@ -29,6 +30,7 @@ pub struct Cri {
     containerd: Containerd,
     runtime: Runtime,
     client: RuntimeServiceClient<Channel>,
+    images: ImageServiceClient<Channel>,
     /// The profile of system calls for the sandbox.
     seccomp: SecurityProfile,
     pod: RefCell<String>,
@@ -61,7 +63,8 @@ impl Cri {
         Self {
             containerd,
             runtime,
-            client: RuntimeServiceClient::new(channel),
+            client: RuntimeServiceClient::new(channel.clone()),
+            images: ImageServiceClient::new(channel),
             seccomp: SecurityProfile {
                 profile_type: ProfileType::RuntimeDefault.into(),
                 localhost_ref: String::new(),
@@ -122,6 +125,15 @@ impl Cri {
             }),
             ..Default::default()
         }
+    }
+
+    /// Whether the runtime tells a kubelet, and crictl, to let that image be when they clean up.
+    pub fn is_pinned(&self, image: &str) -> bool {
+        let mut images = self.images.clone();
+        let list = async { images.list_images(ListImagesRequest::default()).await };
+        let listed = self.runtime.block_on(list).unwrap().into_inner().images;
+        let named = |it: &&Image| it.repo_tags.iter().any(|tag| tag == image);
+        listed.iter().find(named).unwrap().pinned
     }
 
     /// Makes a sandbox of that name on the node's own network: its process, in the nest.

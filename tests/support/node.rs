@@ -137,9 +137,14 @@ impl Node {
         )
     }
 
-    /// Gives it an image of that name whose program sleeps, and is not ours.
+    /// Gives it an image of that name, for a sandbox that is not ours.
     pub fn import_other(&self, name: &str) {
-        let archive = busybox_archive(self.nest(), name, &["/bin/sleep", "100000"]);
+        self.import(name, &["/bin/sleep", "100000"]);
+    }
+
+    /// Gives it an image of that name with busybox, which runs these words.
+    pub fn import(&self, name: &str, words: &[&str]) {
+        let archive = busybox_archive(self.nest(), name, words);
         self.ctr(&["images", "import", &archive]);
     }
 

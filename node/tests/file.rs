@@ -1,0 +1,32 @@
+//! A file that somebody else changes between the plan and the change stays theirs.
+
+use std::fs;
+use use_pause::file::{Change, Edit};
+
+#[test]
+fn what_others_changed_meanwhile_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    fs::write(&file, "theirs").unwrap();
+    let edit = Edit {
+        file: file.clone(),
+        change: Change::Write {
+            old: Some("before".to_owned()),
+            new: "ours".to_owned(),
+        },
+        keep: true,
+        note: None,
+    };
+    let refused = edit.place().err().unwrap().to_string();
+    assert!(
+        refused.contains("somebody else has changed it"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+
+    fs::write(&file, "before").unwrap();
+    edit.place().unwrap().back().unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "before");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
