@@ -4,6 +4,7 @@
 pub mod contract;
 pub mod elf;
 pub mod explore;
+pub mod flips;
 pub mod isa;
 pub mod kernel;
 pub mod listing;

@@ -19,7 +19,7 @@ use std::{
 };
 
 /// States for each instruction.
-const ROUNDS: usize = 40;
+const ROUNDS: usize = 24;
 /// Memory that instructions may reach, in bytes, around where registers lead.
 const WINDOW: u64 = 1024;
 

@@ -26,12 +26,12 @@ pub const ISA: Isa = Isa {
     meaning,
 };
 
-/// A register, the zero register, or a number of as many bits.
+/// A register of any size, the zero register, or a number of as many bits.
 fn value(m: &Machine, text: &str, bits: u32) -> Result<Term> {
     match text {
         "xzr" => Ok(Term::number(0, 64)),
         "wzr" => Ok(Term::number(0, 32)),
-        _ => m.value(text, bits),
+        _ => m.get(text).or_else(|_| Ok(Term::number(number(text)?, bits))),
     }
 }
 

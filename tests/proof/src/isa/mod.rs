@@ -10,7 +10,7 @@ pub mod s390x;
 pub mod x86;
 
 use crate::term::Term;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use capstone::{Arch, Capstone, Endian, ExtraMode, Mode};
 
 /// A processor.
@@ -162,7 +162,7 @@ impl Machine<'_> {
 
     pub fn set(&mut self, name: &str, value: &Term) -> Result<()> {
         let (index, low, bits, above) = self.find(name)?;
-        assert_eq!(value.bits, bits, "{name}");
+        ensure!(value.bits == bits, "{name} is not {} bits", value.bits);
         let register = &mut self.registers[index];
         *register = match above {
             Above::Stays => register.insert(low, value),
@@ -173,7 +173,9 @@ impl Machine<'_> {
 
     /// A register, or a number of as many bits.
     pub fn value(&self, text: &str, bits: u32) -> Result<Term> {
-        self.get(text).or_else(|_| Ok(Term::number(number(text)?, bits)))
+        let value = self.get(text).or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
+        ensure!(value.bits == bits, "{text} is not {bits} bits");
+        Ok(value)
     }
 
     /// A register and a number that is added.

@@ -88,7 +88,7 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
             m.set(&low(to), &result)?;
         }
         ("srl", [to, by]) => {
-            let result = m.get(&low(to))?.shift(-(number(by)? as i32));
+            let result = m.get(&low(to))?.shift(-((number(by)? & 63) as i32));
             m.set(&low(to), &result)?;
         }
         // Turns, and keeps the bits from the first to the last, of which 128 clears the others.
@@ -98,7 +98,7 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
                 return i.unknown();
             }
             let mask = u64::MAX >> first & u64::MAX << (63 - last);
-            let turned = m.get(from)?.rotate_left(number(by)? as i32);
+            let turned = m.get(from)?.rotate_left((number(by)? & 63) as i32);
             let result = turned.and(&Term::number(mask as i64, 64));
             compare(m, &result.is_number(0), &result.sign())?;
             m.set(to, &result)?;

@@ -78,7 +78,8 @@ fn size(text: &str) -> Option<u32> {
 
 /// The address in brackets.
 fn address(m: &Machine, text: &str) -> Result<Term> {
-    let inner = text.split_once('[').and_then(|it| it.1.strip_suffix(']'));
+    let inner = text.split_once('[').filter(|it| it.0.is_empty() || it.0.ends_with("word ptr "));
+    let inner = inner.and_then(|it| it.1.strip_suffix(']'));
     let inner = inner.with_context(|| format!("`{text}` is no address"))?;
     let mut sum = Term::number(0, m.isa.bits);
     for part in inner.replace("- ", "+ -").split(" + ") {
