@@ -1,63 +1,102 @@
-//! What each byte of pause is for. The file that ships is loaded as Linux would, and its machine code
-//! run in an emulator, with the kernel's side of it modelled: through all its paths, and with each
-//! bit of it flipped.
+//! A proof, for every input, that the machine code which ships does what it promises: [`contract`] says
+//! what that is, [`isa`] what instructions mean, and [`explore`] goes all ways.
 
-pub mod code;
+pub mod contract;
 pub mod elf;
+pub mod explore;
+pub mod flips;
+pub mod isa;
+pub mod kernel;
 pub mod listing;
-pub mod machine;
-pub mod scenarios;
 pub mod seccomp;
+pub mod solver;
+pub mod term;
 
-use anyhow::Result;
-use std::{fs, path::PathBuf};
-use tests::{built, program::Program, project};
+use anyhow::{Context, Result};
+use explore::Proof;
+use kernel::{PLATFORMS, Platform};
+use solver::Solver;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use tests::{built, project};
 
-/// A processor that pause is built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arch {
-    Amd64,
-    Arm64,
-}
-
-/// One of the files that ship, or the same of the other backend.
-pub struct Binary {
-    pub arch: Arch,
-    /// The crate that makes the system calls.
-    pub backend: &'static str,
-    pub path: PathBuf,
+/// A file that ships, or the same made with the other crate for system calls.
+pub struct Program {
+    pub platform: &'static Platform,
+    /// The folder in target/ that has it.
+    pub folder: &'static str,
     pub bytes: Vec<u8>,
 }
 
-impl Binary {
-    /// All four, as `make` builds them.
-    pub fn all() -> Vec<Self> {
-        let folders = [("pause", "syscalls"), ("pause-sc", "sc")];
-        let archs = [("amd64", Arch::Amd64), ("arm64", Arch::Arm64)];
-        archs
-            .into_iter()
-            .flat_map(|arch| folders.map(|folder| (arch, folder)))
-            .map(|((name, arch), (folder, backend))| {
-                let path = Program::new(folder, name).path;
-                let bytes = fs::read(&path).unwrap();
-                Self {
-                    arch,
-                    backend,
-                    path,
-                    bytes,
-                }
-            })
-            .collect()
+/// What is found of a program that keeps the contract.
+pub struct Report {
+    pub paths: usize,
+    /// How many times z3 was asked.
+    pub questions: usize,
+    pub time: Duration,
+    pub calls: BTreeSet<&'static str>,
+    pub instructions: BTreeMap<i64, isa::Instruction>,
+    /// The bytes that it reads or writes out.
+    pub read: BTreeSet<i64>,
+}
+
+impl Program {
+    /// All that `make` builds, by the crate syscalls and, where it knows the architecture, by the
+    /// crate sc; of two with the same bytes, one.
+    ///
+    /// # Errors
+    ///
+    /// Where one is not built.
+    pub fn all() -> Result<Vec<Self>> {
+        let mut all: Vec<Self> = Vec::new();
+        let sc = |it: &&Platform| ["amd64", "arm64", "riscv64"].contains(&it.name);
+        let names = PLATFORMS.iter().map(|it| ("pause", it));
+        for (folder, platform) in names.chain(PLATFORMS.iter().filter(sc).map(|it| ("pause-sc", it))) {
+            let path = built(&format!("{folder}/{}/pause", platform.name));
+            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+            if !all.iter().any(|it| it.bytes == bytes) {
+                all.push(Self { platform, folder, bytes });
+            }
+        }
+        Ok(all)
     }
 
-    /// What it is called in a report: amd64 (syscalls).
+    /// As in target/: pause/amd64.
     pub fn name(&self) -> String {
-        let arch = match self.arch {
-            Arch::Amd64 => "amd64",
-            Arch::Arm64 => "arm64",
-        };
-        format!("{arch} ({})", self.backend)
+        format!("{}/{}", self.folder, self.platform.name)
     }
+
+    /// Proves the contract.
+    ///
+    /// # Errors
+    ///
+    /// What it does against it, or what is not known of it; and where there is no z3.
+    pub fn prove(&self) -> Result<Report> {
+        prove(self.platform, &self.bytes, &isa::decoder(self.platform.isa), &mut Solver::new()?)
+    }
+}
+
+/// Proves the contract of a file.
+///
+/// # Errors
+///
+/// What it does against it, or what is not known of it.
+pub fn prove(platform: &'static Platform, file: &[u8], decoder: &capstone::Capstone, solver: &mut Solver) -> Result<Report> {
+    let (start, before) = (Instant::now(), solver.questions);
+    let mut proof = Proof::new(platform, file, decoder, solver);
+    proof.run(elf::entry(platform, file))?;
+    Ok(Report {
+        paths: proof.paths,
+        calls: proof.calls,
+        instructions: proof.instructions.into_iter().map(|(at, it)| (at, (*it).clone())).collect(),
+        read: proof.read,
+        questions: solver.questions - before,
+        time: start.elapsed(),
+    })
 }
 
 /// The files that go with those that ship, with what has to be in them: a listing for each
@@ -65,20 +104,19 @@ impl Binary {
 ///
 /// # Errors
 ///
-/// Those of [`listing::list`] and [`seccomp::profile`].
+/// Those of the proof, and of [`listing::list`].
 pub fn audit() -> Result<Vec<(PathBuf, String)>> {
-    let binaries = Binary::all();
-    let mut files = Vec::new();
-    for (arch, name) in [(Arch::Amd64, "amd64"), (Arch::Arm64, "arm64")] {
-        let binary = binaries
-            .iter()
-            .find(|it| it.arch == arch)
-            .expect("all are there");
-        let unstripped = built(&format!("pause-unstripped/{name}/pause"));
-        let path = project().join(format!("tests/proof/listings/{name}.txt"));
-        files.push((path, listing::list(binary, &unstripped)?));
+    let (mut files, mut calls) = (Vec::new(), BTreeSet::new());
+    for program in Program::all()? {
+        let report = program.prove()?;
+        calls.extend(report.calls.iter().copied());
+        if program.folder == "pause" {
+            let name = program.platform.name;
+            let unstripped = built(&format!("pause-unstripped/{name}/pause"));
+            let path = project().join(format!("tests/proof/listings/{name}.txt"));
+            files.push((path, listing::list(&program, &report, &unstripped)?));
+        }
     }
-    let profile = seccomp::profile(&binaries)?;
-    files.push((project().join("image/seccomp.json"), profile));
+    files.push((project().join("image/seccomp.json"), seccomp::profile(&calls)));
     Ok(files)
 }

@@ -1,6 +1,6 @@
 //! The whole file, byte by byte, with what each is for.
 
-use crate::{Arch, Binary, code, elf};
+use crate::{Program, Report, contract, elf};
 use addr2line::Loader;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -15,30 +15,27 @@ const WIDTH: usize = 12;
 /// # Errors
 ///
 /// `unstripped` has to be a build of the same code, with symbols and lines.
-pub fn list(binary: &Binary, unstripped: &Path) -> Result<String> {
+pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<String> {
+    let (platform, file) = (program.platform, &program.bytes);
     let bytes = fs::read(unstripped).with_context(|| unstripped.display().to_string())?;
     let object = object::File::parse(&*bytes)?;
     let text = object.section_by_name(".text").context("no .text")?;
+    let code = elf::code(platform);
     ensure!(
-        text.data()? == &binary.bytes[elf::CODE..] && text.address() == elf::CODE as u64,
+        text.data()? == &file[code..] && text.address() == code as u64,
         "{} is not what ships as {}",
         unstripped.display(),
-        binary.path.display()
+        program.name()
     );
     let lines = Loader::new(unstripped).map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut listing = Listing {
-        text: String::new(),
+        text: format!(
+            "pause for linux/{}, all of its {} bytes. `make audit` writes this.\n",
+            platform.name,
+            file.len()
+        ),
     };
-
-    let size = binary.bytes.len();
-    listing.text = format!(
-        "pause for {}, all of its {size} bytes. `make audit` writes this.\n",
-        match binary.arch {
-            Arch::Amd64 => "linux/amd64",
-            Arch::Arm64 => "linux/arm64",
-        }
-    );
-    for field in elf::fields() {
+    for field in elf::fields(platform) {
         match &*field.name {
             "EI_MAG" => listing.title("ELF header (elf(5))"),
             "PT_LOAD p_type" => {
@@ -47,40 +44,47 @@ pub fn list(binary: &Binary, unstripped: &Path) -> Result<String> {
             "PT_GNU_STACK p_type" => listing.title("Program header: the stack is not executable"),
             _ => {}
         }
-        let field_bytes = &binary.bytes[field.place.clone()];
+        let field_bytes = &file[field.place.clone()];
         let name = field.name.rsplit(' ').next().unwrap();
-        let what = format!("{name:14} {}", meaning(&field.name, field_bytes));
+        let what = format!("{name:14} {}", meaning(program, &field.name, field_bytes));
         listing.line(field.place.start, field_bytes, what.trim_end());
     }
-    for instruction in code::instructions(binary) {
-        let start = instruction.place.start as u64;
-        let symbol = object
-            .symbols()
-            .find(|it| it.address() == start && it.is_global());
-        if let Some(symbol) = symbol {
+    let messages = messages(file)?;
+    let mut at = code;
+    while at < messages {
+        // Thumb's symbols are odd.
+        let symbol = object.symbols().find(|it| it.is_global() && it.address() & !1 == at as u64);
+        if let Some(symbol) = symbol.filter(|it| matches!(it.name(), Ok("_start" | "run"))) {
             listing.title(&format!("Code: {}", symbol.name()?));
         }
-        let source = source(&lines, start)?;
-        let what = format!("{:36} {source}", instruction.text);
-        listing.line(
-            start as usize,
-            &binary.bytes[instruction.place],
-            what.trim_end(),
-        );
+        let (length, what) = match report.instructions.get(&(at as i64)) {
+            Some(it) => (it.length as usize, format!("{:36} {}", it.text(), source(&lines, at as u64)?)),
+            None => {
+                let is_read = report.read.contains(&(at as i64));
+                let next = (at..messages).find(|next| {
+                    let next = *next as i64;
+                    report.instructions.contains_key(&next) || report.read.contains(&next) != is_read
+                });
+                let what = if is_read { "numbers that the code reads" } else { "of no use: aligns what follows, or ends the code" };
+                (next.unwrap_or(messages) - at, what.to_owned())
+            }
+        };
+        listing.line(at, &file[at..at + length], what.trim_end());
+        at += length;
     }
     listing.title("Messages");
-    let mut start = code::end(&binary.bytes);
-    while let Some(length) = binary.bytes[start..].iter().position(|byte| *byte == b'\n') {
-        let message = &binary.bytes[start..=start + length];
-        listing.line(
-            start,
-            message,
-            &format!("{:?}", String::from_utf8_lossy(message)),
-        );
-        start += message.len();
+    for message in file[at..].split_inclusive(|byte| *byte == b'\n') {
+        listing.line(at, message, &format!("{:?}", String::from_utf8_lossy(message)));
+        at += message.len();
     }
-    ensure!(start == size, "there is something behind the messages");
     Ok(listing.text)
+}
+
+/// Where the first message begins.
+fn messages(file: &[u8]) -> Result<usize> {
+    let first = contract::LINES[1].1.as_bytes();
+    let found = file.windows(first.len()).position(|it| it == first);
+    found.context("the messages are not in the file")
 }
 
 struct Listing {
@@ -116,12 +120,7 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         let (Some(file), Some(line)) = (location.file, location.line) else {
             continue;
         };
-        let sources = [
-            "/src/main.rs",
-            "/src/arch/x86_64.rs",
-            "/src/arch/aarch64.rs",
-        ];
-        let Some(ours) = sources.iter().find(|it| file.ends_with(*it)) else {
+        let Some((_, ours)) = file.rsplit_once("/src/").filter(|(_, it)| *it == "main.rs" || it.starts_with("arch/")) else {
             continue;
         };
         let function = function.demangle()?;
@@ -129,26 +128,25 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         if outer.is_empty() && function != "run" {
             function.clone_into(&mut inner);
         }
-        outer = format!("{}:{line}", &ours["/src/".len()..]);
+        outer = format!("{}:{line}", ours);
     }
     Ok(format!("{outer:12} {inner}").trim_end().to_owned())
 }
 
 /// What a field says, as elf(5) calls it, or its number.
-fn meaning(field: &str, bytes: &[u8]) -> String {
-    let mut number = [0; 8];
+fn meaning(program: &Program, field: &str, bytes: &[u8]) -> String {
     if bytes.len() > 8 || field == "EI_MAG" || field == "EI_PAD" {
         return String::new();
     }
-    number[..bytes.len()].copy_from_slice(bytes);
-    let number = u64::from_le_bytes(number);
+    let number = elf::number(program.platform, bytes);
     let name = match (field, number) {
+        ("EI_CLASS", 1) => "ELFCLASS32",
         ("EI_CLASS", 2) => "ELFCLASS64",
         ("EI_DATA", 1) => "ELFDATA2LSB",
+        ("EI_DATA", 2) => "ELFDATA2MSB",
         ("EI_OSABI", 0) => "ELFOSABI_NONE",
         ("e_type", 3) => "ET_DYN: may lie anywhere",
-        ("e_machine", 62) => "EM_X86_64",
-        ("e_machine", 183) => "EM_AARCH64",
+        ("e_machine", _) => program.platform.name,
         ("e_entry", _) => "_start",
         ("PT_LOAD p_type", 1) => "PT_LOAD",
         ("PT_LOAD p_flags", 5) => "PF_R | PF_X",

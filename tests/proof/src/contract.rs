@@ -1,0 +1,230 @@
+//! What is proved: this page is all of it, and `kernel.rs` what is assumed of Linux.
+//!
+//! From its start, for any address that it lies at, any stack, any number of arguments of any content
+//! and any answer of the kernel, pause makes these system calls and no others:
+//!
+//! - `write(1, version)` and `exit_group(0)`, if and only if an argument is `-v` or `-V`;
+//! - `getpid()`, and, if and only if that is not 1, `write(2, warning)`;
+//! - `rt_sigaction` for SIGINT, SIGTERM and SIGCHLD, in this order, and `exit_group` with 1, 2 or 3 if
+//!   and only if one is refused;
+//! - `wait4(-1, NULL, WNOHANG, NULL)` until it answers 0 or an error;
+//! - `pause()`, again if and only if it answers EINTR, then `exit_group(4)`.
+//!
+//! From its handler, whatever is in the registers and on the stack but SIGINT or SIGTERM where a
+//! handler finds its signal: `write(2, the signal's line)` and `exit_group(0)`. As nothing else is
+//! taken to be known there, this holds at whatever instruction the signal comes.
+//!
+//! Wherever it is, it reads only its file, the pointers to its arguments, the arguments, and what it
+//! wrote; it writes only below the stack that it was given (amd64: also over argc and the pointer to
+//! its name); and it goes on only at instructions of its file. Every loop makes a step each time: to the
+//! next argument, or by another system call.
+//!
+//! Assumed of Linux:
+//!
+//! - At the start the stack pointer, a multiple of 16, leads to argc, the pointers to the name and
+//!   the arguments, and a null behind the last. (Without a name, the environment is taken for
+//!   arguments: it ends by a null as well.) Strings lie above these, and the stack has room below.
+//! - The file lies at a multiple of the page, and cannot be written.
+//! - A system call answers with a number from -4095 to 2^31 - 1, of which the negative ones are errors
+//!   (a seccomp profile may make it any of them); it keeps all registers but those in `kernel.rs`.
+//!   `exit_group` does not come back.
+//! - `rt_sigaction` takes a signal for as long as it answers 0. Of a signal that is ignored, neither the
+//!   flags nor restorer and mask count.
+//! - A handler starts with its signal where the ABI has it, on a stack with room below, while the signals
+//!   of its mask are blocked.
+
+use crate::{
+    explore::{Path, Proof},
+    term::Term,
+};
+use anyhow::{Context, Result, bail};
+
+pub const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
+pub const WARNING: &str = "Warning: pause should be the first process\n";
+/// The signals that shut it down, with their lines.
+pub const LINES: [(i64, &str); 2] = [
+    (2, "Shutting down, got signal: Interrupt\n"),
+    (15, "Shutting down, got signal: Terminated\n"),
+];
+/// In the order of [`Phase::Taken`]: SIGINT, SIGTERM, SIGCHLD.
+const SIGNALS: [i64; 3] = [2, 15, 17];
+/// What is blocked in the handler: SIGINT and SIGTERM.
+const MASK: u64 = 1 << 1 | 1 << 14;
+const SIG_IGN: u64 = 1;
+const EINTR: i64 = 4;
+
+/// How far it has come.
+#[derive(Clone, Debug)]
+pub enum Phase {
+    /// It looks at its arguments.
+    Started,
+    /// `getpid` answered.
+    Asked(Term),
+    /// It said that it is not the first process.
+    Warned,
+    /// `rt_sigaction` answered: for the first, the second, the third signal.
+    Taken(usize, Term),
+    /// `wait4` answered.
+    Reaped(Term),
+    /// `pause` answered.
+    Slept(Term),
+    /// A signal is delivered, which has this line.
+    Signalled(&'static str),
+    /// It has said its last words.
+    Leaving,
+}
+use Phase::{Asked, Leaving, Reaped, Signalled, Slept, Started, Taken, Warned};
+
+impl Phase {
+    /// Whether the other is the same but for the answer.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let index = |it: &Self| if let Taken(index, _) = it { *index } else { 0 };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && index(self) == index(other)
+    }
+
+    /// The same, with any answer.
+    pub fn with(&self, answer: Term) -> Self {
+        match self {
+            Reaped(_) => Reaped(answer),
+            Slept(_) => Slept(answer),
+            other => other.clone(),
+        }
+    }
+
+    /// What must be true where it goes around once more: of the last answer, or, while it looks at
+    /// arguments, that this one is there and asks for nothing.
+    pub fn again(&self, path: &Path) -> Option<Term> {
+        match self {
+            Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
+            Reaped(zombie) => Some(Term::number(0, zombie.bits).less(zombie)),
+            Slept(answer) => Some(answer.is_number(-EINTR)),
+            _ => None,
+        }
+    }
+}
+
+/// A system call: sees that it is the one to come, and what it comes to. None where it ends here.
+///
+/// # Errors
+///
+/// Where it is another.
+pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
+    let platform = proof.platform;
+    let number = path.register(platform.number).known();
+    let number = number.context("makes a system call whose number is open")?;
+    let name = platform.call(number).with_context(|| format!("makes system call {number}"))?;
+    proof.calls.insert(name);
+    let arguments = platform.arguments.map(|it| path.register(it));
+    path.tell(name);
+
+    let last = path.phase.clone();
+    let zero = |it: &Term| it.is_number(0);
+    // What the last answer has to be for this call to come, and for no other to.
+    let condition = match (name, &last) {
+        ("getpid", Started) => zero(&path.argument(0)),
+        ("write", Started) => zero(&path.argument(0)).not().and(&path.is_flag()),
+        ("write", Asked(pid)) => pid.is_number(1).not(),
+        ("rt_sigaction", Asked(pid)) => pid.is_number(1),
+        ("rt_sigaction", Taken(0 | 1, answer)) | ("wait4", Taken(2, answer)) => zero(answer),
+        ("exit_group", Taken(_, answer)) => zero(answer).not(),
+        ("wait4", Reaped(_)) | ("pause" | "ppoll", Slept(_)) => last.again(path).expect("it has one"),
+        ("pause" | "ppoll", Reaped(_)) | ("exit_group", Slept(_)) => last.again(path).expect("it has one").not(),
+        ("write", Signalled(_)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => Term::truth(true),
+        _ => bail!("calls {name} where it is {last:?}"),
+    };
+    proof.prove(path, &condition, &format!("calls {name} where it should not"))?;
+
+    let answer = proof.answer(path, name);
+    Ok(Some(match (name, last) {
+        ("getpid", _) => Asked(answer),
+        ("write", last) => {
+            let (fd, text, next) = match last {
+                Signalled(line) => (2, line, Leaving),
+                Started => (1, VERSION, Leaving),
+                _ => (2, WARNING, Warned),
+            };
+            says(proof, path, &arguments, fd, text)?;
+            next
+        }
+        ("rt_sigaction", last) => {
+            let index = if let Taken(index, _) = last { index + 1 } else { 0 };
+            takes(proof, path, index, &arguments)?;
+            Taken(index, answer)
+        }
+        ("wait4", _) => {
+            let int = |it: &Term| it.extract(0, 32);
+            let wanted = int(&arguments[0]).is_number(-1).and(&zero(&arguments[1]));
+            let wanted = wanted.and(&int(&arguments[2]).is_number(1)).and(&zero(&arguments[3]));
+            proof.prove(path, &wanted, "wait4 is not (-1, NULL, WNOHANG, NULL)")?;
+            Reaped(answer)
+        }
+        ("exit_group", last) => {
+            let code = match last {
+                Taken(index, _) => index as i64 + 1,
+                Slept(_) => 4,
+                _ => 0,
+            };
+            let is_right = arguments[0].extract(0, 32).is_number(code);
+            proof.prove(path, &is_right, &format!("does not exit with {code}"))?;
+            return Ok(None);
+        }
+        (name, _) => {
+            if name == "ppoll" {
+                let wanted = arguments.iter().map(zero).reduce(|a, b| a.and(&b));
+                proof.prove(path, &wanted.expect("four"), "ppoll is not (NULL, 0, NULL, NULL)")?;
+            }
+            Slept(answer)
+        }
+    }))
+}
+
+/// Writes that text, whole.
+fn says(proof: &mut Proof, path: &Path, [to, from, bytes, _]: &[Term; 4], fd: i64, text: &str) -> Result<()> {
+    let is_right = to.extract(0, 32).is_number(fd);
+    proof.prove(path, &is_right, &format!("does not write to {fd}"))?;
+    let is_whole = bytes.is_number(text.len() as i64);
+    proof.prove(path, &is_whole, &format!("does not write the {} bytes of {text:?}", text.len()))?;
+    let Some(("file", start)) = from.place() else {
+        bail!("writes what is not in its file: {from}");
+    };
+    let written = proof.file(start, text.len() as i64)?;
+    let written = String::from_utf8_lossy(&written);
+    if written != text {
+        bail!("writes {written:?}, not {text:?}");
+    }
+    Ok(())
+}
+
+/// Takes a signal: with its handler, which is then proved, or, the last, to ignore it.
+fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]) -> Result<()> {
+    let platform = proof.platform;
+    let signal = SIGNALS[index];
+    let [which, action, old, bytes] = arguments;
+    let wanted = which.extract(0, 32).is_number(signal).and(&old.is_number(0)).and(&bytes.is_number(8));
+    proof.prove(path, &wanted, &format!("rt_sigaction is not ({signal}, action, NULL, 8)"))?;
+
+    let word = platform.bytes();
+    let mut field = |index: i64| proof.peek(path, &action.plus(index * word));
+    let (handler, flags) = (field(0)?, field(1)?);
+    let mask = field(2 + i64::from(platform.has_restorer))?;
+    path.tell(&format!("handler {handler}, flags {flags}, mask {mask}"));
+    // Of 32 bits, the mask's upper half is argc, and blocks real-time signals while it leaves: nobody
+    // sends pause one, and it ends it as well.
+    match (index, handler.place(), flags.known()) {
+        (2, Some(("", handler)), Some(flags)) if handler as u64 == SIG_IGN => {
+            // Two share their words: the flags may be the mask of the other action, whose bits are
+            // SA_NOCLDWAIT, which goes without saying, and one that has no meaning.
+            if flags != 0 && flags != MASK {
+                bail!("ignores signal {signal} with flags {flags:#x}");
+            }
+        }
+        (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
+            if mask.known() != Some(MASK) {
+                bail!("signal {signal} blocks {mask}, not {MASK:#x}");
+            }
+            proof.handlers.insert((signal, handler));
+        }
+        _ => bail!("takes signal {signal} by handler {handler} and flags {flags}"),
+    }
+    Ok(())
+}

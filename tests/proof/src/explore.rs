@@ -1,0 +1,549 @@
+//! All paths of a program, each for all inputs that lead there. A loop is gone around until it is at
+//! the same step of the contract again; what differs then is taken to be any number, and from there it
+//! has to come back to the same.
+
+use crate::{
+    contract::{self, LINES, Phase},
+    isa::{self, Flow, Instruction, Machine, Memory},
+    kernel::Platform,
+    solver::Solver,
+    term::Term,
+};
+use anyhow::{Context, Error, Result, bail, ensure};
+use capstone::Capstone;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    mem,
+    rc::Rc,
+};
+
+/// Instructions of a path and paths of a program: more is a program that makes no step.
+const MOST: usize = 1000;
+/// The room below the stack that a program starts with.
+const ROOM: i64 = 4096;
+
+/// A way through the program, up to an instruction.
+#[derive(Clone)]
+pub struct Path {
+    platform: &'static Platform,
+    at: i64,
+    registers: Vec<Term>,
+    /// The bytes that it wrote, by their distance from the stack pointer at its start.
+    stack: Rc<BTreeMap<i64, Term>>,
+    /// What is true of an input that leads here.
+    given: Vec<Term>,
+    pub phase: Phase,
+    /// The first argument that it has not decided on: the place of the pointer, and the name.
+    arguments: Term,
+    argument: &'static str,
+    /// Where what it may write ends, as a distance from the stack pointer at its start.
+    end: i64,
+    /// What it did, in words, and how many system calls were among it.
+    story: Rc<Vec<String>>,
+    calls: usize,
+    anys: usize,
+    length: usize,
+    /// How it was where it came by, last; and the registers that may be any number there, where it
+    /// stands for all times.
+    visits: Rc<HashMap<i64, Visit>>,
+}
+
+type Visit = (Rc<Path>, Option<Vec<bool>>);
+
+/// A program, and what is found of it.
+pub struct Proof<'a> {
+    pub platform: &'static Platform,
+    bytes: &'a [u8],
+    decoder: &'a Capstone,
+    solver: &'a mut Solver,
+    pub instructions: BTreeMap<i64, Rc<Instruction>>,
+    /// Where it came again, with what stands for all times; and the registers that are any number there.
+    heads: Vec<(Path, Vec<bool>)>,
+    pub paths: usize,
+    /// The system calls that it makes.
+    pub calls: BTreeSet<&'static str>,
+    /// The signals that it takes, each with the place of its handler.
+    pub handlers: BTreeSet<(i64, i64)>,
+    /// The bytes of the file that it reads or writes out.
+    pub read: BTreeSet<i64>,
+}
+
+impl Path {
+    pub fn tell(&mut self, what: &str) {
+        let told = format!("{:#x} {what}", self.at);
+        Rc::make_mut(&mut self.story).push(told);
+    }
+
+    fn index(&self, name: &str) -> usize {
+        let registers = self.platform.isa.registers;
+        registers.iter().position(|it| it.0 == name).expect("the platform has it")
+    }
+
+    pub fn register(&self, name: &str) -> Term {
+        self.registers[self.index(name)].clone()
+    }
+
+    fn set(&mut self, name: &str, value: Term) {
+        let index = self.index(name);
+        self.registers[index] = value;
+    }
+
+    fn any(&mut self, bits: u32) -> Term {
+        self.anys += 1;
+        Term::symbol(format!("any{}.{bits}", self.anys), bits)
+    }
+
+    /// The pointer to an argument, counted from the first that it has not decided on.
+    pub fn argument(&self, index: i64) -> Term {
+        Term::symbol(format!("{}{index}", self.argument), self.arguments.bits)
+    }
+
+    fn letter(pointer: &str, index: i64) -> Term {
+        Term::symbol(format!("{pointer}.byte{index}"), 8)
+    }
+
+    /// Whether the first of them is `-v` or `-V`.
+    pub fn is_flag(&self) -> Term {
+        let name = format!("{}0", self.argument);
+        let is = |index, letter: u8| Self::letter(&name, index).is_number(letter.into());
+        is(0, b'-').and(&is(1, b'v').or(&is(1, b'V'))).and(&is(2, 0))
+    }
+
+    /// How it is here, for when it comes again.
+    fn remember(&mut self, any: Option<Vec<bool>>) {
+        let here = Self {
+            visits: Rc::default(),
+            ..self.clone()
+        };
+        Rc::make_mut(&mut self.visits).insert(self.at, (Rc::new(here), any));
+    }
+
+    /// How far one address is behind the other.
+    fn distance(from: &Term, to: &Term) -> Option<i64> {
+        let (from, to) = (from.place()?, to.place()?);
+        (from.0 == to.0 && !from.0.is_empty()).then_some(to.1 - from.1)
+    }
+}
+
+impl<'a> Proof<'a> {
+    pub fn new(platform: &'static Platform, bytes: &'a [u8], decoder: &'a Capstone, solver: &'a mut Solver) -> Self {
+        Self {
+            platform,
+            bytes,
+            decoder,
+            solver,
+            instructions: BTreeMap::new(),
+            heads: Vec::new(),
+            paths: 0,
+            calls: BTreeSet::new(),
+            handlers: BTreeSet::new(),
+            read: BTreeSet::new(),
+        }
+    }
+
+    /// Proves the contract, for a program that the kernel enters there.
+    ///
+    /// # Errors
+    ///
+    /// What it does against it, the way there, and an input that leads there.
+    pub fn run(&mut self, entry: i64) -> Result<()> {
+        self.explore(entry, Phase::Started)?;
+        for (signal, handler) in self.handlers.clone() {
+            let line = LINES.iter().find(|it| it.0 == signal).expect("it is one of them").1;
+            self.explore(handler, Phase::Signalled(line))?;
+        }
+        let mut end = 0;
+        for (at, instruction) in &self.instructions {
+            ensure!(*at >= end, "{at:#x}: it jumps into the middle of an instruction");
+            end = at + instruction.length as i64;
+        }
+        Ok(())
+    }
+
+    fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
+        let (platform, isa) = (self.platform, self.platform.isa);
+        let registers = isa.registers.iter();
+        let stack = Term::symbol("stack", isa.bits);
+        let mut path = Path {
+            platform,
+            at: entry,
+            registers: registers.map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), *bits)).collect(),
+            stack: Rc::default(),
+            given: Vec::new(),
+            arguments: stack.plus(2 * platform.bytes()),
+            argument: "argument",
+            end: match phase {
+                Phase::Signalled(_) => platform.save_area,
+                _ if platform.takes_slots => 2 * platform.bytes(),
+                _ => 0,
+            },
+            story: Rc::default(),
+            calls: 0,
+            anys: 0,
+            length: 0,
+            visits: Rc::default(),
+            phase,
+        };
+        path.set(platform.stack, stack);
+        if let Some(register) = platform.entry {
+            path.set(register, Term::symbol("file", isa.bits).plus(entry));
+        }
+        if isa.step == 2 && isa.bits == 32 {
+            // Thumb: the kernel takes the lowest bit off.
+            ensure!(entry % 2 == 1, "{entry:#x}: the kernel enters it, but not as Thumb");
+            path.at -= 1;
+        }
+        if let Phase::Signalled(line) = path.phase {
+            let signal = LINES.iter().find(|it| it.1 == line).expect("it is one of them").0;
+            path.tell(&format!("signal {signal}"));
+            let signal = Term::number(signal, isa.bits);
+            match platform.signal {
+                Some(register) => path.set(register, signal),
+                None => {
+                    let mut world = World { proof: self, path: &mut path };
+                    world.put(platform.bytes(), &signal);
+                }
+            }
+        }
+        let mut open = vec![path];
+        while let Some(mut path) = open.pop() {
+            // Its start and each fork begin one.
+            loop {
+                match self.step(&mut path) {
+                    Ok(Step::On) => {}
+                    Ok(Step::End) => break,
+                    Ok(Step::Fork(other)) => open.push(other),
+                    Err(error) => return Err(self.explain(&path, error)),
+                }
+            }
+            self.paths += 1;
+            ensure!(self.paths < MOST, "there are more than {MOST} paths");
+        }
+        Ok(())
+    }
+
+    /// The error, with the way there and an input that leads there.
+    fn explain(&mut self, path: &Path, error: Error) -> Error {
+        let input = match error.downcast_ref::<Against>() {
+            Some(against) => Ok(Some(against.1.clone())),
+            None => self.solver.input(&path.given),
+        };
+        let input: Vec<String> = match input {
+            Ok(Some(input)) => input.iter().map(|(name, value)| format!("{name} = {value:#x}")).collect(),
+            _ => vec!["of any input".to_owned()],
+        };
+        let instruction = self.instructions.get(&path.at).map_or(String::new(), |it| it.text());
+        error.context(format!(
+            "{} at {:#x} `{instruction}`\n  way: {}\n  input: {}",
+            self.platform.name,
+            path.at,
+            path.story.join("; "),
+            input.join(", "),
+        ))
+    }
+
+    fn step(&mut self, path: &mut Path) -> Result<Step> {
+        let isa = self.platform.isa;
+        if self.comes_again(path)? {
+            return Ok(Step::End);
+        }
+        path.length += 1;
+        ensure!(path.length < MOST, "goes on without an end");
+        let instruction = match self.instructions.get(&path.at) {
+            Some(instruction) => instruction.clone(),
+            None => {
+                let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
+                let at = at.context("there is no instruction")?;
+                let decoded = Rc::new(isa::decode(self.decoder, self.bytes, at)?);
+                self.instructions.insert(path.at, decoded.clone());
+                decoded
+            }
+        };
+        let mut registers = mem::take(&mut path.registers);
+        let flow = {
+            let mut world = World { proof: self, path };
+            let mut machine = Machine { isa, registers: &mut registers, memory: &mut world };
+            (isa.meaning)(&mut machine, &instruction)
+        };
+        path.registers = registers;
+        let next = path.at + instruction.length as i64;
+        match flow? {
+            Flow::Next => path.at = next,
+            Flow::Jump(to) => match to.place() {
+                Some(("file", to)) => path.at = to,
+                _ => bail!("jumps out of its file: to {to}"),
+            },
+            Flow::Kernel => match contract::call(self, path)? {
+                None => return Ok(Step::End),
+                Some(phase) => {
+                    path.phase = phase;
+                    path.calls += 1;
+                    path.at = next;
+                }
+            },
+            Flow::Branch(condition, to) => {
+                let to = to as i64;
+                let with = |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
+                let (yes, no) = (with(&condition), with(&condition.not()));
+                match (self.solver.input(&yes)?, self.solver.input(&no)?) {
+                    (Some(_), Some(_)) => {
+                        let mut other = path.clone();
+                        (other.given, other.at) = (yes, to);
+                        (path.given, path.at) = (no, next);
+                        return Ok(Step::Fork(other));
+                    }
+                    (Some(_), None) => path.at = to,
+                    _ => path.at = next,
+                }
+            }
+        }
+        Ok(Step::On)
+    }
+
+    /// Whether it is where it was, at the same step of the contract, and all that comes is proved.
+    fn comes_again(&mut self, path: &mut Path) -> Result<bool> {
+        let Some((before, any)) = self.last_visit(path)? else {
+            path.remember(None);
+            return Ok(false);
+        };
+        let isa = self.platform.isa;
+        let is_started = matches!(path.phase, Phase::Started);
+        // The pointers into the arguments go on from one to the next.
+        let stood_for_all = any.is_some();
+        let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
+        let mut is_same = before.stack.iter().all(|(at, byte)| path.stack.get(at) == Some(byte));
+        let arguments = Term::symbol("arguments", isa.bits);
+        for (index, (_, bits)) in isa.registers.iter().enumerate() {
+            let (last, now) = (&before.registers[index], &path.registers[index]);
+            let is_next = Path::distance(last, now) == Some(self.platform.bytes());
+            let pointer = Path::distance(&before.arguments, last);
+            let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
+            is_same &= any[index] || if pointer.is_some() { is_next } else { last == now };
+            path.registers[index] = match pointer {
+                Some(offset) if is_next => arguments.plus(offset),
+                None if last == now && !any[index] => continue,
+                _ => {
+                    any[index] = true;
+                    path.any(*bits)
+                }
+            };
+        }
+        if is_same && stood_for_all {
+            return Ok(true);
+        }
+
+        // From here on it stands for all times, and for all ways to come here.
+        Rc::make_mut(&mut path.stack).retain(|at, byte| before.stack.get(at) == Some(byte));
+        path.given.clear();
+        if is_started {
+            path.arguments = arguments;
+            path.argument = "later";
+        } else {
+            let answer = path.any(isa.bits);
+            path.phase = path.phase.with(answer);
+            path.given.push(path.phase.again(path).expect("it has one"));
+        }
+        let covers = |(head, open): &(Path, Vec<bool>)| {
+            let is_same = |index: usize| open[index] || head.registers[index] == path.registers[index];
+            let is_like = head.at == path.at && head.phase.is_like(&path.phase);
+            let mut stack = head.stack.iter();
+            is_like && (0..open.len()).all(is_same) && stack.all(|(at, byte)| path.stack.get(at) == Some(byte))
+        };
+        if self.heads.iter().any(covers) {
+            return Ok(true);
+        }
+        path.visits = Rc::default();
+        self.heads.push((path.clone(), any.clone()));
+        path.remember(Some(any));
+        Ok(false)
+    }
+
+    /// How it was when it was here, if a step of the contract that may come again lies in between.
+    fn last_visit(&mut self, path: &Path) -> Result<Option<Visit>> {
+        let (Some(visit), Some(again)) = (path.visits.get(&path.at), path.phase.again(path)) else {
+            return Ok(None);
+        };
+        let is_step = matches!(path.phase, Phase::Started) || path.calls > visit.0.calls;
+        if !is_step || !visit.0.phase.is_like(&path.phase) {
+            return Ok(None);
+        }
+        let otherwise = [&*path.given, &[again.not()]].concat();
+        Ok(self.solver.input(&otherwise)?.is_none().then(|| visit.clone()))
+    }
+
+    /// # Errors
+    ///
+    /// Where there is an input that leads here, and for which it is not true.
+    pub fn prove(&mut self, path: &Path, goal: &Term, otherwise: &str) -> Result<()> {
+        let mut conditions = path.given.clone();
+        conditions.push(goal.not());
+        match self.solver.input(&conditions)? {
+            None => Ok(()),
+            Some(input) => Err(Against(otherwise.to_owned(), input).into()),
+        }
+    }
+
+    /// What a system call answers, which then is in its register.
+    pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
+        let (platform, isa) = (self.platform, self.platform.isa);
+        for (register, bits) in isa.registers {
+            if *bits < isa.bits || platform.lost.contains(register) {
+                let any = path.any(*bits);
+                path.set(register, any);
+            }
+        }
+        let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
+        let least = answer.less_than(-4095).not();
+        path.given.push(if isa.bits > 32 { least.and(&answer.less_than(1 << 31)) } else { least });
+        match platform.error {
+            None => path.set(platform.answer, answer.clone()),
+            Some(flag) => {
+                let is_error = answer.sign();
+                let positive = is_error.choose(&Term::number(0, isa.bits).sub(&answer), &answer);
+                path.set(platform.answer, positive);
+                path.set(flag, is_error);
+            }
+        }
+        answer
+    }
+
+    /// A word, as the kernel reads it where a pointer leads, whatever there is.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not known where the pointer leads.
+    pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
+        let (place, offset) = address.place().context("gives the kernel a pointer to somewhere")?;
+        ensure!(place == "stack", "gives the kernel a pointer to {address}");
+        let bytes = (0..self.platform.bytes()).map(|index| path.stack.get(&(offset + index)).cloned());
+        let bytes: Vec<Term> = bytes.collect::<Vec<_>>().into_iter().map(|it| it.unwrap_or_else(|| path.any(8))).collect();
+        Ok(self.joined(&bytes))
+    }
+
+    /// # Errors
+    ///
+    /// Where the file has no such bytes.
+    pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
+        let range = usize::try_from(start)? ..usize::try_from(start + length)?;
+        let bytes = self.bytes.get(range).with_context(|| format!("reads beyond its file: {start:#x}"))?;
+        self.read.extend(start..start + length);
+        Ok(bytes.to_vec())
+    }
+
+    fn joined(&self, bytes: &[Term]) -> Term {
+        let mut bytes = bytes.to_vec();
+        if !self.platform.isa.is_big_endian {
+            bytes.reverse();
+        }
+        bytes.into_iter().reduce(|high, low| high.concat(&low)).expect("there is one")
+    }
+}
+
+enum Step {
+    On,
+    End,
+    /// Both ways may be gone; this is the other.
+    Fork(Path),
+}
+
+/// What is wrong, and for which input.
+#[derive(Debug)]
+struct Against(String, crate::solver::Input);
+
+impl std::fmt::Display for Against {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Against {}
+
+/// The memory that the program finds.
+struct World<'a, 'b> {
+    proof: &'a mut Proof<'b>,
+    path: &'a mut Path,
+}
+
+impl World<'_, '_> {
+    fn put(&mut self, at: i64, value: &Term) {
+        let count = i64::from(value.bits / 8);
+        for index in 0..count {
+            let place = if self.proof.platform.isa.is_big_endian { count - 1 - index } else { index };
+            Rc::make_mut(&mut self.path.stack).insert(at + place, value.extract(8 * index as u32, 8));
+        }
+    }
+
+    fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
+        let is_aligned = !self.proof.platform.isa.aligned || offset % bytes == 0;
+        ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
+        Ok(())
+    }
+
+    /// One byte of an argument.
+    fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
+        let open = Term::symbol(pointer, self.proof.platform.isa.bits).is_number(0).not();
+        self.proof.prove(self.path, &open, "reads where a null pointer leads")?;
+        let word = self.proof.platform.word;
+        if !word.is_some_and(|(first, last)| (first..=last).contains(&index)) {
+            ensure!((0..8).contains(&index), "reads byte {index} of an argument");
+            for before in 0..index {
+                let is_inside = Path::letter(pointer, before).is_number(0).not();
+                self.proof.prove(self.path, &is_inside, "reads behind the end of an argument")?;
+            }
+        }
+        Ok(Path::letter(pointer, index))
+    }
+}
+
+impl Memory for World<'_, '_> {
+    fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
+        let platform = self.proof.platform;
+        let (word, count) = (platform.bytes(), i64::from(bytes));
+        let (place, offset) = address.place().with_context(|| format!("reads at {address}"))?;
+        let place = place.to_owned();
+        if !place.starts_with(self.path.argument) || place == "arguments" {
+            self.check_alignment(address, offset, count)?;
+        }
+        let to_arguments = Path::distance(&self.path.arguments, address).filter(|it| *it >= 0 && matches!(self.path.phase, Phase::Started));
+        if let Some(distance) = to_arguments {
+            ensure!(distance % word == 0 && count == word, "reads a part of a pointer to an argument");
+            for before in 0..distance / word {
+                let is_there = self.path.argument(before).is_number(0).not();
+                self.proof.prove(self.path, &is_there, "reads behind the arguments")?;
+            }
+            return Ok(self.path.argument(distance / word));
+        }
+        let mut found = Vec::new();
+        for at in offset..offset + count {
+            found.push(match (&*place, self.path.stack.get(&at)) {
+                ("file", _) => Term::number(self.proof.file(at, 1)?[0].into(), 8),
+                ("stack", Some(byte)) => byte.clone(),
+                // argc and the pointer to the name.
+                ("stack", None) if (0..2 * word).contains(&at) && matches!(self.path.phase, Phase::Started) => {
+                    Path::letter("argc", at)
+                }
+                (argument, _) if argument.starts_with(self.path.argument) => self.letter(&place, at)?,
+                _ => bail!("reads what it did not write: {address}"),
+            });
+        }
+        Ok(self.proof.joined(&found))
+    }
+
+    fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
+        let count = i64::from(value.bits / 8);
+        let (place, offset) = address.place().with_context(|| format!("writes at {address}"))?;
+        let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
+        ensure!(is_ours, "writes where it should not: {address}");
+        self.check_alignment(address, offset, count)?;
+        self.put(offset, value);
+        Ok(())
+    }
+
+    fn address(&self, offset: u64) -> Term {
+        Term::symbol("file", self.proof.platform.isa.bits).plus(offset as i64)
+    }
+
+    fn any(&mut self, bits: u32) -> Term {
+        self.path.any(bits)
+    }
+}

@@ -1,0 +1,202 @@
+//! What is assumed of Linux, per platform: how it enters a program, and what a system call keeps.
+
+use crate::isa::{Isa, arm, arm64, ppc64le, riscv64, s390x, x86};
+
+/// The system calls of pause, by name; the one that sleeps is the last but one.
+pub const CALLS: [&str; 5] = ["getpid", "write", "rt_sigaction", "wait4", "exit_group"];
+
+pub struct Platform {
+    /// The architecture, as OCI calls it.
+    pub name: &'static str,
+    /// The same in seccomp (libseccomp's `SCMP_ARCH_`).
+    pub seccomp: &'static str,
+    pub isa: &'static Isa,
+    /// ELF's e_machine.
+    pub machine: u16,
+    /// The highest address that a program may have, and one.
+    pub task_size: u64,
+    /// The numbers of [`CALLS`] (`arch/*/include/uapi/asm/unistd.h`).
+    pub numbers: [u64; 5],
+    /// The call that sleeps.
+    pub sleep: (&'static str, u64),
+    /// System calls: number, arguments, answer (syscall(2)).
+    pub number: &'static str,
+    pub arguments: [&'static str; 4],
+    pub answer: &'static str,
+    /// What else a system call does not keep; flags are taken not to be, anywhere.
+    pub lost: &'static [&'static str],
+    /// The flag that tells an error, which is positive then; without one, errors are negative.
+    pub error: Option<&'static str>,
+    pub stack: &'static str,
+    /// Where a handler finds the signal: in that register, or on the stack, above the address to
+    /// return to.
+    pub signal: Option<&'static str>,
+    /// The register with the address of the entry or the handler, if one has it (ELF V2 ABI).
+    pub entry: Option<&'static str>,
+    /// Bytes above the stack pointer of a handler that are the handler's own to write (s390x ABI's
+    /// register save area, which the kernel leaves room for).
+    pub save_area: i64,
+    /// What `sa_flags` must have: x86 has no other way back from a handler, and x86_64 refuses one
+    /// without (`arch/x86/kernel/signal_64.c`).
+    pub flags: u64,
+    /// Whether a `struct sigaction` has a restorer, between flags and mask.
+    pub has_restorer: bool,
+    /// Whether its start writes over argc and the pointer to the name, as nobody reads them again.
+    pub takes_slots: bool,
+    /// The bytes of an argument, from its first on, that it may read wherever the string ends: a
+    /// word is compared at once. They are there, as argc and pointers lie below the strings, and the
+    /// file's name and eight zero bytes above (`fs/exec.c`, `fs/binfmt_elf.c`).
+    pub word: Option<(i64, i64)>,
+    /// Bytes that nothing looks at, which align what follows or end a function (traceback table).
+    pub filler: usize,
+}
+
+impl Platform {
+    pub fn bytes(&self) -> i64 {
+        i64::from(self.isa.bits / 8)
+    }
+
+    pub fn call(&self, number: u64) -> Option<&'static str> {
+        let index = self.numbers.iter().position(|it| *it == number);
+        match index {
+            Some(index) => Some(CALLS[index]),
+            None => (self.sleep.1 == number).then_some(self.sleep.0),
+        }
+    }
+}
+
+const SA_RESTORER: u64 = 0x0400_0000;
+
+pub const PLATFORMS: [Platform; 7] = [
+    Platform {
+        name: "386",
+        seccomp: "X86",
+        isa: &x86::I386,
+        machine: 3,
+        task_size: 0xc000_0000,
+        numbers: [20, 4, 174, 114, 252],
+        sleep: ("pause", 29),
+        number: "eax",
+        arguments: ["ebx", "ecx", "edx", "esi"],
+        answer: "eax",
+        stack: "esp",
+        signal: None,
+        lost: &[],
+        takes_slots: false,
+        ..AMD64
+    },
+    AMD64,
+    Platform {
+        name: "arm",
+        seccomp: "ARM",
+        isa: &arm::ISA,
+        machine: 40,
+        task_size: 0xbf00_0000,
+        numbers: [20, 4, 174, 114, 248],
+        sleep: ("pause", 29),
+        number: "r7",
+        arguments: ["r0", "r1", "r2", "r3"],
+        answer: "r0",
+        stack: "sp",
+        signal: Some("r0"),
+        word: None,
+        filler: 2,
+        ..ARM64
+    },
+    ARM64,
+    Platform {
+        name: "ppc64le",
+        seccomp: "PPC64LE",
+        isa: &ppc64le::ISA,
+        machine: 21,
+        task_size: 1 << 47,
+        numbers: [20, 4, 173, 114, 234],
+        sleep: ("pause", 29),
+        number: "r0",
+        arguments: ["r3", "r4", "r5", "r6"],
+        answer: "r3",
+        lost: &["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12"],
+        error: Some("so"),
+        stack: "r1",
+        signal: Some("r3"),
+        entry: Some("r12"),
+        word: None,
+        filler: 12,
+        ..ARM64
+    },
+    Platform {
+        name: "riscv64",
+        seccomp: "RISCV64",
+        isa: &riscv64::ISA,
+        machine: 243,
+        task_size: 1 << 38,
+        number: "a7",
+        arguments: ["a0", "a1", "a2", "a3"],
+        answer: "a0",
+        signal: Some("a0"),
+        has_restorer: false,
+        word: None,
+        ..ARM64
+    },
+    Platform {
+        name: "s390x",
+        seccomp: "S390X",
+        isa: &s390x::ISA,
+        machine: 22,
+        task_size: 1 << 42,
+        numbers: [20, 4, 174, 114, 248],
+        sleep: ("pause", 29),
+        number: "%r1",
+        arguments: ["%r2", "%r3", "%r4", "%r5"],
+        answer: "%r2",
+        stack: "%r15",
+        signal: Some("%r2"),
+        save_area: 160,
+        word: Some((0, 3)),
+        ..ARM64
+    },
+];
+
+const AMD64: Platform = Platform {
+    name: "amd64",
+    seccomp: "X86_64",
+    isa: &x86::X86_64,
+    machine: 62,
+    task_size: (1 << 47) - 4096,
+    numbers: [39, 1, 13, 61, 231],
+    sleep: ("pause", 34),
+    number: "rax",
+    arguments: ["rdi", "rsi", "rdx", "r10"],
+    answer: "rax",
+    lost: &["rcx", "r11"],
+    stack: "rsp",
+    signal: Some("rdi"),
+    flags: SA_RESTORER,
+    takes_slots: true,
+    word: Some((0, 3)),
+    ..ARM64
+};
+
+const ARM64: Platform = Platform {
+    name: "arm64",
+    seccomp: "AARCH64",
+    isa: &arm64::ISA,
+    machine: 183,
+    task_size: 1 << 48,
+    numbers: [172, 64, 134, 260, 94],
+    sleep: ("ppoll", 73),
+    number: "x8",
+    arguments: ["x0", "x1", "x2", "x3"],
+    answer: "x0",
+    lost: &[],
+    error: None,
+    stack: "sp",
+    signal: Some("x0"),
+    entry: None,
+    save_area: 0,
+    flags: 0,
+    has_restorer: true,
+    takes_slots: false,
+    word: Some((-1, 2)),
+    filler: 0,
+};

@@ -1,0 +1,97 @@
+//! Questions to z3, in SMT-LIB.
+
+use crate::term::Term;
+use anyhow::{Context as _, Result, bail};
+use easy_smt::{Context, ContextBuilder, Response};
+use std::collections::{BTreeMap, HashMap};
+
+/// What symbols may be, one number for each: an input.
+pub type Input = BTreeMap<String, u64>;
+
+pub struct Solver {
+    z3: Context,
+    declared: BTreeMap<String, u32>,
+    /// What was asked before, as flipped programs have most of their paths in common.
+    known: HashMap<Vec<Term>, Option<Input>>,
+    /// How many times z3 was asked.
+    pub questions: usize,
+}
+
+impl Solver {
+    /// # Errors
+    ///
+    /// There has to be a z3 (Debian's package z3).
+    pub fn new() -> Result<Self> {
+        let z3 = ContextBuilder::new()
+            .with_z3_defaults()
+            .solver_args(["-smt2", "-in", "-t:5000"])
+            .build()
+            .context("z3: cannot be run; install it (Debian's package z3)")?;
+        Ok(Self {
+            z3,
+            declared: BTreeMap::new(),
+            known: HashMap::new(),
+            questions: 0,
+        })
+    }
+
+    /// An input for which all of them are true, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where z3 does not know within five seconds.
+    pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
+        let open: Vec<Term> = conditions.iter().filter(|it| it.known() != Some(1)).cloned().collect();
+        if open.iter().any(|it| it.known() == Some(0)) {
+            return Ok(None);
+        }
+        if let Some(answer) = self.known.get(&open) {
+            return Ok(answer.clone());
+        }
+        let answer = self.ask(&open)?;
+        self.known.insert(open, answer.clone());
+        Ok(answer)
+    }
+
+    fn ask(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
+        let mut symbols = BTreeMap::new();
+        conditions.iter().for_each(|it| it.symbols(&mut symbols));
+        for (name, &bits) in &symbols {
+            match self.declared.get(name) {
+                None => {
+                    let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
+                    self.z3.declare_const(name, sort)?;
+                    self.declared.insert(name.clone(), bits);
+                }
+                Some(before) => assert_eq!(*before, bits, "{name}"),
+            }
+        }
+        self.questions += 1;
+        self.z3.push()?;
+        for condition in conditions {
+            let condition = self.z3.atom(format!("(= {condition} #b1)"));
+            self.z3.assert(condition)?;
+        }
+        let answer = match self.z3.check()? {
+            Response::Unsat => None,
+            Response::Unknown => bail!("z3 does not know"),
+            Response::Sat => {
+                let names = symbols.keys().map(|name| self.z3.atom(name)).collect();
+                let mut input = Input::new();
+                for (name, value) in self.z3.get_value(names)? {
+                    let value = self.z3.display(value).to_string();
+                    let digits = |prefix| value.strip_prefix(prefix);
+                    let value = match (digits("#x"), digits("#b")) {
+                        (Some(digits), _) => u64::from_str_radix(digits, 16)?,
+                        (_, Some(digits)) => u64::from_str_radix(digits, 2)?,
+                        _ => bail!("z3 says {value}"),
+                    };
+                    input.insert(self.z3.display(name).to_string(), value);
+                }
+                Some(input)
+            }
+        };
+        self.z3.pop()?;
+        Ok(answer)
+    }
+}
