@@ -15,14 +15,36 @@ pub struct Field {
 pub fn fields(platform: &Platform) -> Vec<Field> {
     let word = platform.bytes() as usize;
     let header = [
-        ("EI_MAG", 4), ("EI_CLASS", 1), ("EI_DATA", 1), ("EI_VERSION", 1), ("EI_OSABI", 1),
-        ("EI_ABIVERSION", 1), ("EI_PAD", 7), ("e_type", 2), ("e_machine", 2), ("e_version", 4),
-        ("e_entry", word), ("e_phoff", word), ("e_shoff", word), ("e_flags", 4), ("e_ehsize", 2),
-        ("e_phentsize", 2), ("e_phnum", 2), ("e_shentsize", 2), ("e_shnum", 2), ("e_shstrndx", 2),
+        ("EI_MAG", 4),
+        ("EI_CLASS", 1),
+        ("EI_DATA", 1),
+        ("EI_VERSION", 1),
+        ("EI_OSABI", 1),
+        ("EI_ABIVERSION", 1),
+        ("EI_PAD", 7),
+        ("e_type", 2),
+        ("e_machine", 2),
+        ("e_version", 4),
+        ("e_entry", word),
+        ("e_phoff", word),
+        ("e_shoff", word),
+        ("e_flags", 4),
+        ("e_ehsize", 2),
+        ("e_phentsize", 2),
+        ("e_phnum", 2),
+        ("e_shentsize", 2),
+        ("e_shnum", 2),
+        ("e_shstrndx", 2),
     ];
     let mut segment = vec![
-        ("p_type", 4), ("p_flags", 4), ("p_offset", word), ("p_vaddr", word), ("p_paddr", word),
-        ("p_filesz", word), ("p_memsz", word), ("p_align", word),
+        ("p_type", 4),
+        ("p_flags", 4),
+        ("p_offset", word),
+        ("p_vaddr", word),
+        ("p_paddr", word),
+        ("p_filesz", word),
+        ("p_memsz", word),
+        ("p_align", word),
     ];
     if word == 4 {
         let flags = segment.remove(1);
@@ -30,9 +52,16 @@ pub fn fields(platform: &Platform) -> Vec<Field> {
     }
     let mut offset = 0;
     let mut fields = Vec::new();
-    for (prefix, part) in [("", &header[..]), ("PT_LOAD ", &segment), ("PT_GNU_STACK ", &segment)] {
+    for (prefix, part) in [
+        ("", &header[..]),
+        ("PT_LOAD ", &segment),
+        ("PT_GNU_STACK ", &segment),
+    ] {
         for (name, size) in part {
-            fields.push(Field { name: format!("{prefix}{name}"), place: offset..offset + size });
+            fields.push(Field {
+                name: format!("{prefix}{name}"),
+                place: offset..offset + size,
+            });
             offset += size;
         }
     }
@@ -47,13 +76,20 @@ pub fn code(platform: &Platform) -> usize {
 /// The number in a field.
 pub fn number(platform: &Platform, bytes: &[u8]) -> u64 {
     let add = |number, byte: &u8| number << 8 | u64::from(*byte);
-    if platform.isa.is_big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
+    if platform.isa.is_big_endian {
+        bytes.iter().fold(0, add)
+    } else {
+        bytes.iter().rev().fold(0, add)
+    }
 }
 
 /// Where the kernel enters it.
 pub fn entry(platform: &Platform, file: &[u8]) -> i64 {
     let fields = fields(platform);
-    let field = fields.iter().find(|it| it.name == "e_entry").expect("there is one");
+    let field = fields
+        .iter()
+        .find(|it| it.name == "e_entry")
+        .expect("there is one");
     number(platform, &file[field.place.clone()]) as i64
 }
 
@@ -99,13 +135,24 @@ pub fn load(platform: &Platform, file: &[u8], page: u64) -> Result<Layout, Refus
     let fields = fields(platform);
     // A field of the header, or of the program header that is so many bytes behind the first.
     let field = |name: &str, behind: u64, error| {
-        let place = &fields.iter().find(|it| it.name == name).expect("there is one").place;
+        let place = &fields
+            .iter()
+            .find(|it| it.name == name)
+            .expect("there is one")
+            .place;
         let start = usize::try_from(place.start as u64 + behind).map_err(|_| error)?;
-        let bytes = file.get(start..start.saturating_add(place.len())).ok_or(error)?;
+        let bytes = file
+            .get(start..start.saturating_add(place.len()))
+            .ok_or(error)?;
         Ok::<u64, Refusal>(number(platform, bytes))
     };
     let header = |name| field(name, 0, "ENOEXEC: cut");
-    let first = fields.iter().find(|it| it.name == "PT_LOAD p_type").expect("there is one").place.start as u64;
+    let first = fields
+        .iter()
+        .find(|it| it.name == "PT_LOAD p_type")
+        .expect("there is one")
+        .place
+        .start as u64;
     let size = (code(platform) as u64 - first) / 2;
 
     if file.get(..4) != Some(b"\x7fELF") {
@@ -142,9 +189,15 @@ pub fn load(platform: &Platform, file: &[u8], page: u64) -> Result<Layout, Refus
             return Err("EINVAL: offset");
         }
         let get = |name: &str| {
-            let place = fields.iter().find(|it| it.name == format!("PT_LOAD {name}")).expect("there is one");
-            let at = usize::try_from((place.place.start as u64).wrapping_add(behind)).map_err(|_| "EIO")?;
-            let bytes = file.get(at..at.saturating_add(place.place.len())).ok_or("EIO: program headers")?;
+            let place = fields
+                .iter()
+                .find(|it| it.name == format!("PT_LOAD {name}"))
+                .expect("there is one");
+            let at = usize::try_from((place.place.start as u64).wrapping_add(behind))
+                .map_err(|_| "EIO")?;
+            let bytes = file
+                .get(at..at.saturating_add(place.place.len()))
+                .ok_or("EIO: program headers")?;
             Ok::<u64, Refusal>(number(platform, bytes))
         };
         headers.push(Header {
@@ -165,7 +218,10 @@ pub fn load(platform: &Platform, file: &[u8], page: u64) -> Result<Layout, Refus
     let stack = headers.iter().rfind(|header| header.kind == PT_GNU_STACK);
     // Without such a header it depends on the architecture and the kernel.
     let stack_is_executable = stack.is_none_or(|header| header.flags & PF_X != 0);
-    if headers.iter().any(|it| it.kind == PT_GNU_PROPERTY && it.file_size < 16) {
+    if headers
+        .iter()
+        .any(|it| it.kind == PT_GNU_PROPERTY && it.file_size < 16)
+    {
         return Err("EIO: less than a note of properties");
     }
 

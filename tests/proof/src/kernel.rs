@@ -115,7 +115,9 @@ pub const PLATFORMS: [Platform; 7] = [
         number: "r0",
         arguments: ["r3", "r4", "r5", "r6"],
         answer: "r3",
-        lost: &["r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12"],
+        lost: &[
+            "r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12",
+        ],
         error: Some("so"),
         stack: "r1",
         signal: Some("r3"),

@@ -53,19 +53,29 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     let mut at = code;
     while at < messages {
         // Thumb's symbols are odd.
-        let symbol = object.symbols().find(|it| it.is_global() && it.address() & !1 == at as u64);
+        let symbol = object
+            .symbols()
+            .find(|it| it.is_global() && it.address() & !1 == at as u64);
         if let Some(symbol) = symbol.filter(|it| matches!(it.name(), Ok("_start" | "run"))) {
             listing.title(&format!("Code: {}", symbol.name()?));
         }
         let (length, what) = match report.instructions.get(&(at as i64)) {
-            Some(it) => (it.length as usize, format!("{:36} {}", it.text(), source(&lines, at as u64)?)),
+            Some(it) => (
+                it.length as usize,
+                format!("{:36} {}", it.text(), source(&lines, at as u64)?),
+            ),
             None => {
                 let is_read = report.read.contains(&(at as i64));
                 let next = (at..messages).find(|next| {
                     let next = *next as i64;
-                    report.instructions.contains_key(&next) || report.read.contains(&next) != is_read
+                    report.instructions.contains_key(&next)
+                        || report.read.contains(&next) != is_read
                 });
-                let what = if is_read { "numbers that the code reads" } else { "of no use: aligns what follows, or ends the code" };
+                let what = if is_read {
+                    "numbers that the code reads"
+                } else {
+                    "of no use: aligns what follows, or ends the code"
+                };
                 (next.unwrap_or(messages) - at, what.to_owned())
             }
         };
@@ -74,7 +84,11 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     }
     listing.title("Messages");
     for message in file[at..].split_inclusive(|byte| *byte == b'\n') {
-        listing.line(at, message, &format!("{:?}", String::from_utf8_lossy(message)));
+        listing.line(
+            at,
+            message,
+            &format!("{:?}", String::from_utf8_lossy(message)),
+        );
         at += message.len();
     }
     Ok(listing.text)
@@ -120,7 +134,10 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         let (Some(file), Some(line)) = (location.file, location.line) else {
             continue;
         };
-        let Some((_, ours)) = file.rsplit_once("/src/").filter(|(_, it)| *it == "main.rs" || it.starts_with("arch/")) else {
+        let Some((_, ours)) = file
+            .rsplit_once("/src/")
+            .filter(|(_, it)| *it == "main.rs" || it.starts_with("arch/"))
+        else {
             continue;
         };
         let function = function.demangle()?;

@@ -41,7 +41,11 @@ impl Solver {
     ///
     /// Where z3 does not know within five seconds.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
-        let open: Vec<Term> = conditions.iter().filter(|it| it.known() != Some(1)).cloned().collect();
+        let open: Vec<Term> = conditions
+            .iter()
+            .filter(|it| it.known() != Some(1))
+            .cloned()
+            .collect();
         if open.iter().any(|it| it.known() == Some(0)) {
             return Ok(None);
         }

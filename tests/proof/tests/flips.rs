@@ -27,7 +27,10 @@ const IGNORED: [(&str, &str); 24] = [
     ("EI_PAD", "of no use yet"),
     ("e_version", "there is one version"),
     ("e_shoff", "sections are for linkers"),
-    ("e_flags", "only powerpc's say what the kernel needs, in two bits"),
+    (
+        "e_flags",
+        "only powerpc's say what the kernel needs, in two bits",
+    ),
     ("e_ehsize", "there is one size"),
     (
         "e_phnum",
@@ -77,13 +80,26 @@ fn every_bit_of_the_headers_counts_or_has_a_reason() {
         let ignored = ignored_in_headers(&program);
         for (field, bits) in &ignored {
             let is_listed = IGNORED.iter().any(|(name, _)| name == field);
-            assert!(is_listed, "{}: {field} has no reason: {bits:x?}", program.name());
+            assert!(
+                is_listed,
+                "{}: {field} has no reason: {bits:x?}",
+                program.name()
+            );
             reasons.insert(field.clone());
         }
-        let (all, ignored) = (8 * elf::code(program.platform), ignored.values().map(Vec::len).sum::<usize>());
-        println!("{}: {all} bits of headers = {} caught + {ignored} that Linux ignores", program.name(), all - ignored);
+        let (all, ignored) = (
+            8 * elf::code(program.platform),
+            ignored.values().map(Vec::len).sum::<usize>(),
+        );
+        println!(
+            "{}: {all} bits of headers = {} caught + {ignored} that Linux ignores",
+            program.name(),
+            all - ignored
+        );
     }
-    let unused = IGNORED.iter().filter(|(field, _)| !reasons.contains(*field));
+    let unused = IGNORED
+        .iter()
+        .filter(|(field, _)| !reasons.contains(*field));
     let unused: Vec<&str> = unused.map(|(field, _)| *field).collect();
     assert!(unused.is_empty(), "these fields are looked at: {unused:?}");
 }
@@ -93,13 +109,33 @@ fn every_bit_of_code_and_texts_counts_or_makes_an_equal_program() {
     for program in Program::all().unwrap() {
         let report = program.prove().unwrap();
         let flips = flips(&program, place(&program), EVERY).unwrap();
-        let end = report.instructions.last_key_value().map(|(at, it)| at + it.length as i64).unwrap();
-        let in_texts = flips.equal.iter().filter(|(at, _)| *at as i64 >= end && report.read.contains(&(*at as i64)));
-        assert_eq!(in_texts.count(), 0, "{}: texts that may be others", program.name());
+        let end = report
+            .instructions
+            .last_key_value()
+            .map(|(at, it)| at + it.length as i64)
+            .unwrap();
+        let in_texts = flips
+            .equal
+            .iter()
+            .filter(|(at, _)| *at as i64 >= end && report.read.contains(&(*at as i64)));
+        assert_eq!(
+            in_texts.count(),
+            0,
+            "{}: texts that may be others",
+            program.name()
+        );
         let (caught, equal) = (flips.caught.len(), flips.equal.len());
         // Fields of instructions that a processor does not look at are few.
-        assert!(equal * 8 < caught, "{}: {equal} of {caught} are proved, too", program.name());
-        println!("{}: {} bits of code and texts = {caught} caught + {equal} proved, too", program.name(), caught + equal);
+        assert!(
+            equal * 8 < caught,
+            "{}: {equal} of {caught} are proved, too",
+            program.name()
+        );
+        println!(
+            "{}: {} bits of code and texts = {caught} caught + {equal} proved, too",
+            program.name(),
+            caught + equal
+        );
     }
 }
 

@@ -10,7 +10,9 @@ use proof::{
 fn main() -> Result<()> {
     let with_flips = std::env::args().skip(1).any(|it| it == "--flips");
     for program in Program::all()? {
-        let report = program.prove().with_context(|| format!("{} does not keep the contract", program.name()))?;
+        let report = program
+            .prove()
+            .with_context(|| format!("{} does not keep the contract", program.name()))?;
         println!(
             "{:16} {:3} paths  {:4} questions  {:.1} s",
             program.name(),
@@ -22,7 +24,11 @@ fn main() -> Result<()> {
             let start = std::time::Instant::now();
             let flips = flips(&program, place(&program), 1)?;
             let (caught, equal) = (flips.caught.len(), flips.equal.len());
-            println!("  {} bits flipped = {caught} caught + {equal} proved, too ({} s)", caught + equal, start.elapsed().as_secs());
+            println!(
+                "  {} bits flipped = {caught} caught + {equal} proved, too ({} s)",
+                caught + equal,
+                start.elapsed().as_secs()
+            );
             for bit in flips.equal {
                 println!("    {}", describe(&program, bit));
             }

@@ -60,7 +60,9 @@ pub struct Instruction {
 
 impl Instruction {
     pub fn text(&self) -> String {
-        format!("{} {}", self.name, self.operands.join(", ")).trim_end().to_owned()
+        format!("{} {}", self.name, self.operands.join(", "))
+            .trim_end()
+            .to_owned()
     }
 
     /// That it is none of those that pause has.
@@ -148,7 +150,8 @@ impl Machine<'_> {
         if let Some(index) = whole(name) {
             return Ok((index, 0, bits(index), Above::Stays));
         }
-        let part = (self.isa.part)(name).and_then(|(of, low, bits, above)| Some((whole(of)?, low, bits, above)));
+        let part = (self.isa.part)(name)
+            .and_then(|(of, low, bits, above)| Some((whole(of)?, low, bits, above)));
         part.with_context(|| format!("`{name}` is no register"))
     }
 
@@ -173,7 +176,9 @@ impl Machine<'_> {
 
     /// A register, or a number of as many bits.
     pub fn value(&self, text: &str, bits: u32) -> Result<Term> {
-        let value = self.get(text).or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
+        let value = self
+            .get(text)
+            .or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
         ensure!(value.bits == bits, "{text} is not {bits} bits");
         Ok(value)
     }
@@ -216,7 +221,10 @@ impl Machine<'_> {
             "eq" => self.get("z")?,
             "ne" => self.get("z")?.not(),
             "mi" => self.get("n")?,
-            "gt" => self.get("z")?.not().and(&self.get("n")?.is(&self.get("v")?)),
+            "gt" => self
+                .get("z")?
+                .not()
+                .and(&self.get("n")?.is(&self.get("v")?)),
             _ => return Ok(None),
         }))
     }

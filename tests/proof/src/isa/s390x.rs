@@ -12,9 +12,22 @@ pub const ISA: Isa = Isa {
     step: 2,
     aligned: false,
     registers: &[
-        ("%r0", 64), ("%r1", 64), ("%r2", 64), ("%r3", 64), ("%r4", 64), ("%r5", 64), ("%r6", 64),
-        ("%r7", 64), ("%r8", 64), ("%r9", 64), ("%r10", 64), ("%r11", 64), ("%r12", 64), ("%r13", 64),
-        ("%r14", 64), ("%r15", 64),
+        ("%r0", 64),
+        ("%r1", 64),
+        ("%r2", 64),
+        ("%r3", 64),
+        ("%r4", 64),
+        ("%r5", 64),
+        ("%r6", 64),
+        ("%r7", 64),
+        ("%r8", 64),
+        ("%r9", 64),
+        ("%r10", 64),
+        ("%r11", 64),
+        ("%r12", 64),
+        ("%r13", 64),
+        ("%r14", 64),
+        ("%r15", 64),
         // The condition code.
         ("cc", 2),
     ],
@@ -30,7 +43,10 @@ pub const ISA: Isa = Isa {
 /// A condition code as comparing sets it.
 fn compare(m: &mut Machine, equal: &Term, less: &Term) -> Result<()> {
     let code = |it| Term::number(it, 2);
-    m.set("cc", &equal.choose(&code(0), &less.choose(&code(1), &code(2))))
+    m.set(
+        "cc",
+        &equal.choose(&code(0), &less.choose(&code(1), &code(2))),
+    )
 }
 
 fn low(register: &str) -> String {
