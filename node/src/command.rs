@@ -1,13 +1,14 @@
 //! Other programs, run with an error of one line.
 
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
     env,
     ffi::OsString,
-    io::Write,
+    fs::File,
+    io::{Seek, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread,
+    process::Command,
 };
 
 /// Where a node's programs are, beside what PATH has, which a container's does not.
@@ -48,18 +49,14 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    // A file in memory rather than a pipe, which somebody would have to write to meanwhile.
+    let mut stdin: File = memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?.into();
+    stdin.write_all(input)?;
+    stdin.rewind()?;
+    let output = command
+        .stdin(stdin)
+        .output()
         .with_context(|| format!("cannot run {name}"))?;
-    let mut stdin = child.stdin.take().context("its standard input is a pipe")?;
-    let output = thread::scope(|scope| {
-        // Who ends without reading says why.
-        scope.spawn(move || _ = stdin.write_all(input));
-        child.wait_with_output()
-    })?;
     let said = String::from_utf8_lossy(&output.stderr);
     let last = said.lines().rfind(|line| !line.trim().is_empty());
     ensure!(
