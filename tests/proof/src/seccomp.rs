@@ -5,9 +5,10 @@ use crate::kernel::PLATFORMS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What runc does after it has loaded the filter and before it executes pause: found by taking away
-/// one call after another, with runc 1.1.5, with and without no_new_privileges.
-const RUNC: [(&str, &[&str]); 3] = [
+/// What a runtime does after it has loaded the filter and before it executes pause: found by taking away
+/// one call after another, with runc 1.1.5 and 1.3.6 and crun 1.8.1, 1.21 and 1.28, with and without
+/// no_new_privileges.
+const RUNTIMES: [(&str, &[&str]); 5] = [
     (
         "runc: closes its files, waits to be started, executes pause",
         &[
@@ -38,6 +39,14 @@ const RUNC: [(&str, &[&str]); 3] = [
         ],
     ),
     (
+        "runc 1.3: sees that /proc is not overmounted",
+        &["openat2", "statx"],
+    ),
+    (
+        "crun: waits to be started, becomes the container's user",
+        &["pselect6", "setresgid", "setresuid"],
+    ),
+    (
         "runc: the runtime of Go, which now and then needs one of these",
         &[
             "clone",
@@ -66,7 +75,7 @@ pub fn profile(calls: &BTreeSet<&str>) -> String {
     };
     let own = calls.iter().copied().collect();
     let mut syscalls = vec![allow("pause: all that it ever makes", own)];
-    syscalls.extend(RUNC.map(|(comment, names)| allow(comment, names.to_vec())));
+    syscalls.extend(RUNTIMES.map(|(comment, names)| allow(comment, names.to_vec())));
     let architectures: Vec<String> = PLATFORMS
         .iter()
         .map(|it| format!("SCMP_ARCH_{}", it.seccomp))
