@@ -82,6 +82,14 @@ impl Phase {
         std::mem::discriminant(self) == std::mem::discriminant(other) && index(self) == index(other)
     }
 
+    /// The last answer, where it counts.
+    pub fn answer(&self) -> Option<&Term> {
+        match self {
+            Asked(answer) | Taken(_, answer) | Reaped(answer) | Slept(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
     /// The same, with any answer.
     pub fn with(&self, answer: Term) -> Self {
         match self {
@@ -112,7 +120,9 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     let platform = proof.platform;
     let number = path.register(platform.number).known();
     let number = number.context("makes a system call whose number is open")?;
-    let name = platform.call(number).with_context(|| format!("makes system call {number}"))?;
+    let name = platform
+        .call(number)
+        .with_context(|| format!("makes system call {number}"))?;
     proof.calls.insert(name);
     let arguments = platform.arguments.map(|it| path.register(it));
     path.tell(name);
@@ -127,12 +137,22 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
         ("rt_sigaction", Asked(pid)) => pid.is_number(1),
         ("rt_sigaction", Taken(0 | 1, answer)) | ("wait4", Taken(2, answer)) => zero(answer),
         ("exit_group", Taken(_, answer)) => zero(answer).not(),
-        ("wait4", Reaped(_)) | ("pause" | "ppoll", Slept(_)) => last.again(path).expect("it has one"),
-        ("pause" | "ppoll", Reaped(_)) | ("exit_group", Slept(_)) => last.again(path).expect("it has one").not(),
-        ("write", Signalled(_)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => Term::truth(true),
+        ("wait4", Reaped(_)) | ("pause" | "ppoll", Slept(_)) => {
+            last.again(path).expect("it has one")
+        }
+        ("pause" | "ppoll", Reaped(_)) | ("exit_group", Slept(_)) => {
+            last.again(path).expect("it has one").not()
+        }
+        ("write", Signalled(_)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => {
+            Term::truth(true)
+        }
         _ => bail!("calls {name} where it is {last:?}"),
     };
-    proof.prove(path, &condition, &format!("calls {name} where it should not"))?;
+    proof.prove(
+        path,
+        &condition,
+        &format!("calls {name} where it should not"),
+    )?;
 
     let answer = proof.answer(path, name);
     Ok(Some(match (name, last) {
@@ -147,14 +167,20 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
             next
         }
         ("rt_sigaction", last) => {
-            let index = if let Taken(index, _) = last { index + 1 } else { 0 };
+            let index = if let Taken(index, _) = last {
+                index + 1
+            } else {
+                0
+            };
             takes(proof, path, index, &arguments)?;
             Taken(index, answer)
         }
         ("wait4", _) => {
             let int = |it: &Term| it.extract(0, 32);
             let wanted = int(&arguments[0]).is_number(-1).and(&zero(&arguments[1]));
-            let wanted = wanted.and(&int(&arguments[2]).is_number(1)).and(&zero(&arguments[3]));
+            let wanted = wanted
+                .and(&int(&arguments[2]).is_number(1))
+                .and(&zero(&arguments[3]));
             proof.prove(path, &wanted, "wait4 is not (-1, NULL, WNOHANG, NULL)")?;
             Reaped(answer)
         }
@@ -171,7 +197,11 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
         (name, _) => {
             if name == "ppoll" {
                 let wanted = arguments.iter().map(zero).reduce(|a, b| a.and(&b));
-                proof.prove(path, &wanted.expect("four"), "ppoll is not (NULL, 0, NULL, NULL)")?;
+                proof.prove(
+                    path,
+                    &wanted.expect("four"),
+                    "ppoll is not (NULL, 0, NULL, NULL)",
+                )?;
             }
             Slept(answer)
         }
@@ -179,11 +209,21 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
 }
 
 /// Writes that text, whole.
-fn says(proof: &mut Proof, path: &Path, [to, from, bytes, _]: &[Term; 4], fd: i64, text: &str) -> Result<()> {
+fn says(
+    proof: &mut Proof,
+    path: &Path,
+    [to, from, bytes, _]: &[Term; 4],
+    fd: i64,
+    text: &str,
+) -> Result<()> {
     let is_right = to.extract(0, 32).is_number(fd);
     proof.prove(path, &is_right, &format!("does not write to {fd}"))?;
     let is_whole = bytes.is_number(text.len() as i64);
-    proof.prove(path, &is_whole, &format!("does not write the {} bytes of {text:?}", text.len()))?;
+    proof.prove(
+        path,
+        &is_whole,
+        &format!("does not write the {} bytes of {text:?}", text.len()),
+    )?;
     let Some(("file", start)) = from.place() else {
         bail!("writes what is not in its file: {from}");
     };
@@ -200,14 +240,27 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]
     let platform = proof.platform;
     let signal = SIGNALS[index];
     let [which, action, old, bytes] = arguments;
-    let wanted = which.extract(0, 32).is_number(signal).and(&old.is_number(0)).and(&bytes.is_number(8));
-    proof.prove(path, &wanted, &format!("rt_sigaction is not ({signal}, action, NULL, 8)"))?;
+    let wanted = which
+        .extract(0, 32)
+        .is_number(signal)
+        .and(&old.is_number(0))
+        .and(&bytes.is_number(8));
+    proof.prove(
+        path,
+        &wanted,
+        &format!("rt_sigaction is not ({signal}, action, NULL, 8)"),
+    )?;
 
     let word = platform.bytes();
     let mut field = |index: i64| proof.peek(path, &action.plus(index * word));
     let (handler, flags) = (field(0)?, field(1)?);
     let mask = field(2 + i64::from(platform.has_restorer))?;
-    path.tell(&format!("handler {handler}, flags {flags}, mask {mask}"));
+    path.tell(&format!(
+        "signal {signal}, handler {}, flags {}, mask {}",
+        show(&handler),
+        show(&flags),
+        show(&mask)
+    ));
     // Of 32 bits, the mask's upper half is argc, and blocks real-time signals while it leaves: nobody
     // sends pause one, and it ends it as well.
     match (index, handler.place(), flags.known()) {
@@ -220,11 +273,24 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]
         }
         (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
             if mask.known() != Some(MASK) {
-                bail!("signal {signal} blocks {mask}, not {MASK:#x}");
+                bail!("signal {signal} blocks {}, not {MASK:#x}", show(&mask));
             }
             proof.handlers.insert((signal, handler));
         }
-        _ => bail!("takes signal {signal} by handler {handler} and flags {flags}"),
+        _ => bail!(
+            "takes signal {signal} by handler {} and flags {}",
+            show(&handler),
+            show(&flags)
+        ),
     }
     Ok(())
+}
+
+/// A number or an address, in short.
+fn show(term: &Term) -> String {
+    match term.place() {
+        Some(("", number)) => format!("{number:#x}"),
+        Some((place, offset)) => format!("{place}{offset:+#x}"),
+        None => "any number".to_owned(),
+    }
 }

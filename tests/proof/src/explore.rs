@@ -9,7 +9,7 @@ use crate::{
     solver::Solver,
     term::Term,
 };
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use capstone::Capstone;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,8 +17,8 @@ use std::{
     rc::Rc,
 };
 
-/// Instructions of a path and paths of a program: more is a program that makes no step.
-const MOST: usize = 1000;
+/// Instructions, on all paths together: more is a program that makes no step.
+const MOST: usize = 50_000;
 /// The room below the stack that a program starts with.
 const ROOM: i64 = 4096;
 
@@ -42,7 +42,6 @@ pub struct Path {
     story: Rc<Vec<String>>,
     calls: usize,
     anys: usize,
-    length: usize,
     /// How it was where it came by, last; and the registers that may be any number there, where it
     /// stands for all times.
     visits: Rc<HashMap<i64, Visit>>,
@@ -59,6 +58,7 @@ pub struct Proof<'a> {
     pub instructions: BTreeMap<i64, Rc<Instruction>>,
     /// Where it came again, with what stands for all times; and the registers that are any number there.
     heads: Vec<(Path, Vec<bool>)>,
+    steps: usize,
     pub paths: usize,
     /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
@@ -75,8 +75,10 @@ impl Path {
     }
 
     fn index(&self, name: &str) -> usize {
-        let registers = self.platform.isa.registers;
-        registers.iter().position(|it| it.0 == name).expect("the platform has it")
+        let mut state = self.platform.isa.state();
+        state
+            .position(|it| it.0 == name)
+            .expect("the platform has it")
     }
 
     pub fn register(&self, name: &str) -> Term {
@@ -106,7 +108,9 @@ impl Path {
     pub fn is_flag(&self) -> Term {
         let name = format!("{}0", self.argument);
         let is = |index, letter: u8| Self::letter(&name, index).is_number(letter.into());
-        is(0, b'-').and(&is(1, b'v').or(&is(1, b'V'))).and(&is(2, 0))
+        is(0, b'-')
+            .and(&is(1, b'v').or(&is(1, b'V')))
+            .and(&is(2, 0))
     }
 
     /// How it is here, for when it comes again.
@@ -126,7 +130,12 @@ impl Path {
 }
 
 impl<'a> Proof<'a> {
-    pub fn new(platform: &'static Platform, bytes: &'a [u8], decoder: &'a Capstone, solver: &'a mut Solver) -> Self {
+    pub fn new(
+        platform: &'static Platform,
+        bytes: &'a [u8],
+        decoder: &'a Capstone,
+        solver: &'a mut Solver,
+    ) -> Self {
         Self {
             platform,
             bytes,
@@ -134,6 +143,7 @@ impl<'a> Proof<'a> {
             solver,
             instructions: BTreeMap::new(),
             heads: Vec::new(),
+            steps: 0,
             paths: 0,
             calls: BTreeSet::new(),
             handlers: BTreeSet::new(),
@@ -149,12 +159,19 @@ impl<'a> Proof<'a> {
     pub fn run(&mut self, entry: i64) -> Result<()> {
         self.explore(entry, Phase::Started)?;
         for (signal, handler) in self.handlers.clone() {
-            let line = LINES.iter().find(|it| it.0 == signal).expect("it is one of them").1;
+            let line = LINES
+                .iter()
+                .find(|it| it.0 == signal)
+                .expect("it is one of them")
+                .1;
             self.explore(handler, Phase::Signalled(line))?;
         }
         let mut end = 0;
         for (at, instruction) in &self.instructions {
-            ensure!(*at >= end, "{at:#x}: it jumps into the middle of an instruction");
+            ensure!(
+                *at >= end,
+                "{at:#x}: it jumps into the middle of an instruction"
+            );
             end = at + instruction.length as i64;
         }
         Ok(())
@@ -162,12 +179,14 @@ impl<'a> Proof<'a> {
 
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
         let (platform, isa) = (self.platform, self.platform.isa);
-        let registers = isa.registers.iter();
         let stack = Term::symbol("stack", isa.bits);
         let mut path = Path {
             platform,
             at: entry,
-            registers: registers.map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), *bits)).collect(),
+            registers: isa
+                .state()
+                .map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), bits))
+                .collect(),
             stack: Rc::default(),
             given: Vec::new(),
             arguments: stack.plus(2 * platform.bytes()),
@@ -180,7 +199,6 @@ impl<'a> Proof<'a> {
             story: Rc::default(),
             calls: 0,
             anys: 0,
-            length: 0,
             visits: Rc::default(),
             phase,
         };
@@ -188,19 +206,29 @@ impl<'a> Proof<'a> {
         if let Some(register) = platform.entry {
             path.set(register, Term::symbol("file", isa.bits).plus(entry));
         }
-        if isa.step == 2 && isa.bits == 32 {
-            // Thumb: the kernel takes the lowest bit off.
-            ensure!(entry % 2 == 1, "{entry:#x}: the kernel enters it, but not as Thumb");
+        if isa.is_thumb() {
+            // The kernel takes the lowest bit off.
+            ensure!(
+                entry % 2 == 1,
+                "{entry:#x}: the kernel enters it, but not as Thumb"
+            );
             path.at -= 1;
         }
         if let Phase::Signalled(line) = path.phase {
-            let signal = LINES.iter().find(|it| it.1 == line).expect("it is one of them").0;
+            let signal = LINES
+                .iter()
+                .find(|it| it.1 == line)
+                .expect("it is one of them")
+                .0;
             path.tell(&format!("signal {signal}"));
             let signal = Term::number(signal, isa.bits);
             match platform.signal {
                 Some(register) => path.set(register, signal),
                 None => {
-                    let mut world = World { proof: self, path: &mut path };
+                    let mut world = World {
+                        proof: self,
+                        path: &mut path,
+                    };
                     world.put(platform.bytes(), &signal);
                 }
             }
@@ -217,7 +245,6 @@ impl<'a> Proof<'a> {
                 }
             }
             self.paths += 1;
-            ensure!(self.paths < MOST, "there are more than {MOST} paths");
         }
         Ok(())
     }
@@ -228,18 +255,27 @@ impl<'a> Proof<'a> {
             Some(against) => Ok(Some(against.1.clone())),
             None => self.solver.input(&path.given),
         };
-        let input: Vec<String> = match input {
-            Ok(Some(input)) => input.iter().map(|(name, value)| format!("{name} = {value:#x}")).collect(),
-            _ => vec!["of any input".to_owned()],
+        let input: Vec<String> = input
+            .ok()
+            .flatten()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        let input = if input.is_empty() {
+            "any".to_owned()
+        } else {
+            input.join(", ")
         };
-        let instruction = self.instructions.get(&path.at).map_or(String::new(), |it| it.text());
-        error.context(format!(
-            "{} at {:#x} `{instruction}`\n  way: {}\n  input: {}",
-            self.platform.name,
-            path.at,
-            path.story.join("; "),
-            input.join(", "),
-        ))
+        let instruction = self
+            .instructions
+            .get(&path.at)
+            .map_or(String::new(), |it| format!(", {}", it.text()));
+        let (name, story) = (self.platform.name, path.story.join("; "));
+        anyhow!(
+            "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
+            path.at
+        )
     }
 
     fn step(&mut self, path: &mut Path) -> Result<Step> {
@@ -247,8 +283,8 @@ impl<'a> Proof<'a> {
         if self.comes_again(path)? {
             return Ok(Step::End);
         }
-        path.length += 1;
-        ensure!(path.length < MOST, "goes on without an end");
+        self.steps += 1;
+        ensure!(self.steps < MOST, "goes on without an end");
         let instruction = match self.instructions.get(&path.at) {
             Some(instruction) => instruction.clone(),
             None => {
@@ -262,7 +298,11 @@ impl<'a> Proof<'a> {
         let mut registers = mem::take(&mut path.registers);
         let flow = {
             let mut world = World { proof: self, path };
-            let mut machine = Machine { isa, registers: &mut registers, memory: &mut world };
+            let mut machine = Machine {
+                isa,
+                registers: &mut registers,
+                memory: &mut world,
+            };
             (isa.meaning)(&mut machine, &instruction)
         };
         path.registers = registers;
@@ -283,7 +323,8 @@ impl<'a> Proof<'a> {
             },
             Flow::Branch(condition, to) => {
                 let to = to as i64;
-                let with = |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
+                let with =
+                    |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
                 let (yes, no) = (with(&condition), with(&condition.not()));
                 match (self.solver.input(&yes)?, self.solver.input(&no)?) {
                     (Some(_), Some(_)) => {
@@ -311,20 +352,28 @@ impl<'a> Proof<'a> {
         // The pointers into the arguments go on from one to the next.
         let stood_for_all = any.is_some();
         let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
-        let mut is_same = before.stack.iter().all(|(at, byte)| path.stack.get(at) == Some(byte));
+        let mut is_same = before
+            .stack
+            .iter()
+            .all(|(at, byte)| path.stack.get(at) == Some(byte));
         let arguments = Term::symbol("arguments", isa.bits);
-        for (index, (_, bits)) in isa.registers.iter().enumerate() {
+        for (index, (_, bits)) in isa.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
             let is_next = Path::distance(last, now) == Some(self.platform.bytes());
             let pointer = Path::distance(&before.arguments, last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
-            is_same &= any[index] || if pointer.is_some() { is_next } else { last == now };
+            is_same &= any[index]
+                || if pointer.is_some() {
+                    is_next
+                } else {
+                    last == now
+                };
             path.registers[index] = match pointer {
                 Some(offset) if is_next => arguments.plus(offset),
                 None if last == now && !any[index] => continue,
                 _ => {
                     any[index] = true;
-                    path.any(*bits)
+                    path.any(bits)
                 }
             };
         }
@@ -344,10 +393,13 @@ impl<'a> Proof<'a> {
             path.given.push(path.phase.again(path).expect("it has one"));
         }
         let covers = |(head, open): &(Path, Vec<bool>)| {
-            let is_same = |index: usize| open[index] || head.registers[index] == path.registers[index];
+            let is_same =
+                |index: usize| open[index] || head.registers[index] == path.registers[index];
             let is_like = head.at == path.at && head.phase.is_like(&path.phase);
             let mut stack = head.stack.iter();
-            is_like && (0..open.len()).all(is_same) && stack.all(|(at, byte)| path.stack.get(at) == Some(byte))
+            is_like
+                && (0..open.len()).all(is_same)
+                && stack.all(|(at, byte)| path.stack.get(at) == Some(byte))
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
@@ -368,7 +420,11 @@ impl<'a> Proof<'a> {
             return Ok(None);
         }
         let otherwise = [&*path.given, &[again.not()]].concat();
-        Ok(self.solver.input(&otherwise)?.is_none().then(|| visit.clone()))
+        Ok(self
+            .solver
+            .input(&otherwise)?
+            .is_none()
+            .then(|| visit.clone()))
     }
 
     /// # Errors
@@ -379,22 +435,32 @@ impl<'a> Proof<'a> {
         conditions.push(goal.not());
         match self.solver.input(&conditions)? {
             None => Ok(()),
-            Some(input) => Err(Against(otherwise.to_owned(), input).into()),
+            Some(input) => {
+                // An error is what the kernel rather answers.
+                let error = path.phase.answer().map(|it| it.sign());
+                conditions.extend(error);
+                let input = self.solver.input(&conditions)?.unwrap_or(input);
+                Err(Against(otherwise.to_owned(), input).into())
+            }
         }
     }
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
         let (platform, isa) = (self.platform, self.platform.isa);
-        for (register, bits) in isa.registers {
-            if *bits < isa.bits || platform.lost.contains(register) {
-                let any = path.any(*bits);
+        for (register, bits) in isa.state() {
+            if bits < isa.bits || platform.lost.contains(&register) {
+                let any = path.any(bits);
                 path.set(register, any);
             }
         }
         let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
         let least = answer.less_than(-4095).not();
-        path.given.push(if isa.bits > 32 { least.and(&answer.less_than(1 << 31)) } else { least });
+        path.given.push(if isa.bits > 32 {
+            least.and(&answer.less_than(1 << 31))
+        } else {
+            least
+        });
         match platform.error {
             None => path.set(platform.answer, answer.clone()),
             Some(flag) => {
@@ -413,10 +479,17 @@ impl<'a> Proof<'a> {
     ///
     /// Where it is not known where the pointer leads.
     pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
-        let (place, offset) = address.place().context("gives the kernel a pointer to somewhere")?;
+        let (place, offset) = address
+            .place()
+            .context("gives the kernel a pointer to somewhere")?;
         ensure!(place == "stack", "gives the kernel a pointer to {address}");
-        let bytes = (0..self.platform.bytes()).map(|index| path.stack.get(&(offset + index)).cloned());
-        let bytes: Vec<Term> = bytes.collect::<Vec<_>>().into_iter().map(|it| it.unwrap_or_else(|| path.any(8))).collect();
+        let bytes =
+            (0..self.platform.bytes()).map(|index| path.stack.get(&(offset + index)).cloned());
+        let bytes: Vec<Term> = bytes
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|it| it.unwrap_or_else(|| path.any(8)))
+            .collect();
         Ok(self.joined(&bytes))
     }
 
@@ -424,8 +497,11 @@ impl<'a> Proof<'a> {
     ///
     /// Where the file has no such bytes.
     pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
-        let range = usize::try_from(start)? ..usize::try_from(start + length)?;
-        let bytes = self.bytes.get(range).with_context(|| format!("reads beyond its file: {start:#x}"))?;
+        let range = usize::try_from(start)?..usize::try_from(start + length)?;
+        let bytes = self
+            .bytes
+            .get(range)
+            .with_context(|| format!("reads beyond its file: {start:#x}"))?;
         self.read.extend(start..start + length);
         Ok(bytes.to_vec())
     }
@@ -435,7 +511,10 @@ impl<'a> Proof<'a> {
         if !self.platform.isa.is_big_endian {
             bytes.reverse();
         }
-        bytes.into_iter().reduce(|high, low| high.concat(&low)).expect("there is one")
+        bytes
+            .into_iter()
+            .reduce(|high, low| high.concat(&low))
+            .expect("there is one")
     }
 }
 
@@ -468,8 +547,13 @@ impl World<'_, '_> {
     fn put(&mut self, at: i64, value: &Term) {
         let count = i64::from(value.bits / 8);
         for index in 0..count {
-            let place = if self.proof.platform.isa.is_big_endian { count - 1 - index } else { index };
-            Rc::make_mut(&mut self.path.stack).insert(at + place, value.extract(8 * index as u32, 8));
+            let place = if self.proof.platform.isa.is_big_endian {
+                count - 1 - index
+            } else {
+                index
+            };
+            Rc::make_mut(&mut self.path.stack)
+                .insert(at + place, value.extract(8 * index as u32, 8));
         }
     }
 
@@ -481,14 +565,18 @@ impl World<'_, '_> {
 
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let open = Term::symbol(pointer, self.proof.platform.isa.bits).is_number(0).not();
-        self.proof.prove(self.path, &open, "reads where a null pointer leads")?;
+        let open = Term::symbol(pointer, self.proof.platform.isa.bits)
+            .is_number(0)
+            .not();
+        self.proof
+            .prove(self.path, &open, "reads where a null pointer leads")?;
         let word = self.proof.platform.word;
         if !word.is_some_and(|(first, last)| (first..=last).contains(&index)) {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
             for before in 0..index {
                 let is_inside = Path::letter(pointer, before).is_number(0).not();
-                self.proof.prove(self.path, &is_inside, "reads behind the end of an argument")?;
+                self.proof
+                    .prove(self.path, &is_inside, "reads behind the end of an argument")?;
             }
         }
         Ok(Path::letter(pointer, index))
@@ -499,17 +587,24 @@ impl Memory for World<'_, '_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
         let platform = self.proof.platform;
         let (word, count) = (platform.bytes(), i64::from(bytes));
-        let (place, offset) = address.place().with_context(|| format!("reads at {address}"))?;
+        let (place, offset) = address
+            .place()
+            .with_context(|| format!("reads at {address}"))?;
         let place = place.to_owned();
         if !place.starts_with(self.path.argument) || place == "arguments" {
             self.check_alignment(address, offset, count)?;
         }
-        let to_arguments = Path::distance(&self.path.arguments, address).filter(|it| *it >= 0 && matches!(self.path.phase, Phase::Started));
+        let to_arguments = Path::distance(&self.path.arguments, address)
+            .filter(|it| *it >= 0 && matches!(self.path.phase, Phase::Started));
         if let Some(distance) = to_arguments {
-            ensure!(distance % word == 0 && count == word, "reads a part of a pointer to an argument");
+            ensure!(
+                distance % word == 0 && count == word,
+                "reads a part of a pointer to an argument"
+            );
             for before in 0..distance / word {
                 let is_there = self.path.argument(before).is_number(0).not();
-                self.proof.prove(self.path, &is_there, "reads behind the arguments")?;
+                self.proof
+                    .prove(self.path, &is_there, "reads behind the arguments")?;
             }
             return Ok(self.path.argument(distance / word));
         }
@@ -519,10 +614,14 @@ impl Memory for World<'_, '_> {
                 ("file", _) => Term::number(self.proof.file(at, 1)?[0].into(), 8),
                 ("stack", Some(byte)) => byte.clone(),
                 // argc and the pointer to the name.
-                ("stack", None) if (0..2 * word).contains(&at) && matches!(self.path.phase, Phase::Started) => {
+                ("stack", None)
+                    if (0..2 * word).contains(&at) && matches!(self.path.phase, Phase::Started) =>
+                {
                     Path::letter("argc", at)
                 }
-                (argument, _) if argument.starts_with(self.path.argument) => self.letter(&place, at)?,
+                (argument, _) if argument.starts_with(self.path.argument) => {
+                    self.letter(&place, at)?
+                }
                 _ => bail!("reads what it did not write: {address}"),
             });
         }
@@ -531,7 +630,9 @@ impl Memory for World<'_, '_> {
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
         let count = i64::from(value.bits / 8);
-        let (place, offset) = address.place().with_context(|| format!("writes at {address}"))?;
+        let (place, offset) = address
+            .place()
+            .with_context(|| format!("writes at {address}"))?;
         let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
         self.check_alignment(address, offset, count)?;

@@ -1,9 +1,9 @@
 //! That the proof can fail: each bit of the file, flipped. Either it fails, or it proves the flipped
 //! file as well, which then is an equal program.
 
-use crate::{Program, elf, isa, prove, solver::Solver};
+use crate::{Program, isa, prove, solver::Solver};
 use anyhow::Result;
-use std::{ops::Range, thread};
+use std::thread;
 
 /// A bit of the file: the byte's offset, and the bit's number, 0 the lowest.
 pub type Bit = (usize, u32);
@@ -14,20 +14,23 @@ pub fn flip(file: &[u8], (offset, bit): Bit) -> Vec<u8> {
     flipped
 }
 
-/// What became of the flips of a program's code and texts.
+/// What became of the flips of a program's bits.
 #[derive(Debug, Default)]
 pub struct Flips {
     pub caught: Vec<Bit>,
     pub equal: Vec<Bit>,
 }
 
-/// One bit of `every` so many, of the bytes from there on: half of them in a thread of its own.
+/// One bit of `every` so many, half of them in a thread of its own.
 ///
 /// # Errors
 ///
 /// Where there is no z3.
-pub fn flips(program: &Program, place: Range<usize>, every: usize) -> Result<Flips> {
-    let bits: Vec<Bit> = place.flat_map(|at| (0..8).map(move |bit| (at, bit))).step_by(every).collect();
+pub fn flips(program: &Program, every: usize) -> Result<Flips> {
+    let bits: Vec<Bit> = (0..program.bytes.len())
+        .flat_map(|at| (0..8).map(move |bit| (at, bit)))
+        .step_by(every)
+        .collect();
     let try_all = |bits: &[Bit]| {
         let decoder = isa::decoder(program.platform.isa);
         let mut solver = Solver::new()?;
@@ -35,7 +38,12 @@ pub fn flips(program: &Program, place: Range<usize>, every: usize) -> Result<Fli
         for bit in bits {
             let flipped = flip(&program.bytes, *bit);
             let is_proved = prove(program.platform, &flipped, &decoder, &mut solver).is_ok();
-            if is_proved { &mut flips.equal } else { &mut flips.caught }.push(*bit);
+            if is_proved {
+                &mut flips.equal
+            } else {
+                &mut flips.caught
+            }
+            .push(*bit);
         }
         Ok(flips)
     };
@@ -54,17 +62,24 @@ pub fn flips(program: &Program, place: Range<usize>, every: usize) -> Result<Fli
 /// What an instruction was and is, the bit being flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
 pub fn describe(program: &Program, bit: Bit) -> String {
     let decoder = isa::decoder(program.platform.isa);
-    let text = |file: &[u8], at| isa::decode(&decoder, file, at).map_or("no instruction".to_owned(), |it| it.text());
-    let report = program.prove().map(|it| it.instructions).unwrap_or_default();
+    let text = |file: &[u8], at| {
+        isa::decode(&decoder, file, at).map_or("no instruction".to_owned(), |it| it.text())
+    };
+    let report = program
+        .prove()
+        .map(|it| it.instructions)
+        .unwrap_or_default();
     let mut before = report.range(..=bit.0 as i64).rev();
-    let what = match before.next().filter(|(at, it)| (bit.0 as i64) < *at + it.length as i64) {
-        Some((at, was)) => format!("{} -> {}", was.text(), text(&flip(&program.bytes, bit), *at as u64)),
+    let what = match before
+        .next()
+        .filter(|(at, it)| (bit.0 as i64) < *at + it.length as i64)
+    {
+        Some((at, was)) => format!(
+            "{} -> {}",
+            was.text(),
+            text(&flip(&program.bytes, bit), *at as u64)
+        ),
         None => "read by nothing".to_owned(),
     };
     format!("{:#x}.{}  {what}", bit.0, bit.1)
-}
-
-/// Where code and texts are.
-pub fn place(program: &Program) -> Range<usize> {
-    elf::code(program.platform)..program.bytes.len()
 }

@@ -55,11 +55,17 @@ impl Program {
         let mut all: Vec<Self> = Vec::new();
         let sc = |it: &&Platform| ["amd64", "arm64", "riscv64"].contains(&it.name);
         let names = PLATFORMS.iter().map(|it| ("pause", it));
-        for (folder, platform) in names.chain(PLATFORMS.iter().filter(sc).map(|it| ("pause-sc", it))) {
+        for (folder, platform) in
+            names.chain(PLATFORMS.iter().filter(sc).map(|it| ("pause-sc", it)))
+        {
             let path = built(&format!("{folder}/{}/pause", platform.name));
             let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
             if !all.iter().any(|it| it.bytes == bytes) {
-                all.push(Self { platform, folder, bytes });
+                all.push(Self {
+                    platform,
+                    folder,
+                    bytes,
+                });
             }
         }
         Ok(all)
@@ -76,7 +82,12 @@ impl Program {
     ///
     /// What it does against it, or what is not known of it; and where there is no z3.
     pub fn prove(&self) -> Result<Report> {
-        prove(self.platform, &self.bytes, &isa::decoder(self.platform.isa), &mut Solver::new()?)
+        prove(
+            self.platform,
+            &self.bytes,
+            &isa::decoder(self.platform.isa),
+            &mut Solver::new()?,
+        )
     }
 }
 
@@ -85,14 +96,23 @@ impl Program {
 /// # Errors
 ///
 /// What it does against it, or what is not known of it.
-pub fn prove(platform: &'static Platform, file: &[u8], decoder: &capstone::Capstone, solver: &mut Solver) -> Result<Report> {
+pub fn prove(
+    platform: &'static Platform,
+    file: &[u8],
+    decoder: &capstone::Capstone,
+    solver: &mut Solver,
+) -> Result<Report> {
     let (start, before) = (Instant::now(), solver.questions);
     let mut proof = Proof::new(platform, file, decoder, solver);
-    proof.run(elf::entry(platform, file))?;
+    proof.run(elf::entry(platform, file)?)?;
     Ok(Report {
         paths: proof.paths,
         calls: proof.calls,
-        instructions: proof.instructions.into_iter().map(|(at, it)| (at, (*it).clone())).collect(),
+        instructions: proof
+            .instructions
+            .into_iter()
+            .map(|(at, it)| (at, (*it).clone()))
+            .collect(),
         read: proof.read,
         questions: solver.questions - before,
         time: start.elapsed(),
@@ -117,6 +137,9 @@ pub fn audit() -> Result<Vec<(PathBuf, String)>> {
             files.push((path, listing::list(&program, &report, &unstripped)?));
         }
     }
-    files.push((project().join("image/seccomp.json"), seccomp::profile(&calls)));
+    files.push((
+        project().join("image/seccomp.json"),
+        seccomp::profile(&calls),
+    ));
     Ok(files)
 }

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, bail};
 use easy_smt::{Context, ContextBuilder, Response};
 use std::collections::{BTreeMap, HashMap};
 
-/// What symbols may be, one number for each: an input.
-pub type Input = BTreeMap<String, u64>;
+/// What symbols may be, one number with a sign for each: an input.
+pub type Input = BTreeMap<String, i64>;
 
 pub struct Solver {
     z3: Context,
@@ -41,7 +41,11 @@ impl Solver {
     ///
     /// Where z3 does not know within five seconds.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
-        let open: Vec<Term> = conditions.iter().filter(|it| it.known() != Some(1)).cloned().collect();
+        let open: Vec<Term> = conditions
+            .iter()
+            .filter(|it| it.known() != Some(1))
+            .cloned()
+            .collect();
         if open.iter().any(|it| it.known() == Some(0)) {
             return Ok(None);
         }
@@ -86,7 +90,9 @@ impl Solver {
                         (_, Some(digits)) => u64::from_str_radix(digits, 2)?,
                         _ => bail!("z3 says {value}"),
                     };
-                    input.insert(self.z3.display(name).to_string(), value);
+                    let name = self.z3.display(name).to_string();
+                    let value = Term::number(value as i64, symbols[&name]).known_signed();
+                    input.insert(name, value.expect("it is a number"));
                 }
                 Some(input)
             }

@@ -222,7 +222,10 @@ impl Term {
     }
 
     pub fn extract(&self, low: u32, bits: u32) -> Self {
-        assert!(bits > 0 && low + bits <= self.bits, "{bits} bits from {low} of {self}");
+        assert!(
+            bits > 0 && low + bits <= self.bits,
+            "{bits} bits from {low} of {self}"
+        );
         if bits == self.bits {
             return self.clone();
         }
@@ -273,7 +276,9 @@ impl Term {
             whole = whole.concat(&self.extract(0, low));
         }
         if whole.bits < self.bits {
-            whole = self.extract(whole.bits, self.bits - whole.bits).concat(&whole);
+            whole = self
+                .extract(whole.bits, self.bits - whole.bits)
+                .concat(&whole);
         }
         whole
     }

@@ -12,10 +12,10 @@ pub const ISA: Isa = Isa {
     step: 2,
     aligned: true,
     registers: &[
-        ("r0", 32), ("r1", 32), ("r2", 32), ("r3", 32), ("r4", 32), ("r5", 32), ("r6", 32), ("r7", 32),
-        ("r8", 32), ("sb", 32), ("sl", 32), ("fp", 32), ("ip", 32), ("sp", 32), ("lr", 32),
-        ("n", 1), ("z", 1), ("c", 1), ("v", 1),
+        "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "sb", "sl", "fp", "ip", "sp", "lr",
     ],
+    flags: &["n", "z", "c", "v"],
+    flag_bits: 1,
     part: |_| None::<(&str, u32, u32, Above)>,
     meaning,
 };
@@ -47,7 +47,10 @@ fn flags(m: &mut Machine, result: &Term) -> Result<()> {
 fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
     let operands: Vec<&str> = i.operands.iter().map(String::as_str).collect();
     let list = |text: &str| -> Vec<String> {
-        text.trim_matches(['{', '}']).split(", ").map(str::to_owned).collect()
+        text.trim_matches(['{', '}'])
+            .split(", ")
+            .map(str::to_owned)
+            .collect()
     };
     match (&*i.name, &*operands) {
         ("mov", [to, from]) => {

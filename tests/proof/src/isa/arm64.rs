@@ -12,15 +12,15 @@ pub const ISA: Isa = Isa {
     step: 4,
     aligned: false,
     registers: &[
-        ("x0", 64), ("x1", 64), ("x2", 64), ("x3", 64), ("x4", 64), ("x5", 64), ("x6", 64), ("x7", 64),
-        ("x8", 64), ("x9", 64), ("x10", 64), ("x11", 64), ("x12", 64), ("x13", 64), ("x14", 64),
-        ("x15", 64), ("x16", 64), ("x17", 64), ("x18", 64), ("x19", 64), ("x20", 64), ("x21", 64),
-        ("x22", 64), ("x23", 64), ("x24", 64), ("x25", 64), ("x26", 64), ("x27", 64), ("x28", 64),
-        ("x29", 64), ("x30", 64), ("sp", 64), ("n", 1), ("z", 1), ("c", 1), ("v", 1),
+        "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
+        "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x29", "x30", "sp",
     ],
+    flags: &["n", "z", "c", "v"],
+    flag_bits: 1,
     part: |name| {
         let number: usize = name.strip_prefix('w')?.parse().ok()?;
-        let of = ISA.registers[..31].get(number)?.0;
+        let of = ISA.registers[..31].get(number)?;
         Some((of, 0, 32, Above::Zeros))
     },
     meaning,
@@ -31,7 +31,9 @@ fn value(m: &Machine, text: &str, bits: u32) -> Result<Term> {
     match text {
         "xzr" => Ok(Term::number(0, 64)),
         "wzr" => Ok(Term::number(0, 32)),
-        _ => m.get(text).or_else(|_| Ok(Term::number(number(text)?, bits))),
+        _ => m
+            .get(text)
+            .or_else(|_| Ok(Term::number(number(text)?, bits))),
     }
 }
 
@@ -59,7 +61,11 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         ("add" | "and", [to, a, b]) => {
             let a = value(m, a, m.get(to)?.bits)?;
             let b = value(m, b, a.bits)?;
-            let result = if i.name == "add" { a.add(&b) } else { a.and(&b) };
+            let result = if i.name == "add" {
+                a.add(&b)
+            } else {
+                a.and(&b)
+            };
             m.set(to, &result)?;
         }
         ("lsr", [to, from, by]) => {
@@ -101,7 +107,11 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
                 [shift] if shift.starts_with("lsr ") => b = b.shift(-(number(&shift[4..])? as i32)),
                 _ => return i.unknown(),
             }
-            if i.name == "cmp" { m.compare(&a, &b)? } else { m.compare_negative(&a, &b)? };
+            if i.name == "cmp" {
+                m.compare(&a, &b)?
+            } else {
+                m.compare_negative(&a, &b)?
+            };
         }
         ("tbnz", [register, bit, to]) => {
             let condition = value(m, register, 64)?.bit(number(bit)? as u32);

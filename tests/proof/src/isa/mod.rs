@@ -23,12 +23,30 @@ pub struct Isa {
     pub step: u64,
     /// Whether access to memory wants addresses that are a multiple of what is accessed.
     pub aligned: bool,
-    /// Their names and bits, flags included; all else that it has is nothing to pause.
-    pub registers: &'static [(&'static str, u32)],
+    /// Of as many bits as an address; and those of few, which no instruction names. All else that the
+    /// processor has is nothing to pause.
+    pub registers: &'static [&'static str],
+    pub flags: &'static [&'static str],
+    pub flag_bits: u32,
     /// Other names: of which register, from which bit on, how many bits, and what becomes of those
     /// above when it is written.
-    pub part: fn(&str) -> Option<(&'static str, u32, u32, Above)>,
+    pub part: fn(&str) -> Option<Part>,
     pub meaning: fn(&mut Machine, &Instruction) -> Result<Flow>,
+}
+
+type Part = (&'static str, u32, u32, Above);
+
+impl Isa {
+    /// Whether the lowest bit of an address of code says that it is Thumb.
+    pub fn is_thumb(&self) -> bool {
+        matches!(self.decoder.1, Mode::Thumb)
+    }
+
+    /// All that a processor's state is, with the bits of each.
+    pub fn state(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let registers = self.registers.iter().map(|it| (*it, self.bits));
+        registers.chain(self.flags.iter().map(|it| (*it, self.flag_bits)))
+    }
 }
 
 /// What becomes of the other bits of a register of which a part is written.
@@ -60,7 +78,9 @@ pub struct Instruction {
 
 impl Instruction {
     pub fn text(&self) -> String {
-        format!("{} {}", self.name, self.operands.join(", ")).trim_end().to_owned()
+        format!("{} {}", self.name, self.operands.join(", "))
+            .trim_end()
+            .to_owned()
     }
 
     /// That it is none of those that pause has.
@@ -143,12 +163,13 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     fn find(&self, name: &str) -> Result<(usize, u32, u32, Above)> {
-        let whole = |name| self.isa.registers.iter().position(|it| it.0 == name);
-        let bits = |index: usize| self.isa.registers[index].1;
+        let whole = |name| self.isa.state().position(|it| it.0 == name);
+        let bits = |index: usize| self.registers[index].bits;
         if let Some(index) = whole(name) {
             return Ok((index, 0, bits(index), Above::Stays));
         }
-        let part = (self.isa.part)(name).and_then(|(of, low, bits, above)| Some((whole(of)?, low, bits, above)));
+        let part = (self.isa.part)(name)
+            .and_then(|(of, low, bits, above)| Some((whole(of)?, low, bits, above)));
         part.with_context(|| format!("`{name}` is no register"))
     }
 
@@ -173,7 +194,9 @@ impl Machine<'_> {
 
     /// A register, or a number of as many bits.
     pub fn value(&self, text: &str, bits: u32) -> Result<Term> {
-        let value = self.get(text).or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
+        let value = self
+            .get(text)
+            .or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
         ensure!(value.bits == bits, "{text} is not {bits} bits");
         Ok(value)
     }
@@ -216,7 +239,10 @@ impl Machine<'_> {
             "eq" => self.get("z")?,
             "ne" => self.get("z")?.not(),
             "mi" => self.get("n")?,
-            "gt" => self.get("z")?.not().and(&self.get("n")?.is(&self.get("v")?)),
+            "gt" => self
+                .get("z")?
+                .not()
+                .and(&self.get("n")?.is(&self.get("v")?)),
             _ => return Ok(None),
         }))
     }

@@ -12,14 +12,12 @@ pub const ISA: Isa = Isa {
     step: 4,
     aligned: false,
     registers: &[
-        ("r0", 64), ("r1", 64), ("r2", 64), ("r3", 64), ("r4", 64), ("r5", 64), ("r6", 64), ("r7", 64),
-        ("r8", 64), ("r9", 64), ("r10", 64), ("r11", 64), ("r12", 64), ("r13", 64), ("r14", 64),
-        ("r15", 64), ("r16", 64), ("r17", 64), ("r18", 64), ("r19", 64), ("r20", 64), ("r21", 64),
-        ("r22", 64), ("r23", 64), ("r24", 64), ("r25", 64), ("r26", 64), ("r27", 64), ("r28", 64),
-        ("r29", 64), ("r30", 64), ("r31", 64),
-        // The field 0 of the condition register, and where its last bit comes from.
-        ("lt", 1), ("gt", 1), ("eq", 1), ("so", 1), ("xer.so", 1),
+        "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "r13",
+        "r14", "r15", "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23", "r24", "r25", "r26",
+        "r27", "r28", "r29", "r30", "r31",
     ],
+    flags: &["lt", "gt", "eq", "so", "xer.so"],
+    flag_bits: 1,
     part: |_| None,
     meaning,
 };
@@ -70,7 +68,9 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
             m.set(to, &result.zeros(64))?;
         }
         ("clrlwi", [to, from, by]) => {
-            let result = m.get(from)?.and(&Term::number(0xffff_ffff >> number(by)?, 64));
+            let result = m
+                .get(from)?
+                .and(&Term::number(0xffff_ffff >> number(by)?, 64));
             m.set(to, &result)?;
         }
         // Without a turn, and the mask not around the end.
@@ -82,7 +82,11 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         ("cmpwi" | "cmplwi" | "cmpldi", [a, b]) => {
             let bits = if i.name == "cmpldi" { 64 } else { 32 };
             let (a, b) = (m.get(a)?.extract(0, bits), Term::number(number(b)?, bits));
-            let less = if i.name == "cmpwi" { a.less(&b) } else { a.below(&b) };
+            let less = if i.name == "cmpwi" {
+                a.less(&b)
+            } else {
+                a.below(&b)
+            };
             compare(m, &less, &a.is(&b))?;
         }
         ("std" | "stdu", [from, place]) => {

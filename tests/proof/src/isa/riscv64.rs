@@ -12,29 +12,40 @@ pub const ISA: Isa = Isa {
     step: 2,
     aligned: true,
     registers: &[
-        ("ra", 64), ("sp", 64), ("gp", 64), ("tp", 64), ("t0", 64), ("t1", 64), ("t2", 64), ("s0", 64),
-        ("s1", 64), ("a0", 64), ("a1", 64), ("a2", 64), ("a3", 64), ("a4", 64), ("a5", 64), ("a6", 64),
-        ("a7", 64), ("s2", 64), ("s3", 64), ("s4", 64), ("s5", 64), ("s6", 64), ("s7", 64), ("s8", 64),
-        ("s9", 64), ("s10", 64), ("s11", 64), ("t3", 64), ("t4", 64), ("t5", 64), ("t6", 64),
+        "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
+        "a6", "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5",
+        "t6",
     ],
+    flags: &[],
+    flag_bits: 1,
     part: |_| None,
     meaning,
 };
 
 /// A register, that of zeros, or a number.
 fn value(m: &Machine, text: &str) -> Result<Term> {
-    if text == "zero" { Ok(Term::number(0, 64)) } else { m.value(text, 64) }
+    if text == "zero" {
+        Ok(Term::number(0, 64))
+    } else {
+        m.value(text, 64)
+    }
 }
 
 fn set(m: &mut Machine, to: &str, result: &Term) -> Result<()> {
-    if to == "zero" { Ok(()) } else { m.set(to, result) }
+    if to == "zero" {
+        Ok(())
+    } else {
+        m.set(to, result)
+    }
 }
 
 fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
     let mut operands: Vec<&str> = i.operands.iter().map(String::as_str).collect();
     // The short forms mean what the long ones do, and one operand is both source and target.
     let name = i.name.strip_prefix("c.");
-    if let (Some("addi" | "addi16sp" | "addiw" | "and" | "srli" | "add"), [to, _]) = (name, &*operands) {
+    if let (Some("addi" | "addi16sp" | "addiw" | "and" | "srli" | "add"), [to, _]) =
+        (name, &*operands)
+    {
         operands.insert(1, to);
     }
     let to = |text: &str| -> Result<u64> { Ok(i.at.wrapping_add_signed(number(text)?)) };
@@ -45,7 +56,10 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         }
         ("lui", [to, from]) => set(m, to, &Term::number(number(from)? << 12, 32).signs(64))?,
         ("auipc", [to, from]) => {
-            let result = m.memory.address(i.at).add(&Term::number(number(from)? << 12, 32).signs(64));
+            let result = m
+                .memory
+                .address(i.at)
+                .add(&Term::number(number(from)? << 12, 32).signs(64));
             set(m, to, &result)?;
         }
         ("addi" | "add" | "addi4spn" | "addi16sp", [to, a, b]) => {
@@ -66,7 +80,10 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
             set(m, to, &result)?;
         }
         ("srliw", [to, from, by]) => {
-            let result = value(m, from)?.extract(0, 32).shift(-(number(by)? as i32)).signs(64);
+            let result = value(m, from)?
+                .extract(0, 32)
+                .shift(-(number(by)? as i32))
+                .signs(64);
             set(m, to, &result)?;
         }
         ("srli", [to, from, by]) => {
@@ -83,15 +100,23 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         }
         ("ld" | "lbu", [to, place]) => {
             let address = m.place(place)?;
-            let value = m.memory.load(&address, if i.name == "lbu" { 1 } else { 8 })?;
+            let value = m
+                .memory
+                .load(&address, if i.name == "lbu" { 1 } else { 8 })?;
             set(m, to, &value.zeros(64))?;
         }
         ("j", [place]) => return Ok(Flow::Jump(m.memory.address(to(place)?))),
         ("beqz", [a, place]) => return Ok(Flow::Branch(value(m, a)?.is_number(0), to(place)?)),
-        ("bnez", [a, place]) => return Ok(Flow::Branch(value(m, a)?.is_number(0).not(), to(place)?)),
+        ("bnez", [a, place]) => {
+            return Ok(Flow::Branch(value(m, a)?.is_number(0).not(), to(place)?));
+        }
         ("bltz", [a, place]) => return Ok(Flow::Branch(value(m, a)?.sign(), to(place)?)),
-        ("beq", [a, b, place]) => return Ok(Flow::Branch(value(m, a)?.is(&value(m, b)?), to(place)?)),
-        ("blt", [a, b, place]) => return Ok(Flow::Branch(value(m, a)?.less(&value(m, b)?), to(place)?)),
+        ("beq", [a, b, place]) => {
+            return Ok(Flow::Branch(value(m, a)?.is(&value(m, b)?), to(place)?));
+        }
+        ("blt", [a, b, place]) => {
+            return Ok(Flow::Branch(value(m, a)?.less(&value(m, b)?), to(place)?));
+        }
         ("ecall", []) => return Ok(Flow::Kernel),
         _ => return i.unknown(),
     }

@@ -11,10 +11,9 @@ pub const I386: Isa = Isa {
     is_big_endian: false,
     step: 1,
     aligned: false,
-    registers: &[
-        ("eax", 32), ("ecx", 32), ("edx", 32), ("ebx", 32), ("esp", 32), ("ebp", 32), ("esi", 32),
-        ("edi", 32), ("cf", 1), ("zf", 1), ("sf", 1), ("of", 1),
-    ],
+    registers: &["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"],
+    flags: &["cf", "zf", "sf", "of"],
+    flag_bits: 1,
     part: |name| {
         Some(match name {
             "al" => ("eax", 0, 8, Above::Stays),
@@ -31,17 +30,24 @@ pub const X86_64: Isa = Isa {
     decoder: (Arch::X86, Mode::Mode64, None, None),
     bits: 64,
     registers: &[
-        ("rax", 64), ("rbx", 64), ("rcx", 64), ("rdx", 64), ("rsi", 64), ("rdi", 64), ("rbp", 64),
-        ("rsp", 64), ("r8", 64), ("r9", 64), ("r10", 64), ("r11", 64), ("r12", 64), ("r13", 64),
-        ("r14", 64), ("r15", 64), ("cf", 1), ("zf", 1), ("sf", 1), ("of", 1),
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15",
     ],
+    flags: &["cf", "zf", "sf", "of"],
+    flag_bits: 1,
     part: |name| {
         const LEGACY: [[&str; 3]; 8] = [
-            ["rax", "eax", "al"], ["rbx", "ebx", "bl"], ["rcx", "ecx", "cl"], ["rdx", "edx", "dl"],
-            ["rsi", "esi", "sil"], ["rdi", "edi", "dil"], ["rbp", "ebp", "bpl"], ["rsp", "esp", "spl"],
+            ["rax", "eax", "al"],
+            ["rbx", "ebx", "bl"],
+            ["rcx", "ecx", "cl"],
+            ["rdx", "edx", "dl"],
+            ["rsi", "esi", "sil"],
+            ["rdi", "edi", "dil"],
+            ["rbp", "ebp", "bpl"],
+            ["rsp", "esp", "spl"],
         ];
         let new = name.strip_suffix('d').and_then(|of| {
-            let all = X86_64.registers.iter().map(|it| it.0);
+            let all = X86_64.registers.iter().copied();
             all.into_iter().find(|it| *it == of)
         });
         LEGACY
@@ -78,7 +84,9 @@ fn size(text: &str) -> Option<u32> {
 
 /// The address in brackets.
 fn address(m: &Machine, text: &str) -> Result<Term> {
-    let inner = text.split_once('[').filter(|it| it.0.is_empty() || it.0.ends_with("word ptr "));
+    let inner = text
+        .split_once('[')
+        .filter(|it| it.0.is_empty() || it.0.ends_with("word ptr "));
     let inner = inner.and_then(|it| it.1.strip_suffix(']'));
     let inner = inner.with_context(|| format!("`{text}` is no address"))?;
     let mut sum = Term::number(0, m.isa.bits);
@@ -128,7 +136,10 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         }
         ("lea", [to, from]) => {
             let value = match from.strip_prefix("[rip + ") {
-                Some(offset) => m.memory.address(next).plus(number(offset.trim_end_matches(']'))?),
+                Some(offset) => m
+                    .memory
+                    .address(next)
+                    .plus(number(offset.trim_end_matches(']'))?),
                 None => address(m, from)?,
             };
             m.set(to, &value)?;
@@ -172,7 +183,11 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         ("and" | "test" | "xor", [to, from]) => {
             let a = m.get(to)?;
             let b = read(m, from, a.bits)?;
-            let result = if i.name == "xor" { a.xor(&b) } else { a.and(&b) };
+            let result = if i.name == "xor" {
+                a.xor(&b)
+            } else {
+                a.and(&b)
+            };
             flags(m, &result, &no, &no)?;
             if i.name != "test" {
                 m.set(to, &result)?;
@@ -182,7 +197,11 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         ("inc" | "dec", [to]) => {
             let a = m.get(to)?;
             let result = a.plus(if i.name == "inc" { 1 } else { -1 });
-            let turned = if i.name == "inc" { result.xor(&a).and(&result) } else { result.xor(&a).and(&a) };
+            let turned = if i.name == "inc" {
+                result.xor(&a).and(&result)
+            } else {
+                result.xor(&a).and(&a)
+            };
             let carry = m.get("cf")?;
             flags(m, &result, &carry, &turned.sign())?;
             m.set(to, &result)?;
@@ -199,7 +218,9 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         }
         // Of the flags, two are undefined, and nothing looks at the others.
         ("imul", [to, from, by]) => {
-            let result = m.get(from)?.mul(&Term::number(number(by)?, m.get(from)?.bits));
+            let result = m
+                .get(from)?
+                .mul(&Term::number(number(by)?, m.get(from)?.bits));
             for flag in ["cf", "zf", "sf", "of"] {
                 let any = m.memory.any(1);
                 m.set(flag, &any)?;
