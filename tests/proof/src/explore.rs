@@ -17,8 +17,9 @@ use std::{
     rc::Rc,
 };
 
-/// Instructions, on all paths together: more is a program that makes no step.
-const MOST: usize = 50_000;
+/// Instructions of a path, and paths: more is a program that makes no step.
+const LONGEST: usize = 300;
+const MOST: usize = 400;
 /// The room below the stack that a program starts with.
 const ROOM: i64 = 4096;
 
@@ -42,6 +43,7 @@ pub struct Path {
     story: Rc<Vec<String>>,
     calls: usize,
     anys: usize,
+    length: usize,
     /// How it was where it came by, last; and the registers that may be any number there, where it
     /// stands for all times.
     visits: Rc<HashMap<i64, Visit>>,
@@ -58,7 +60,6 @@ pub struct Proof<'a> {
     pub instructions: BTreeMap<i64, Rc<Instruction>>,
     /// Where it came again, with what stands for all times; and the registers that are any number there.
     heads: Vec<(Path, Vec<bool>)>,
-    steps: usize,
     pub paths: usize,
     /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
@@ -143,7 +144,6 @@ impl<'a> Proof<'a> {
             solver,
             instructions: BTreeMap::new(),
             heads: Vec::new(),
-            steps: 0,
             paths: 0,
             calls: BTreeSet::new(),
             handlers: BTreeSet::new(),
@@ -199,6 +199,7 @@ impl<'a> Proof<'a> {
             story: Rc::default(),
             calls: 0,
             anys: 0,
+            length: 0,
             visits: Rc::default(),
             phase,
         };
@@ -283,8 +284,11 @@ impl<'a> Proof<'a> {
         if self.comes_again(path)? {
             return Ok(Step::End);
         }
-        self.steps += 1;
-        ensure!(self.steps < MOST, "goes on without an end");
+        path.length += 1;
+        ensure!(
+            path.length < LONGEST && self.paths < MOST,
+            "goes on without an end"
+        );
         let instruction = match self.instructions.get(&path.at) {
             Some(instruction) => instruction.clone(),
             None => {
@@ -326,15 +330,16 @@ impl<'a> Proof<'a> {
                 let with =
                     |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
                 let (yes, no) = (with(&condition), with(&condition.not()));
-                match (self.solver.input(&yes)?, self.solver.input(&no)?) {
-                    (Some(_), Some(_)) => {
+                let is_open = self.solver.input(&yes)?.is_some();
+                // One of the two is.
+                match is_open && self.solver.input(&no)?.is_some() {
+                    true => {
                         let mut other = path.clone();
                         (other.given, other.at) = (yes, to);
                         (path.given, path.at) = (no, next);
                         return Ok(Step::Fork(other));
                     }
-                    (Some(_), None) => path.at = to,
-                    _ => path.at = next,
+                    false => path.at = if is_open { to } else { next },
                 }
             }
         }

@@ -24,7 +24,7 @@ impl Solver {
     pub fn new() -> Result<Self> {
         let z3 = ContextBuilder::new()
             .with_z3_defaults()
-            .solver_args(["-smt2", "-in", "-t:5000"])
+            .solver_args(["-smt2", "-in", "-t:1000"])
             .build()
             .context("z3: cannot be run; install it (Debian's package z3)")?;
         Ok(Self {
@@ -39,7 +39,7 @@ impl Solver {
     ///
     /// # Errors
     ///
-    /// Where z3 does not know within five seconds.
+    /// Where z3 does not know within a second.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let open: Vec<Term> = conditions
             .iter()
@@ -73,10 +73,16 @@ impl Solver {
         self.questions += 1;
         self.z3.push()?;
         for condition in conditions {
-            let condition = self.z3.atom(format!("(= {condition} #b1)"));
-            self.z3.assert(condition)?;
+            self.z3
+                .assert(self.z3.atom(format!("(= {condition} #b1)")))?;
         }
-        let answer = match self.z3.check()? {
+        let answer = self.answer(&symbols);
+        self.z3.pop()?;
+        answer
+    }
+
+    fn answer(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Option<Input>> {
+        Ok(match self.z3.check()? {
             Response::Unsat => None,
             Response::Unknown => bail!("z3 does not know"),
             Response::Sat => {
@@ -96,8 +102,6 @@ impl Solver {
                 }
                 Some(input)
             }
-        };
-        self.z3.pop()?;
-        Ok(answer)
+        })
     }
 }
