@@ -8,8 +8,10 @@ pub const CALLS: [&str; 5] = ["getpid", "write", "rt_sigaction", "wait4", "exit_
 pub struct Platform {
     /// The architecture, as OCI calls it.
     pub name: &'static str,
-    /// The same in seccomp (libseccomp's `SCMP_ARCH_`).
-    pub seccomp: &'static str,
+    /// The same in seccomp, if a profile may name it (`SCMP_ARCH_`): not where the byte order is
+    /// another, which libseccomp does not mix, and not riscv64, which runc 1.1 does not know. A runtime
+    /// adds that of its own machine.
+    pub seccomp: Option<&'static str>,
     pub isa: &'static Isa,
     /// ELF's e_machine, e_flags, and what p_align has to be: the largest page that a kernel has.
     pub machine: u64,
@@ -70,7 +72,7 @@ const SA_RESTORER: u64 = 0x0400_0000;
 pub const PLATFORMS: [Platform; 7] = [
     Platform {
         name: "386",
-        seccomp: "X86",
+        seccomp: Some("X86"),
         isa: &x86::I386,
         machine: 3,
         numbers: [20, 4, 174, 114, 252],
@@ -87,7 +89,7 @@ pub const PLATFORMS: [Platform; 7] = [
     AMD64,
     Platform {
         name: "arm",
-        seccomp: "ARM",
+        seccomp: Some("ARM"),
         isa: &arm::ISA,
         machine: 40,
         elf_flags: 0x0500_0200,
@@ -105,7 +107,7 @@ pub const PLATFORMS: [Platform; 7] = [
     ARM64,
     Platform {
         name: "ppc64le",
-        seccomp: "PPC64LE",
+        seccomp: Some("PPC64LE"),
         isa: &ppc64le::ISA,
         machine: 21,
         elf_flags: 2,
@@ -127,7 +129,7 @@ pub const PLATFORMS: [Platform; 7] = [
     },
     Platform {
         name: "riscv64",
-        seccomp: "RISCV64",
+        seccomp: None,
         isa: &riscv64::ISA,
         machine: 243,
         elf_flags: 5,
@@ -141,7 +143,7 @@ pub const PLATFORMS: [Platform; 7] = [
     },
     Platform {
         name: "s390x",
-        seccomp: "S390X",
+        seccomp: None,
         isa: &s390x::ISA,
         machine: 22,
         page: 0x1000,
@@ -160,7 +162,7 @@ pub const PLATFORMS: [Platform; 7] = [
 
 const AMD64: Platform = Platform {
     name: "amd64",
-    seccomp: "X86_64",
+    seccomp: Some("X86_64"),
     isa: &x86::X86_64,
     machine: 62,
     page: 0x1000,
@@ -180,7 +182,7 @@ const AMD64: Platform = Platform {
 
 const ARM64: Platform = Platform {
     name: "arm64",
-    seccomp: "AARCH64",
+    seccomp: Some("AARCH64"),
     isa: &arm64::ISA,
     machine: 183,
     elf_flags: 0,
