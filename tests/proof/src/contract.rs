@@ -82,6 +82,14 @@ impl Phase {
         std::mem::discriminant(self) == std::mem::discriminant(other) && index(self) == index(other)
     }
 
+    /// The last answer, where it counts.
+    pub fn answer(&self) -> Option<&Term> {
+        match self {
+            Asked(answer) | Taken(_, answer) | Reaped(answer) | Slept(answer) => Some(answer),
+            _ => None,
+        }
+    }
+
     /// The same, with any answer.
     pub fn with(&self, answer: Term) -> Self {
         match self {
@@ -247,7 +255,12 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]
     let mut field = |index: i64| proof.peek(path, &action.plus(index * word));
     let (handler, flags) = (field(0)?, field(1)?);
     let mask = field(2 + i64::from(platform.has_restorer))?;
-    path.tell(&format!("handler {handler}, flags {flags}, mask {mask}"));
+    path.tell(&format!(
+        "signal {signal}, handler {}, flags {}, mask {}",
+        show(&handler),
+        show(&flags),
+        show(&mask)
+    ));
     // Of 32 bits, the mask's upper half is argc, and blocks real-time signals while it leaves: nobody
     // sends pause one, and it ends it as well.
     match (index, handler.place(), flags.known()) {
@@ -260,11 +273,24 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]
         }
         (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
             if mask.known() != Some(MASK) {
-                bail!("signal {signal} blocks {mask}, not {MASK:#x}");
+                bail!("signal {signal} blocks {}, not {MASK:#x}", show(&mask));
             }
             proof.handlers.insert((signal, handler));
         }
-        _ => bail!("takes signal {signal} by handler {handler} and flags {flags}"),
+        _ => bail!(
+            "takes signal {signal} by handler {} and flags {}",
+            show(&handler),
+            show(&flags)
+        ),
     }
     Ok(())
+}
+
+/// A number or an address, in short.
+fn show(term: &Term) -> String {
+    match term.place() {
+        Some(("", number)) => format!("{number:#x}"),
+        Some((place, offset)) => format!("{place}{offset:+#x}"),
+        None => "any number".to_owned(),
+    }
 }

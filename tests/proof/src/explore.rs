@@ -9,7 +9,7 @@ use crate::{
     solver::Solver,
     term::Term,
 };
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use capstone::Capstone;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,8 +17,9 @@ use std::{
     rc::Rc,
 };
 
-/// Instructions of a path and paths of a program: more is a program that makes no step.
-const MOST: usize = 1000;
+/// Instructions of a path, and paths: more is a program that makes no step.
+const LONGEST: usize = 300;
+const MOST: usize = 400;
 /// The room below the stack that a program starts with.
 const ROOM: i64 = 4096;
 
@@ -75,9 +76,8 @@ impl Path {
     }
 
     fn index(&self, name: &str) -> usize {
-        let registers = self.platform.isa.registers;
-        registers
-            .iter()
+        let mut state = self.platform.isa.state();
+        state
             .position(|it| it.0 == name)
             .expect("the platform has it")
     }
@@ -179,13 +179,13 @@ impl<'a> Proof<'a> {
 
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
         let (platform, isa) = (self.platform, self.platform.isa);
-        let registers = isa.registers.iter();
         let stack = Term::symbol("stack", isa.bits);
         let mut path = Path {
             platform,
             at: entry,
-            registers: registers
-                .map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), *bits))
+            registers: isa
+                .state()
+                .map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), bits))
                 .collect(),
             stack: Rc::default(),
             given: Vec::new(),
@@ -207,8 +207,8 @@ impl<'a> Proof<'a> {
         if let Some(register) = platform.entry {
             path.set(register, Term::symbol("file", isa.bits).plus(entry));
         }
-        if isa.step == 2 && isa.bits == 32 {
-            // Thumb: the kernel takes the lowest bit off.
+        if isa.is_thumb() {
+            // The kernel takes the lowest bit off.
             ensure!(
                 entry % 2 == 1,
                 "{entry:#x}: the kernel enters it, but not as Thumb"
@@ -246,7 +246,6 @@ impl<'a> Proof<'a> {
                 }
             }
             self.paths += 1;
-            ensure!(self.paths < MOST, "there are more than {MOST} paths");
         }
         Ok(())
     }
@@ -257,24 +256,27 @@ impl<'a> Proof<'a> {
             Some(against) => Ok(Some(against.1.clone())),
             None => self.solver.input(&path.given),
         };
-        let input: Vec<String> = match input {
-            Ok(Some(input)) => input
-                .iter()
-                .map(|(name, value)| format!("{name} = {value:#x}"))
-                .collect(),
-            _ => vec!["of any input".to_owned()],
+        let input: Vec<String> = input
+            .ok()
+            .flatten()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| format!("{name} = {value}"))
+            .collect();
+        let input = if input.is_empty() {
+            "any".to_owned()
+        } else {
+            input.join(", ")
         };
         let instruction = self
             .instructions
             .get(&path.at)
-            .map_or(String::new(), |it| it.text());
-        error.context(format!(
-            "{} at {:#x} `{instruction}`\n  way: {}\n  input: {}",
-            self.platform.name,
-            path.at,
-            path.story.join("; "),
-            input.join(", "),
-        ))
+            .map_or(String::new(), |it| format!(", {}", it.text()));
+        let (name, story) = (self.platform.name, path.story.join("; "));
+        anyhow!(
+            "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
+            path.at
+        )
     }
 
     fn step(&mut self, path: &mut Path) -> Result<Step> {
@@ -283,7 +285,10 @@ impl<'a> Proof<'a> {
             return Ok(Step::End);
         }
         path.length += 1;
-        ensure!(path.length < MOST, "goes on without an end");
+        ensure!(
+            path.length < LONGEST && self.paths < MOST,
+            "goes on without an end"
+        );
         let instruction = match self.instructions.get(&path.at) {
             Some(instruction) => instruction.clone(),
             None => {
@@ -325,15 +330,16 @@ impl<'a> Proof<'a> {
                 let with =
                     |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
                 let (yes, no) = (with(&condition), with(&condition.not()));
-                match (self.solver.input(&yes)?, self.solver.input(&no)?) {
-                    (Some(_), Some(_)) => {
+                let is_open = self.solver.input(&yes)?.is_some();
+                // One of the two is.
+                match is_open && self.solver.input(&no)?.is_some() {
+                    true => {
                         let mut other = path.clone();
                         (other.given, other.at) = (yes, to);
                         (path.given, path.at) = (no, next);
                         return Ok(Step::Fork(other));
                     }
-                    (Some(_), None) => path.at = to,
-                    _ => path.at = next,
+                    false => path.at = if is_open { to } else { next },
                 }
             }
         }
@@ -356,7 +362,7 @@ impl<'a> Proof<'a> {
             .iter()
             .all(|(at, byte)| path.stack.get(at) == Some(byte));
         let arguments = Term::symbol("arguments", isa.bits);
-        for (index, (_, bits)) in isa.registers.iter().enumerate() {
+        for (index, (_, bits)) in isa.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
             let is_next = Path::distance(last, now) == Some(self.platform.bytes());
             let pointer = Path::distance(&before.arguments, last);
@@ -372,7 +378,7 @@ impl<'a> Proof<'a> {
                 None if last == now && !any[index] => continue,
                 _ => {
                     any[index] = true;
-                    path.any(*bits)
+                    path.any(bits)
                 }
             };
         }
@@ -434,16 +440,22 @@ impl<'a> Proof<'a> {
         conditions.push(goal.not());
         match self.solver.input(&conditions)? {
             None => Ok(()),
-            Some(input) => Err(Against(otherwise.to_owned(), input).into()),
+            Some(input) => {
+                // An error is what the kernel rather answers.
+                let error = path.phase.answer().map(|it| it.sign());
+                conditions.extend(error);
+                let input = self.solver.input(&conditions)?.unwrap_or(input);
+                Err(Against(otherwise.to_owned(), input).into())
+            }
         }
     }
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
         let (platform, isa) = (self.platform, self.platform.isa);
-        for (register, bits) in isa.registers {
-            if *bits < isa.bits || platform.lost.contains(register) {
-                let any = path.any(*bits);
+        for (register, bits) in isa.state() {
+            if bits < isa.bits || platform.lost.contains(&register) {
+                let any = path.any(bits);
                 path.set(register, any);
             }
         }

@@ -1,9 +1,9 @@
 //! That the proof can fail: each bit of the file, flipped. Either it fails, or it proves the flipped
 //! file as well, which then is an equal program.
 
-use crate::{Program, elf, isa, prove, solver::Solver};
+use crate::{Program, isa, prove, solver::Solver};
 use anyhow::Result;
-use std::{ops::Range, thread};
+use std::thread;
 
 /// A bit of the file: the byte's offset, and the bit's number, 0 the lowest.
 pub type Bit = (usize, u32);
@@ -14,20 +14,20 @@ pub fn flip(file: &[u8], (offset, bit): Bit) -> Vec<u8> {
     flipped
 }
 
-/// What became of the flips of a program's code and texts.
+/// What became of the flips of a program's bits.
 #[derive(Debug, Default)]
 pub struct Flips {
     pub caught: Vec<Bit>,
     pub equal: Vec<Bit>,
 }
 
-/// One bit of `every` so many, of the bytes from there on: half of them in a thread of its own.
+/// One bit of `every` so many, half of them in a thread of its own.
 ///
 /// # Errors
 ///
 /// Where there is no z3.
-pub fn flips(program: &Program, place: Range<usize>, every: usize) -> Result<Flips> {
-    let bits: Vec<Bit> = place
+pub fn flips(program: &Program, every: usize) -> Result<Flips> {
+    let bits: Vec<Bit> = (0..program.bytes.len())
         .flat_map(|at| (0..8).map(move |bit| (at, bit)))
         .step_by(every)
         .collect();
@@ -82,9 +82,4 @@ pub fn describe(program: &Program, bit: Bit) -> String {
         None => "read by nothing".to_owned(),
     };
     format!("{:#x}.{}  {what}", bit.0, bit.1)
-}
-
-/// Where code and texts are.
-pub fn place(program: &Program) -> Range<usize> {
-    elf::code(program.platform)..program.bytes.len()
 }

@@ -8,13 +8,15 @@ pub const CALLS: [&str; 5] = ["getpid", "write", "rt_sigaction", "wait4", "exit_
 pub struct Platform {
     /// The architecture, as OCI calls it.
     pub name: &'static str,
-    /// The same in seccomp (libseccomp's `SCMP_ARCH_`).
-    pub seccomp: &'static str,
+    /// The same in seccomp, if a profile may name it (`SCMP_ARCH_`): not where the byte order is
+    /// another, which libseccomp does not mix, and not riscv64, which runc 1.1 does not know. A runtime
+    /// adds that of its own machine.
+    pub seccomp: Option<&'static str>,
     pub isa: &'static Isa,
-    /// ELF's e_machine.
-    pub machine: u16,
-    /// The highest address that a program may have, and one.
-    pub task_size: u64,
+    /// ELF's e_machine, e_flags, and what p_align has to be: the largest page that a kernel has.
+    pub machine: u64,
+    pub elf_flags: u64,
+    pub page: u64,
     /// The numbers of [`CALLS`] (`arch/*/include/uapi/asm/unistd.h`).
     pub numbers: [u64; 5],
     /// The call that sleeps.
@@ -70,10 +72,9 @@ const SA_RESTORER: u64 = 0x0400_0000;
 pub const PLATFORMS: [Platform; 7] = [
     Platform {
         name: "386",
-        seccomp: "X86",
+        seccomp: Some("X86"),
         isa: &x86::I386,
         machine: 3,
-        task_size: 0xc000_0000,
         numbers: [20, 4, 174, 114, 252],
         sleep: ("pause", 29),
         number: "eax",
@@ -88,10 +89,10 @@ pub const PLATFORMS: [Platform; 7] = [
     AMD64,
     Platform {
         name: "arm",
-        seccomp: "ARM",
+        seccomp: Some("ARM"),
         isa: &arm::ISA,
         machine: 40,
-        task_size: 0xbf00_0000,
+        elf_flags: 0x0500_0200,
         numbers: [20, 4, 174, 114, 248],
         sleep: ("pause", 29),
         number: "r7",
@@ -106,10 +107,10 @@ pub const PLATFORMS: [Platform; 7] = [
     ARM64,
     Platform {
         name: "ppc64le",
-        seccomp: "PPC64LE",
+        seccomp: Some("PPC64LE"),
         isa: &ppc64le::ISA,
         machine: 21,
-        task_size: 1 << 47,
+        elf_flags: 2,
         numbers: [20, 4, 173, 114, 234],
         sleep: ("pause", 29),
         number: "r0",
@@ -128,10 +129,10 @@ pub const PLATFORMS: [Platform; 7] = [
     },
     Platform {
         name: "riscv64",
-        seccomp: "RISCV64",
+        seccomp: None,
         isa: &riscv64::ISA,
         machine: 243,
-        task_size: 1 << 38,
+        elf_flags: 5,
         number: "a7",
         arguments: ["a0", "a1", "a2", "a3"],
         answer: "a0",
@@ -142,10 +143,10 @@ pub const PLATFORMS: [Platform; 7] = [
     },
     Platform {
         name: "s390x",
-        seccomp: "S390X",
+        seccomp: None,
         isa: &s390x::ISA,
         machine: 22,
-        task_size: 1 << 42,
+        page: 0x1000,
         numbers: [20, 4, 174, 114, 248],
         sleep: ("pause", 29),
         number: "%r1",
@@ -161,10 +162,10 @@ pub const PLATFORMS: [Platform; 7] = [
 
 const AMD64: Platform = Platform {
     name: "amd64",
-    seccomp: "X86_64",
+    seccomp: Some("X86_64"),
     isa: &x86::X86_64,
     machine: 62,
-    task_size: (1 << 47) - 4096,
+    page: 0x1000,
     numbers: [39, 1, 13, 61, 231],
     sleep: ("pause", 34),
     number: "rax",
@@ -181,10 +182,11 @@ const AMD64: Platform = Platform {
 
 const ARM64: Platform = Platform {
     name: "arm64",
-    seccomp: "AARCH64",
+    seccomp: Some("AARCH64"),
     isa: &arm64::ISA,
     machine: 183,
-    task_size: 1 << 48,
+    elf_flags: 0,
+    page: 0x10000,
     numbers: [172, 64, 134, 260, 94],
     sleep: ("ppoll", 73),
     number: "x8",

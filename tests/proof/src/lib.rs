@@ -104,7 +104,7 @@ pub fn prove(
 ) -> Result<Report> {
     let (start, before) = (Instant::now(), solver.questions);
     let mut proof = Proof::new(platform, file, decoder, solver);
-    proof.run(elf::entry(platform, file))?;
+    proof.run(elf::entry(platform, file)?)?;
     Ok(Report {
         paths: proof.paths,
         calls: proof.calls,

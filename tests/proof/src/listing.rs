@@ -1,6 +1,9 @@
 //! The whole file, byte by byte, with what each is for.
 
-use crate::{Program, Report, contract, elf};
+use crate::{
+    Program, Report, contract,
+    elf::{self, Field},
+};
 use addr2line::Loader;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -35,19 +38,16 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
             file.len()
         ),
     };
-    for field in elf::fields(platform) {
-        match &*field.name {
-            "EI_MAG" => listing.title("ELF header (elf(5))"),
-            "PT_LOAD p_type" => {
-                listing.title("Program header: the segment, which is the whole file")
-            }
-            "PT_GNU_STACK p_type" => listing.title("Program header: the stack is not executable"),
+    for field in elf::fields(platform, file.len()) {
+        match (&*field.name, field.value) {
+            ("EI_MAG", _) => listing.title("ELF header (elf(5))"),
+            ("p_type", 1) => listing.title("Program header: the segment, which is the whole file"),
+            ("p_type", _) => listing.title("Program header: the stack is not executable"),
             _ => {}
         }
-        let field_bytes = &file[field.place.clone()];
-        let name = field.name.rsplit(' ').next().unwrap();
-        let what = format!("{name:14} {}", meaning(program, &field.name, field_bytes));
-        listing.line(field.place.start, field_bytes, what.trim_end());
+        let name = meaning(program, &field);
+        let what = format!("{:14} {:<#8x} {name}", field.name, field.value);
+        listing.line(field.place.start, &file[field.place], what.trim_end());
     }
     let messages = messages(file)?;
     let mut at = code;
@@ -150,13 +150,9 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
     Ok(format!("{outer:12} {inner}").trim_end().to_owned())
 }
 
-/// What a field says, as elf(5) calls it, or its number.
-fn meaning(program: &Program, field: &str, bytes: &[u8]) -> String {
-    if bytes.len() > 8 || field == "EI_MAG" || field == "EI_PAD" {
-        return String::new();
-    }
-    let number = elf::number(program.platform, bytes);
-    let name = match (field, number) {
+/// What a field says, as elf(5) calls it.
+fn meaning<'a>(program: &'a Program, field: &Field) -> &'a str {
+    match (&*field.name, field.value) {
         ("EI_CLASS", 1) => "ELFCLASS32",
         ("EI_CLASS", 2) => "ELFCLASS64",
         ("EI_DATA", 1) => "ELFDATA2LSB",
@@ -165,11 +161,10 @@ fn meaning(program: &Program, field: &str, bytes: &[u8]) -> String {
         ("e_type", 3) => "ET_DYN: may lie anywhere",
         ("e_machine", _) => program.platform.name,
         ("e_entry", _) => "_start",
-        ("PT_LOAD p_type", 1) => "PT_LOAD",
-        ("PT_LOAD p_flags", 5) => "PF_R | PF_X",
-        ("PT_GNU_STACK p_type", 0x6474_e551) => "PT_GNU_STACK",
-        ("PT_GNU_STACK p_flags", 6) => "PF_R | PF_W",
+        ("p_type", 1) => "PT_LOAD",
+        ("p_type", _) => "PT_GNU_STACK",
+        ("p_flags", 5) => "PF_R | PF_X",
+        ("p_flags", 6) => "PF_R | PF_W",
         _ => "",
-    };
-    format!("{number:<#8x} {name}").trim_end().to_owned()
+    }
 }

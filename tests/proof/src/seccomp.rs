@@ -76,10 +76,8 @@ pub fn profile(calls: &BTreeSet<&str>) -> String {
     let own = calls.iter().copied().collect();
     let mut syscalls = vec![allow("pause: all that it ever makes", own)];
     syscalls.extend(RUNTIMES.map(|(comment, names)| allow(comment, names.to_vec())));
-    let architectures: Vec<String> = PLATFORMS
-        .iter()
-        .map(|it| format!("SCMP_ARCH_{}", it.seccomp))
-        .collect();
+    let names = PLATFORMS.iter().filter_map(|it| it.seccomp);
+    let architectures: Vec<String> = names.map(|it| format!("SCMP_ARCH_{it}")).collect();
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,

@@ -5,8 +5,8 @@ use anyhow::{Context as _, Result, bail};
 use easy_smt::{Context, ContextBuilder, Response};
 use std::collections::{BTreeMap, HashMap};
 
-/// What symbols may be, one number for each: an input.
-pub type Input = BTreeMap<String, u64>;
+/// What symbols may be, one number with a sign for each: an input.
+pub type Input = BTreeMap<String, i64>;
 
 pub struct Solver {
     z3: Context,
@@ -24,7 +24,7 @@ impl Solver {
     pub fn new() -> Result<Self> {
         let z3 = ContextBuilder::new()
             .with_z3_defaults()
-            .solver_args(["-smt2", "-in", "-t:5000"])
+            .solver_args(["-smt2", "-in", "-t:1000"])
             .build()
             .context("z3: cannot be run; install it (Debian's package z3)")?;
         Ok(Self {
@@ -39,7 +39,7 @@ impl Solver {
     ///
     /// # Errors
     ///
-    /// Where z3 does not know within five seconds.
+    /// Where z3 does not know within a second.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let open: Vec<Term> = conditions
             .iter()
@@ -73,10 +73,16 @@ impl Solver {
         self.questions += 1;
         self.z3.push()?;
         for condition in conditions {
-            let condition = self.z3.atom(format!("(= {condition} #b1)"));
-            self.z3.assert(condition)?;
+            self.z3
+                .assert(self.z3.atom(format!("(= {condition} #b1)")))?;
         }
-        let answer = match self.z3.check()? {
+        let answer = self.answer(&symbols);
+        self.z3.pop()?;
+        answer
+    }
+
+    fn answer(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Option<Input>> {
+        Ok(match self.z3.check()? {
             Response::Unsat => None,
             Response::Unknown => bail!("z3 does not know"),
             Response::Sat => {
@@ -90,12 +96,12 @@ impl Solver {
                         (_, Some(digits)) => u64::from_str_radix(digits, 2)?,
                         _ => bail!("z3 says {value}"),
                     };
-                    input.insert(self.z3.display(name).to_string(), value);
+                    let name = self.z3.display(name).to_string();
+                    let value = Term::number(value as i64, symbols[&name]).known_signed();
+                    input.insert(name, value.expect("it is a number"));
                 }
                 Some(input)
             }
-        };
-        self.z3.pop()?;
-        Ok(answer)
+        })
     }
 }

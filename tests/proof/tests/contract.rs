@@ -62,10 +62,8 @@ const MISTAKES: [Mistake; 4] = [
         b"\x83\xf8\xfc\x74",
         b"\x80\xf8\xfc\x74",
         &[
-            "amd64 at 0x175 `syscall`",
-            "calls pause where it should not",
-            "pause.6 = 0xffff",
-            "fc",
+            "amd64, 0x175, syscall: calls pause where it should not",
+            "pause.6 = -",
         ],
     ),
     (
@@ -73,10 +71,7 @@ const MISTAKES: [Mistake; 4] = [
         "amd64",
         b"\x68\x02\x40\x00\x00",
         b"\x68\x02\x00\x00\x00",
-        &[
-            "amd64 at 0x13b `syscall`",
-            "signal 2 blocks 0x2, not 0x4002",
-        ],
+        &["amd64, 0x13b, syscall: signal 2 blocks 0x2, not 0x4002"],
     ),
     (
         "its warning is one byte short: push 42 for push 43",
@@ -84,8 +79,7 @@ const MISTAKES: [Mistake; 4] = [
         b"\x6a\x2b\x5a",
         b"\x6a\x2a\x5a",
         &[
-            "amd64 at 0x116 `syscall`",
-            "does not write the 43 bytes",
+            "amd64, 0x116, syscall: does not write the 43 bytes",
             "getpid.0 =",
         ],
     ),
@@ -94,7 +88,7 @@ const MISTAKES: [Mistake; 4] = [
         "arm64",
         b"\x64\x00\x00\x10",
         b"\x64\x00\x00\x30",
-        &["arm64 at 0xcd", "there is no instruction", "signal 2"],
+        &["arm64, 0xcd: there is no instruction", "signal 2"],
     ),
 ];
 

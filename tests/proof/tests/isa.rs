@@ -328,14 +328,14 @@ fn try_one(
     }
     let mut state = emulator.bytes("g");
     let mut registers = Vec::new();
-    for (index, (name, bits)) in platform.isa.registers.iter().enumerate() {
-        let value = if *bits < 8 {
+    for (index, (name, bits)) in platform.isa.state().enumerate() {
+        let value = if bits < 8 {
             random.next()
         } else {
             random.pick(&pool)
         } & u64::MAX >> (64 - bits);
         emulator.set(&mut state, index, name, value);
-        registers.push(Term::number(value as i64, *bits));
+        registers.push(Term::number(value as i64, bits));
     }
     emulator.put(
         &mut state,
@@ -410,12 +410,12 @@ fn try_one(
         next,
         "{what}: where it goes on"
     );
-    for (index, (name, bits)) in platform.isa.registers.iter().enumerate() {
+    for (index, (name, bits)) in platform.isa.state().enumerate() {
         // A flag may be left open.
         if let Some(value) = registers[index].known() {
             assert_eq!(emulator.get(&after, index, name), value, "{what}: {name}");
         } else {
-            assert!(*bits < 8, "{what}: {name} is not known");
+            assert!(bits < 8, "{what}: {name} is not known");
         }
     }
     if reach {
@@ -445,14 +445,14 @@ fn each_instruction_means_what_the_processor_makes_of_it() {
         let path = tests::built(&format!("pause/{}/pause", platform.name));
         let mut emulator = Emulator::start(platform, &path, folder.path());
         let state = emulator.bytes("g");
-        let entry = proof::elf::entry(platform, &program.bytes) as u64;
+        let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
         let base = emulator.number(&state, emulator.pc, platform.bytes() as usize)
             - (entry & !(platform.isa.step - 1));
         let stack = platform
             .isa
             .registers
             .iter()
-            .position(|it| it.0 == platform.stack)
+            .position(|it| *it == platform.stack)
             .unwrap();
         let window = (emulator.get(&state, stack, platform.stack) - 4 * WINDOW) & !15;
         let (mut random, mut count) = (Random(0), 0);

@@ -1,10 +1,10 @@
 //! Proves the contract of all programs, and says what that took; with `--flips`, flips each bit of
-//! their code and texts as well, and lists which flipped programs are proved, too.
+//! theirs as well, and lists which flipped programs are proved, too.
 
 use anyhow::{Context, Result};
 use proof::{
     Program,
-    flips::{describe, flips, place},
+    flips::{describe, flips},
 };
 
 fn main() -> Result<()> {
@@ -22,7 +22,7 @@ fn main() -> Result<()> {
         );
         if with_flips {
             let start = std::time::Instant::now();
-            let flips = flips(&program, place(&program), 1)?;
+            let flips = flips(&program, 1)?;
             let (caught, equal) = (flips.caught.len(), flips.equal.len());
             println!(
                 "  {} bits flipped = {caught} caught + {equal} proved, too ({} s)",

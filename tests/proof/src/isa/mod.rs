@@ -23,12 +23,30 @@ pub struct Isa {
     pub step: u64,
     /// Whether access to memory wants addresses that are a multiple of what is accessed.
     pub aligned: bool,
-    /// Their names and bits, flags included; all else that it has is nothing to pause.
-    pub registers: &'static [(&'static str, u32)],
+    /// Of as many bits as an address; and those of few, which no instruction names. All else that the
+    /// processor has is nothing to pause.
+    pub registers: &'static [&'static str],
+    pub flags: &'static [&'static str],
+    pub flag_bits: u32,
     /// Other names: of which register, from which bit on, how many bits, and what becomes of those
     /// above when it is written.
-    pub part: fn(&str) -> Option<(&'static str, u32, u32, Above)>,
+    pub part: fn(&str) -> Option<Part>,
     pub meaning: fn(&mut Machine, &Instruction) -> Result<Flow>,
+}
+
+type Part = (&'static str, u32, u32, Above);
+
+impl Isa {
+    /// Whether the lowest bit of an address of code says that it is Thumb.
+    pub fn is_thumb(&self) -> bool {
+        matches!(self.decoder.1, Mode::Thumb)
+    }
+
+    /// All that a processor's state is, with the bits of each.
+    pub fn state(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let registers = self.registers.iter().map(|it| (*it, self.bits));
+        registers.chain(self.flags.iter().map(|it| (*it, self.flag_bits)))
+    }
 }
 
 /// What becomes of the other bits of a register of which a part is written.
@@ -145,8 +163,8 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     fn find(&self, name: &str) -> Result<(usize, u32, u32, Above)> {
-        let whole = |name| self.isa.registers.iter().position(|it| it.0 == name);
-        let bits = |index: usize| self.isa.registers[index].1;
+        let whole = |name| self.isa.state().position(|it| it.0 == name);
+        let bits = |index: usize| self.registers[index].bits;
         if let Some(index) = whole(name) {
             return Ok((index, 0, bits(index), Above::Stays));
         }

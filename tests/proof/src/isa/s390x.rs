@@ -12,29 +12,15 @@ pub const ISA: Isa = Isa {
     step: 2,
     aligned: false,
     registers: &[
-        ("%r0", 64),
-        ("%r1", 64),
-        ("%r2", 64),
-        ("%r3", 64),
-        ("%r4", 64),
-        ("%r5", 64),
-        ("%r6", 64),
-        ("%r7", 64),
-        ("%r8", 64),
-        ("%r9", 64),
-        ("%r10", 64),
-        ("%r11", 64),
-        ("%r12", 64),
-        ("%r13", 64),
-        ("%r14", 64),
-        ("%r15", 64),
-        // The condition code.
-        ("cc", 2),
+        "%r0", "%r1", "%r2", "%r3", "%r4", "%r5", "%r6", "%r7", "%r8", "%r9", "%r10", "%r11",
+        "%r12", "%r13", "%r14", "%r15",
     ],
+    flags: &["cc"],
+    flag_bits: 2,
     // The lower half, by a name of our own.
     part: |name| {
         let of = name.strip_prefix("low ")?;
-        let of = ISA.registers.iter().find(|it| it.0 == of)?.0;
+        let of = ISA.registers.iter().find(|it| **it == of)?;
         Some((of, 0, 32, Above::Stays))
     },
     meaning,
@@ -131,7 +117,7 @@ fn meaning(m: &mut Machine, i: &Instruction) -> Result<Flow> {
         }
         ("stmg", [from, to, place]) => {
             let mut address = m.place(place)?;
-            let index = |name: &str| ISA.registers[..16].iter().position(|it| it.0 == name);
+            let index = |name: &str| ISA.registers.iter().position(|it| *it == name);
             let (Some(from), Some(to)) = (index(from), index(to)) else {
                 return i.unknown();
             };

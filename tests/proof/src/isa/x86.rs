@@ -11,20 +11,9 @@ pub const I386: Isa = Isa {
     is_big_endian: false,
     step: 1,
     aligned: false,
-    registers: &[
-        ("eax", 32),
-        ("ecx", 32),
-        ("edx", 32),
-        ("ebx", 32),
-        ("esp", 32),
-        ("ebp", 32),
-        ("esi", 32),
-        ("edi", 32),
-        ("cf", 1),
-        ("zf", 1),
-        ("sf", 1),
-        ("of", 1),
-    ],
+    registers: &["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"],
+    flags: &["cf", "zf", "sf", "of"],
+    flag_bits: 1,
     part: |name| {
         Some(match name {
             "al" => ("eax", 0, 8, Above::Stays),
@@ -41,27 +30,11 @@ pub const X86_64: Isa = Isa {
     decoder: (Arch::X86, Mode::Mode64, None, None),
     bits: 64,
     registers: &[
-        ("rax", 64),
-        ("rbx", 64),
-        ("rcx", 64),
-        ("rdx", 64),
-        ("rsi", 64),
-        ("rdi", 64),
-        ("rbp", 64),
-        ("rsp", 64),
-        ("r8", 64),
-        ("r9", 64),
-        ("r10", 64),
-        ("r11", 64),
-        ("r12", 64),
-        ("r13", 64),
-        ("r14", 64),
-        ("r15", 64),
-        ("cf", 1),
-        ("zf", 1),
-        ("sf", 1),
-        ("of", 1),
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
+        "r13", "r14", "r15",
     ],
+    flags: &["cf", "zf", "sf", "of"],
+    flag_bits: 1,
     part: |name| {
         const LEGACY: [[&str; 3]; 8] = [
             ["rax", "eax", "al"],
@@ -74,7 +47,7 @@ pub const X86_64: Isa = Isa {
             ["rsp", "esp", "spl"],
         ];
         let new = name.strip_suffix('d').and_then(|of| {
-            let all = X86_64.registers.iter().map(|it| it.0);
+            let all = X86_64.registers.iter().copied();
             all.into_iter().find(|it| *it == of)
         });
         LEGACY
