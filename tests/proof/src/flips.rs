@@ -1,7 +1,7 @@
 //! That the proof can fail: each bit of the file, flipped. Either it fails, or it proves the flipped
 //! file as well, which then is an equal program.
 
-use crate::{Program, isa, prove, solver::Solver};
+use crate::{Program, Report, isa, prove, solver::Solver};
 use anyhow::Result;
 use std::thread;
 
@@ -60,16 +60,12 @@ pub fn flips(program: &Program, every: usize) -> Result<Flips> {
 }
 
 /// What an instruction was and is, the bit being flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
-pub fn describe(program: &Program, bit: Bit) -> String {
+pub fn describe(program: &Program, report: &Report, bit: Bit) -> String {
     let decoder = isa::decoder(program.platform.isa);
     let text = |file: &[u8], at| {
         isa::decode(&decoder, file, at).map_or("no instruction".to_owned(), |it| it.text())
     };
-    let report = program
-        .prove()
-        .map(|it| it.instructions)
-        .unwrap_or_default();
-    let mut before = report.range(..=bit.0 as i64).rev();
+    let mut before = report.instructions.range(..=bit.0 as i64).rev();
     let what = match before
         .next()
         .filter(|(at, it)| (bit.0 as i64) < *at + it.length as i64)

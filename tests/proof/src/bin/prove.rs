@@ -30,7 +30,7 @@ fn main() -> Result<()> {
                 start.elapsed().as_secs()
             );
             for bit in flips.equal {
-                println!("    {}", describe(&program, bit));
+                println!("    {}", describe(&program, &report, bit));
             }
         }
     }
