@@ -49,7 +49,7 @@ triple_riscv64 := riscv64gc-unknown-linux-gnu
 triple_s390x := s390x-unknown-linux-gnu
 
 # Per architecture: the largest page a kernel may have, so that the segment fits any, and
-# what makes the code smaller (the README says by how much).
+# what makes the code smaller (docs/size.md says by how much).
 flags_x86 := -C link-arg=-zmax-page-size=0x1000 \
 	-C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
 flags_386 := $(flags_x86)

@@ -1,5 +1,5 @@
 //! The engines of newer releases of Debian's, each in a root file system of its release: the story of a
-//! pod, and the README's command with a seccomp profile. Each test tells, in a row for
+//! pod, and pause under its seccomp profile. Each test tells, in a row for
 //! `docs/tested.md`, which versions ran.
 
 use std::fs;
@@ -142,7 +142,7 @@ fn in_containerd(release: &str, runtime: &str) {
     );
 }
 
-/// As the README has it, and with as few rights as there can be.
+/// As it stands, and with as few rights as there can be.
 fn under_seccomp(release: &str, runtime: &'static str) {
     let podman = Podman::in_release(release, runtime, false);
     let profile = project().join("image/seccomp.json");

@@ -284,7 +284,7 @@ fn containerd_imports_all_platforms() {
         archive.to_str().unwrap(),
     ]);
     println!("{imported}");
-    // As README has it, so that a kubelet leaves it on the node.
+    // As docs/nodes.md has it, so that a kubelet leaves it on the node.
     let pinned = "io.cri-containerd.pinned=pinned";
     containerd.ctr(&["--namespace=k8s.io", "images", "label", IMAGE, pinned]);
     let images = containerd.ctr(&["--namespace=k8s.io", "images", "list"]);

@@ -259,3 +259,29 @@ fn a_node_is_switched_while_pods_run() {
         sandboxes(nest).is_empty() && pods(nest).is_empty()
     });
 }
+
+/// Its garbage collection, as on a full disk, takes images that no container has. containerd 1.6 knows
+/// no pins: there the kubelet is told of the sandbox's image, as docs/nodes.md has it.
+#[test]
+#[ignore = "builds a kubelet first: minutes"]
+fn garbage_collection_leaves_it_on_the_node() {
+    let _settings = Sysctls::remember();
+    let containerd = Cri::of(Containerd::start());
+    let nest = containerd.nest();
+    nest.shares_cgroup("k8s.io");
+    let infra = format!("--pod-infra-container-image={IMAGE}");
+    let full = [
+        "--image-gc-high-threshold=1",
+        "--image-gc-low-threshold=0",
+        "--minimum-image-ttl-duration=0s",
+    ];
+    start_kubelet(
+        nest,
+        &containerd.socket(),
+        &[&[&*infra], &full[..]].concat(),
+    );
+    wait_until("taken: an image without a container", || {
+        !containerd.has(APP_IMAGE)
+    });
+    assert!(containerd.has(IMAGE));
+}

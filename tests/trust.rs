@@ -105,7 +105,7 @@ fn the_program_is_made_of_two_crates() {
     }
 }
 
-/// As the README has it: with the sources of all crates in a folder, and with nothing else of cargo's.
+/// As docs/verify.md has it: with the sources of all crates in a folder, and with nothing else of cargo's.
 #[test]
 fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let nest = Nest::new();
@@ -175,7 +175,7 @@ fn sbom_and_provenance_refer_to_the_image() {
     }
 }
 
-/// As the README has it, without a log of signatures, which takes a network.
+/// As docs/verify.md has it, without a log of signatures, which takes a network.
 #[test]
 #[ignore = "wants a cosign of another release: make test-cosign"]
 fn cosign_signs_and_verifies() {

@@ -127,13 +127,23 @@ impl Cri {
         }
     }
 
-    /// Whether the runtime tells a kubelet, and crictl, to let that image be when they clean up.
-    pub fn is_pinned(&self, image: &str) -> bool {
+    /// The image of that name, where the runtime lists it.
+    fn image(&self, name: &str) -> Option<Image> {
         let mut images = self.images.clone();
         let list = async { images.list_images(ListImagesRequest::default()).await };
         let listed = self.runtime.block_on(list).unwrap().into_inner().images;
-        let named = |it: &&Image| it.repo_tags.iter().any(|tag| tag == image);
-        listed.iter().find(named).unwrap().pinned
+        let named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
+        listed.into_iter().find(named)
+    }
+
+    /// Whether the runtime has an image of that name.
+    pub fn has(&self, image: &str) -> bool {
+        self.image(image).is_some()
+    }
+
+    /// Whether the runtime tells a kubelet, and crictl, to let that image be when they clean up.
+    pub fn is_pinned(&self, image: &str) -> bool {
+        self.image(image).unwrap().pinned
     }
 
     /// Makes a sandbox of that name on the node's own network: its process, in the nest.
