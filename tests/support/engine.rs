@@ -24,7 +24,8 @@ use tempfile::TempDir;
 /// The image's name as `make` makes it without IMAGE.
 pub const IMAGE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
-/// An image with busybox's sh, ps, readlink and sleep, for the apps of a pod.
+/// An image with busybox's sh, ps, readlink and sleep, for the apps of a pod; engines have it as
+/// docker's busybox, too.
 pub const APP_IMAGE: &str = "localhost/app:test";
 
 /// The archive under test.
@@ -245,11 +246,11 @@ pub fn sha256(content: &[u8]) -> String {
 
 /// An archive of [`APP_IMAGE`], in docker's form, which each engine loads.
 fn app_archive(nest: &Nest) -> String {
-    busybox_archive(nest, APP_IMAGE, &[])
+    busybox_archive(nest, &[APP_IMAGE, "docker.io/library/busybox:latest"], &[])
 }
 
-/// The same of an image of that name, which runs these words.
-pub(crate) fn busybox_archive(nest: &Nest, name: &str, words: &[&str]) -> String {
+/// The same of an image of these names, which runs these words.
+pub(crate) fn busybox_archive(nest: &Nest, names: &[&str], words: &[&str]) -> String {
     let mut layer = tar::Builder::new(Vec::new());
     let busybox = Path::new("/bin/busybox");
     layer.append_path_with_name(busybox, "bin/busybox").unwrap();
@@ -267,7 +268,7 @@ pub(crate) fn busybox_archive(nest: &Nest, name: &str, words: &[&str]) -> String
         "config": {"Env": ["PATH=/bin"], "Entrypoint": words},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
     });
-    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let manifest = json!([{"Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"]}]);
     let path = nest.path("app.tar");
     let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
     for (name, content) in [
@@ -341,7 +342,12 @@ impl Podman {
         Self::with("overlay")
     }
 
-    /// The same, with another way to keep files, as overlay is not in every kernel.
+    /// podman with [`APP_IMAGE`] alone.
+    pub fn with_app() -> Self {
+        Self::start(Nest::new(), "overlay", Platform::native())
+    }
+
+    /// podman with both images, and another way to keep files, as overlay is not in every kernel.
     pub fn with(driver: &'static str) -> Self {
         Self::start(Nest::new(), driver, Platform::native()).load()
     }

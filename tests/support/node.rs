@@ -144,7 +144,7 @@ impl Node {
 
     /// Gives it an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
-        let archive = busybox_archive(self.nest(), name, words);
+        let archive = busybox_archive(self.nest(), &[name], words);
         self.ctr(&["images", "import", &archive]);
     }
 
