@@ -289,5 +289,7 @@ fn garbage_collection_leaves_it_on_the_node() {
         assert!(start.elapsed().as_secs() < 400, "nothing was taken");
         sleep(Duration::from_secs(1));
     }
+    // For what it takes next.
+    sleep(Duration::from_secs(5));
     assert!(containerd.has(IMAGE));
 }
