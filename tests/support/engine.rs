@@ -820,6 +820,13 @@ impl Docker {
     fn start_in(nest: Nest, config: &str) -> Self {
         let docker = Self(nest);
         let nest = &docker.0;
+        // Its containerd makes folders there, whatever one tells it.
+        let [upper, work] = ["opt", "opt-work"].map(|folder| nest.path(folder));
+        for folder in [&upper, &work] {
+            fs::create_dir(folder).unwrap();
+        }
+        let layers = format!("--options=lowerdir=/opt,upperdir={upper},workdir={work}");
+        nest.mount(&["--types=overlay", &layers, "overlay", "/opt"]);
         let mut daemon = nest.daemon("dockerd");
         for (option, path) in [
             ("--data-root", "root"),
