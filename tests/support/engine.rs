@@ -445,20 +445,23 @@ impl Podman {
     /// Makes the pod, with another sandbox than ours or with none of these: the sandbox's process.
     pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
         let create = ["pod", "create", "--name=pod", "--network=none"];
-        let cgroup = self.cgroup();
-        let cgroup: Vec<&str> = cgroup.as_deref().into_iter().collect();
         let share = ["--share=ipc,net,uts,pid"];
-        self.run(&[&create[..], &share, &cgroup, infra].concat());
+        self.run_in_cgroup(&create, &[&share, infra].concat());
         self.run(&["pod", "start", "pod"]);
         self.find_infra()
     }
 
     /// Starts a container of [`APP_IMAGE`].
     fn run_container(&self, options: &[&str], script: &str) {
+        let app = [APP_IMAGE, "sh", "-c", script];
+        self.run_in_cgroup(&["run", "--detach"], &[options, &app].concat());
+    }
+
+    /// Runs a command with the option for cgroups, where there is one, before the others.
+    fn run_in_cgroup(&self, command: &[&str], options: &[&str]) {
         let cgroup = self.cgroup();
         let cgroup: Vec<&str> = cgroup.as_deref().into_iter().collect();
-        let run = ["run", "--detach"];
-        self.run(&[&run[..], &cgroup, options, &[APP_IMAGE, "sh", "-c", script]].concat());
+        self.run(&[command, &cgroup, options].concat());
     }
 
     fn find_infra(&self) -> Pid {

@@ -91,14 +91,16 @@ pub fn text(bytes: Vec<u8>) -> String {
 
 /// Waits until `happened`, for 30 seconds at most: long enough for any machine, as a hang is a
 /// failure and slowness is none. Who tests what is broken may have less PATIENCE, in seconds.
-pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
     let patience = std::env::var("PATIENCE").map_or(30, |seconds| seconds.parse().unwrap());
+    wait_for(Duration::from_secs(patience), what, happened);
+}
+
+/// The same, for as long as this: for what happens by a clock of its own.
+pub fn wait_for(patience: Duration, what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
-        assert!(
-            start.elapsed() < Duration::from_secs(patience),
-            "not {what}"
-        );
+        assert!(start.elapsed() < patience, "not {what}");
         sleep(Duration::from_millis(2));
     }
 }
