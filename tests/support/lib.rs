@@ -8,6 +8,8 @@ pub mod cri;
 pub mod engine;
 #[cfg(feature = "engines")]
 pub mod kind;
+#[cfg(feature = "engines")]
+pub mod kubelet;
 pub mod machine;
 #[cfg(feature = "engines")]
 pub mod node;
