@@ -125,7 +125,7 @@ endif
 
 target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml
 	@tests/support/tools cc
-	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
+	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
 push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
@@ -134,7 +134,7 @@ push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as
 	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(trust) tag target/pause.tar)"
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) tag target/pause.tar)"
 
 # --- A node ------------------------------------------------------------------------------------
 
@@ -160,36 +160,37 @@ target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/buil
 	@mv $@.new $@
 
 target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
-	@cargo run --locked --quiet --package pause-image -- --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
 kind: node ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
 	@tests/kind/up '$(IMAGE)' target/use-pause
 
-# --- Trust -------------------------------------------------------------------------------------
+# --- Check the image -------------------------------------------------------------------------------------
 
-trust := target/cargo/debug/trust
-build_trust = @tests/support/tools cc; cargo build --locked --quiet --package trust
+pause_image := target/cargo/debug/pause-image
+build_pause_image = @tests/support/tools cc; cargo build --locked --quiet --package pause-image
 
-attest = $(build_trust); $(trust) attest target/pause.tar $(if $(BUILDER),--builder '$(BUILDER)')
+attest = $(build_pause_image); $(pause_image) attest target/pause.tar \
+	$(if $(SOURCE),--source '$(SOURCE)') $(if $(BUILDER),--builder '$(BUILDER)')
 
 attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, and both for a registry
 	$(attest)
 
 # IMAGE is what to verify, where it is given to make itself: its default is what make would build.
 given = $(findstring command line,$(origin IMAGE))
-verify: ## builds afresh and compares with trust/digests; so too IMAGE=, an archive or a name
-	$(build_trust)
+verify: ## builds afresh and compares with image/digests; so too IMAGE=, an archive or a name
+	$(build_pause_image)
 	@$(if $(given),test -e '$(IMAGE)' || tests/support/tools skopeo)
-	@trust/verify $(trust) $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
+	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
 
-digests: ## builds afresh and writes trust/digests anew
-	$(build_trust)
-	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trust/fresh "$$folder/fresh"; \
-		$(trust) digests "$$folder/fresh/target" --output trust/digests
+digests: ## builds afresh and writes image/digests anew
+	$(build_pause_image)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; image/fresh "$$folder/fresh"; \
+		$(pause_image) digests "$$folder/fresh/target" --output image/digests
 
 release: ## all tests, and then what the release VERSION= has in target/release-VERSION
-	@trust/release '$(VERSION)'
+	@image/release '$(VERSION)'
 
 deny := target/tools/bin/cargo-deny
 
@@ -225,8 +226,8 @@ booted := target/pause-4k/arm64/pause $(call bootable,$(KERNELS))
 
 test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
-	$(build_trust)
-	cargo test --locked --package pause-image --package trust --package use-pause --package tests
+	$(build_pause_image)
+	cargo test --locked --package pause-image --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
@@ -264,7 +265,7 @@ target/releases/%: tests/support/release
 	@tests/support/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
 test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
-	cargo test --locked --package tests --test trust cosign -- --ignored --nocapture
+	cargo test --locked --package tests --test verify cosign -- --ignored --nocapture
 
 target/cosign: tests/support/commands
 	@tests/support/commands trixie cosign $@

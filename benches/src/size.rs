@@ -161,7 +161,7 @@ fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) ->
 /// What the packer says.
 pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
     let packed = Command::new(built("cargo/release/pause-image"))
-        .args(["--image", image, "--output"])
+        .args(["pack", "--image", image, "--output"])
         .arg(archive)
         .arg(format!("{}={}", platform.name, program.display()))
         .output()?;
