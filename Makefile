@@ -8,7 +8,7 @@ IMAGE ?= localhost/pause:$(VERSION)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -163,8 +163,8 @@ target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
 	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
-kind: node ## a kind cluster whose pods have it for their sandbox; needs kind, docker and kubectl
-	@tests/kind/up '$(IMAGE)' target/use-pause
+kind: image ## a kind cluster whose pods all have it for their sandbox; needs kind and docker
+	@examples/kind/up '$(IMAGE)' target
 
 # --- Check the image -------------------------------------------------------------------------------------
 
@@ -240,8 +240,26 @@ test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 test-kubelet: tools node target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
 
-target/kubelet/kubelet: tests/support/kubelet
-	@tests/support/kubelet $@
+target/kubelet/kubelet: tests/support/kubernetes
+	@tests/support/kubernetes $(@D) kubelet
+
+test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
+	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
+
+components := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm kubectl kubelet
+target/kubernetes: tests/support/kubernetes
+	@rm -rf $@ $@.new
+	@tests/support/kubernetes $@.new $(components)
+	@mv $@.new $@
+
+target/kind-node.tar: tests/support/kind-node target/kubernetes
+	@tests/support/kind-node $@ target/kubernetes
+
+target/kind-0.27: tests/support/commands
+	@tests/support/commands trixie kind $@
+
+target/kind-0.33: tests/support/commands
+	@tests/support/commands forky kind $@
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
 	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture

@@ -93,11 +93,12 @@ fn make_kind_names_what_is_missing() {
     };
     let dirname = "/usr/bin/dirname";
     fs::copy(dirname, folder.path().join("dirname")).unwrap();
+    fs::copy("/usr/bin/realpath", folder.path().join("realpath")).unwrap();
     let line = || {
         let mut up = Command::new("/bin/bash");
         let up = up
-            .arg(project().join("tests/kind/up"))
-            .args(["image", "archive"]);
+            .arg(project().join("examples/kind/up"))
+            .args(["image", "/"]);
         let end = sandbox::run(up.env("PATH", folder.path()));
         assert_eq!((end.status, end.stdout.lines().count()), (Ok(1), 0));
         assert_eq!(end.stderr.lines().count(), 1, "{}", end.stderr);
@@ -109,5 +110,7 @@ fn make_kind_names_what_is_missing() {
     command("docker", "exit 1");
     assert!(line().contains("its daemon does not answer"));
     command("docker", "exit 0");
-    assert!(line().contains("no command kubectl"));
+    command("kind", "echo pause");
+    fs::copy("/bin/grep", folder.path().join("grep")).unwrap();
+    assert!(line().contains("kind delete cluster --name pause"));
 }

@@ -2,12 +2,7 @@
 //! test-kubelet` runs this, as building a kubelet takes minutes.
 
 use serde_json::{Value, json};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, thread::sleep, time::Duration};
 use tests::{
     built,
     cri::Cri,
@@ -17,38 +12,9 @@ use tests::{
     program::Program,
     said,
     story::Engine,
+    sysctl::Sysctls,
     wait_for, wait_until,
 };
-
-/// What the kubelet sets for all of the machine, whatever its configuration says.
-const SYSCTLS: [&str; 4] = [
-    "kernel/panic",
-    "kernel/panic_on_oops",
-    "vm/overcommit_memory",
-    "vm/panic_on_oom",
-];
-
-/// Puts the machine's settings back.
-struct Sysctls(Vec<(PathBuf, String)>);
-
-impl Sysctls {
-    fn remember() -> Self {
-        let files = SYSCTLS.map(|name| Path::new("/proc/sys").join(name));
-        let values = files.into_iter().map(|file| {
-            let value = fs::read_to_string(&file).unwrap();
-            (file, value)
-        });
-        Self(values.collect())
-    }
-}
-
-impl Drop for Sysctls {
-    fn drop(&mut self) {
-        for (file, value) in &self.0 {
-            fs::write(file, value).unwrap();
-        }
-    }
-}
 
 /// Starts the kubelet in the nest of its runtime, alone, without any other part of Kubernetes. `more`
 /// are options of its command.

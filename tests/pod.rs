@@ -150,7 +150,15 @@ fn without_a_reaper_zombies_stay() {
 /// none, with no_new_privileges or without.
 #[test]
 fn podman_runs_it_under_its_seccomp_profile() {
-    let podman = Podman::with_images();
+    under_its_seccomp_profile(&Podman::with_images());
+}
+
+#[test]
+fn podman_runs_it_under_its_seccomp_profile_on_crun() {
+    under_its_seccomp_profile(&Podman::with_crun());
+}
+
+fn under_its_seccomp_profile(podman: &Podman) {
     let profile = project().join("image/seccomp.json");
     let run = |profile: &str, more: &[&str]| {
         let seccomp = format!("--security-opt=seccomp={profile}");

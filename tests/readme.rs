@@ -86,9 +86,40 @@ fn all_are_run_somewhere() {
         "A node",     // tests/use_pause.rs
         "A registry", // tests/registry.rs
         "Try it",     // tests/commands.rs, and whoever runs this
-        "kind",       // by hand
+        "kind",       // tests/kind.rs
     ];
     let mut here: Vec<String> = commands().into_keys().collect();
     here.retain(|heading| !elsewhere.contains(&&**heading));
     assert_eq!(here, ["docker", "podman"]);
+}
+
+/// What people copy names the image of this version.
+#[test]
+fn the_image_has_the_same_name_everywhere() {
+    let ending = concat!(":", env!("CARGO_PKG_VERSION"));
+    let list = output(Command::new("git").current_dir(project()).args([
+        "ls-files",
+        "README.md",
+        "docs",
+        "examples",
+    ]));
+    let mut count = 0;
+    for file in list.lines() {
+        let text = fs::read_to_string(project().join(file)).unwrap();
+        for image in ["localhost/pause", "localhost/use-pause"] {
+            for (_, after) in text
+                .match_indices(image)
+                .map(|(at, it)| text.split_at(at + it.len()))
+            {
+                // A pattern has none.
+                let is_named = after.starts_with(':') && !after.starts_with(":[");
+                assert!(
+                    !is_named || after.starts_with(ending),
+                    "{file}: {image}{after:.20}"
+                );
+                count += usize::from(is_named);
+            }
+        }
+    }
+    assert!(count >= 10, "{count}");
 }

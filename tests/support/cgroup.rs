@@ -13,6 +13,18 @@ use std::{
 /// One test at a time, as in version 2 a controller is switched on for all of the machine's.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// The bytes of memory that a cgroup of that name is charged for, with all those in it.
+pub fn charged(name: &str) -> u64 {
+    let root = Path::new("/sys/fs/cgroup");
+    let files = [
+        root.join("memory").join(name).join("memory.usage_in_bytes"),
+        root.join(name).join("memory.current"),
+    ];
+    let file = files.iter().find(|it| it.exists());
+    let bytes = fs::read_to_string(file.expect("the cgroup is there")).unwrap();
+    bytes.trim().parse().unwrap()
+}
+
 /// A cgroup, which goes on drop, when its processes are gone.
 pub struct Cgroup {
     folder: PathBuf,

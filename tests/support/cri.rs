@@ -41,6 +41,11 @@ impl Cri {
     /// A client for that containerd, which gets the images.
     pub fn of(containerd: Containerd) -> Self {
         containerd.import();
+        Self::without_images(containerd)
+    }
+
+    /// The same, for one that has the images that it needs.
+    pub fn without_images(containerd: Containerd) -> Self {
         let socket = containerd.socket();
         Self::at(containerd, socket)
     }
@@ -176,6 +181,43 @@ impl Cri {
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
 
+    /// Stops and removes all sandboxes.
+    pub fn remove_sandboxes(&self) {
+        for id in self.sandboxes() {
+            self.pod.replace(id);
+            self.stop();
+            self.remove();
+        }
+    }
+
+    /// The ids of all sandboxes.
+    fn sandboxes(&self) -> Vec<String> {
+        let request = ListPodSandboxRequest::default();
+        let list = self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.list_pod_sandbox(request).await
+        });
+        list.items.into_iter().map(|pod| pod.id).collect()
+    }
+
+    /// Stops the last sandbox.
+    fn stop(&self) {
+        let request = StopPodSandboxRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.stop_pod_sandbox(request).await
+        });
+    }
+
+    fn remove(&self) {
+        let request = RemovePodSandboxRequest {
+            pod_sandbox_id: self.pod.borrow().clone(),
+        };
+        self.call(async |mut client: RuntimeServiceClient<Channel>| {
+            client.remove_pod_sandbox(request).await
+        });
+    }
+
     /// What containerd has to say of the last sandbox beyond the CRI.
     fn pod_info(&self) -> serde_json::Value {
         serde_json::from_str(&self.pod_status().info["info"]).unwrap()
@@ -296,12 +338,7 @@ impl Engine for Cri {
     }
 
     fn stop_pod(&self) {
-        let request = StopPodSandboxRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
-        };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.stop_pod_sandbox(request).await
-        });
+        self.stop();
         assert!(!self.is_ready());
     }
 
@@ -311,16 +348,7 @@ impl Engine for Cri {
     }
 
     fn remove_pod(&self) -> String {
-        let request = RemovePodSandboxRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
-        };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.remove_pod_sandbox(request).await
-        });
-        let request = ListPodSandboxRequest::default();
-        let left = self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.list_pod_sandbox(request).await
-        });
-        left.items.into_iter().map(|pod| pod.id).collect()
+        self.remove();
+        self.sandboxes().concat()
     }
 }

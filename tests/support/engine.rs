@@ -245,7 +245,7 @@ pub fn sha256(content: &[u8]) -> String {
 }
 
 /// An archive of [`APP_IMAGE`], in docker's form, which each engine loads.
-fn app_archive(nest: &Nest) -> String {
+pub fn app_archive(nest: &Nest) -> String {
     busybox_archive(nest, &[APP_IMAGE, "docker.io/library/busybox:latest"], &[])
 }
 
@@ -687,6 +687,16 @@ impl Containerd {
         Self::start_with("/usr/bin".into(), CRI_OF_1)
     }
 
+    /// The same, with another image for the sandbox of a pod.
+    pub fn start_with_sandbox(image: &str) -> Self {
+        Self::start_in(
+            Nest::new(),
+            "/usr/bin".into(),
+            &CRI_OF_1.replace("RUNTIME", "/usr/sbin/runc"),
+            image,
+        )
+    }
+
     /// The same with a containerd 2.x that `make` fetches.
     pub fn start_2() -> Self {
         Self::start_with(built("containerd-2"), CRI_OF_2)
@@ -701,17 +711,18 @@ impl Containerd {
             _ => (CRI_OF_2, "/usr/bin/crun", Cgroups::V1),
         };
         let nest = Nest::in_release(release, cgroups);
-        Self::start_in(nest, "/usr/bin".into(), &config.replace("RUNTIME", path))
+        let config = config.replace("RUNTIME", path);
+        Self::start_in(nest, "/usr/bin".into(), &config, IMAGE)
     }
 
     /// Starts the one in that folder, configured so.
     fn start_with(commands: PathBuf, config: &str) -> Self {
         let config = config.replace("RUNTIME", "/usr/sbin/runc");
-        Self::start_in(Nest::new(), commands, &config)
+        Self::start_in(Nest::new(), commands, &config, IMAGE)
     }
 
-    /// Starts it with [`IMAGE`] for the sandbox of a pod.
-    fn start_in(nest: Nest, commands: PathBuf, config: &str) -> Self {
+    /// Starts it with that image for the sandbox of a pod.
+    fn start_in(nest: Nest, commands: PathBuf, config: &str, sandbox: &str) -> Self {
         // A network of the pods' own, on which nothing depends.
         let network = json!({
             "cniVersion": "0.4.0", "name": "pods", "plugins": [{
@@ -722,7 +733,7 @@ impl Containerd {
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
         let config = config.replace("FOLDER", nest.folder.path().to_str().unwrap());
-        let config = use_pause::containerd::configured(&config, IMAGE).unwrap();
+        let config = use_pause::containerd::configured(&config, sandbox).unwrap();
         fs::write(nest.path("config.toml"), config).unwrap();
 
         let socket = nest.path("containerd.sock");
@@ -820,7 +831,7 @@ impl Docker {
         Self::start_in(Nest::in_release(release, Cgroups::All), &store.to_string())
     }
 
-    fn start_in(nest: Nest, config: &str) -> Self {
+    pub(crate) fn start_in(nest: Nest, config: &str) -> Self {
         let docker = Self(nest);
         let nest = &docker.0;
         // Its containerd makes folders there, whatever one tells it.
@@ -853,7 +864,7 @@ impl Docker {
         docker
     }
 
-    fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.0.path("docker.sock"))
     }
 

@@ -6,6 +6,8 @@ pub mod cgroup;
 pub mod cri;
 #[cfg(feature = "engines")]
 pub mod engine;
+#[cfg(feature = "engines")]
+pub mod kind;
 pub mod machine;
 #[cfg(feature = "engines")]
 pub mod node;
@@ -13,6 +15,8 @@ pub mod program;
 pub mod sandbox;
 #[cfg(feature = "engines")]
 pub mod story;
+#[cfg(feature = "engines")]
+pub mod sysctl;
 
 use nix::libc;
 use std::{

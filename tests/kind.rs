@@ -1,0 +1,297 @@
+//! Clusters of kind, made as a user makes them. `make test-kind` runs this, as building Kubernetes takes
+//! minutes.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+use std::{fs, thread::sleep, time::Duration};
+use tests::{
+    built,
+    engine::{APP_IMAGE, Cli, IMAGE, app_archive},
+    kind::{Kind, Node, folder},
+    project,
+    sandbox::Processes,
+    story::{Engine, zombies},
+    wait_for,
+};
+
+/// What a cluster takes its time for.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits until all sandboxes of a node are ours, and there are some.
+fn wait_until_ours(node: &Node) -> usize {
+    let mut count = 0;
+    wait_for(
+        PATIENCE,
+        &format!("ours: all sandboxes of {}", node.name),
+        || {
+            let (ours, others) = node.sandboxes();
+            count = ours.len();
+            count > 0 && others.is_empty()
+        },
+    );
+    count
+}
+
+/// A pod on that node, whose app tells its network namespace, leaves five orphans that die, and goes on.
+fn pod(name: &str, node: &str) -> Value {
+    let script =
+        "readlink /proc/self/ns/net; for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 100000";
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "nodeName": node, "shareProcessNamespace": true, "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never",
+                "command": ["sh", "-c", script],
+            }],
+        },
+    })
+}
+
+fn wait_until_ready(control: &Node, pod: &str) {
+    control.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "--timeout=120s",
+        &format!("pod/{pod}"),
+    ]);
+}
+
+/// What kubectl tells of a pod.
+fn told(control: &Node, pod: &str, what: &str) -> String {
+    control.kubectl(&["get", "pod", pod, &format!("--output=jsonpath={{{what}}}")])
+}
+
+/// All that `make kind` promises, and a pod's life on it.
+fn tell(kind: &Kind) {
+    let (control, worker) = (kind.node("pause-control-plane"), kind.node("pause-worker"));
+    let (is_made, said) = kind.make(Kind::IMAGE);
+    println!("{said}");
+    assert!(is_made);
+    for node in [&control, &worker] {
+        let count = wait_until_ours(node);
+        let line = format!(
+            "pause: {}: {count} of {count} sandboxes run pause",
+            node.name
+        );
+        assert!(said.contains(&line), "{line}");
+        assert!(is_pinned(node), "{}", node.name);
+    }
+    let (is_made, said) = kind.make(Kind::IMAGE);
+    assert!(
+        !is_made && said.contains("kind delete cluster --name pause"),
+        "{said}"
+    );
+    assert!(folder().exists(), "the nodes that are there need it");
+
+    kind.run(&[
+        "load",
+        "image-archive",
+        "--name=pause",
+        &app_archive(kind.docker.nest()),
+    ]);
+    control.apply(&pod("story", &worker.name).to_string());
+    wait_until_ready(&control, "story");
+    let of_pod = [("pod.name", "story")];
+    let sandbox = || worker.containers("sandbox", &of_pod).pop().unwrap();
+    let first = sandbox();
+    let (network, address) = (
+        control.kubectl(&["logs", "story"]),
+        told(&control, "story", ".status.podIP"),
+    );
+    assert!(network.starts_with("net:["), "{network}");
+    sleep(Duration::from_millis(500));
+    assert_eq!(zombies(&worker.processes(), first.pid), 0);
+    println!("five orphans, no zombie; {address} in {network}");
+
+    let app = worker.containers("container", &of_pod).pop().unwrap();
+    worker.run(&["kill", "-9", &app.pid.to_string()]);
+    let restarts = ".status.containerStatuses[0].restartCount";
+    wait_for(PATIENCE, "restarted: the app", || {
+        told(&control, "story", restarts) == "1"
+    });
+    wait_until_ready(&control, "story");
+    assert_eq!(sandbox(), first);
+    assert_eq!(told(&control, "story", ".status.podIP"), address);
+    assert_eq!(control.kubectl(&["logs", "story"]), network);
+    println!("the app was killed, and came back to the same network");
+
+    worker.run(&["kill", "-9", &first.pid.to_string()]);
+    wait_for(PATIENCE, "made again: the sandbox", || {
+        let now = worker.containers("sandbox", &of_pod).pop();
+        now.is_some_and(|it| it.id != first.id) && told(&control, "story", restarts) == "2"
+    });
+    wait_until_ready(&control, "story");
+    wait_until_ours(&worker);
+    println!("the sandbox was killed, and there is another one");
+
+    let before = sandbox();
+    kind.docker.run(&["restart", &worker.name]);
+    wait_for(PATIENCE, "back: the pod", || {
+        let now = worker.containers("sandbox", &of_pod).pop();
+        now.is_some_and(|it| it.id != before.id)
+    });
+    wait_until_ready(&control, "story");
+    let count = wait_until_ours(&worker);
+    assert!(is_pinned(&worker));
+    println!("the worker was restarted, and its {count} pods are back on ours");
+
+    kind.run(&["delete", "cluster", "--name=pause"]);
+    assert_eq!(kind.docker.run(&["ps", "--all", "--quiet"]), "");
+    assert_eq!(kind.docker.run(&["volume", "ls", "--quiet"]), "");
+}
+
+fn is_pinned(node: &Node) -> bool {
+    let images = node.run(&["ctr", "--namespace=k8s.io", "images", "list"]);
+    let mut images = images
+        .lines()
+        .filter(|it| it.starts_with(&format!("{IMAGE} ")));
+    images
+        .next()
+        .unwrap()
+        .contains("io.cri-containerd.pinned=pinned")
+}
+
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn kind_0_27() {
+    tell(&Kind::start("0.27", None, &[]));
+}
+
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn kind_0_33() {
+    tell(&Kind::start("0.33", Some("containerd-1.7"), &[]));
+}
+
+/// A cluster with the sandbox that its nodes came with, whose worker is switched by a label, and back.
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn rollout_yaml_switches_a_labelled_worker() {
+    let kind = Kind::start("0.33", None, &[]);
+    let nodes = json!({
+        "kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": [{"role": "control-plane"}, {"role": "worker"}],
+    });
+    let config = kind.docker.nest().path("stock.yaml");
+    // JSON is YAML.
+    fs::write(&config, nodes.to_string()).unwrap();
+    let create = ["create", "cluster", "--name=stock", "--wait=120s"];
+    kind.run(&[&create[..], &["--image", Kind::IMAGE, "--config", &config]].concat());
+    let load = ["load", "image-archive", "--name=stock"];
+    for archive in [
+        &app_archive(kind.docker.nest()),
+        built("use-pause.tar").to_str().unwrap(),
+    ] {
+        kind.run(&[&load[..], &[archive]].concat());
+    }
+    let (control, worker) = (kind.node("stock-control-plane"), kind.node("stock-worker"));
+    let rollout = project().join("examples/rollout.yaml");
+    control.apply(&fs::read_to_string(rollout).unwrap());
+    let is_ours = |pod: &str| {
+        control.apply(&self::pod(pod, &worker.name).to_string());
+        wait_until_ready(&control, pod);
+        let sandbox = worker
+            .containers("sandbox", &[("pod.name", pod)])
+            .pop()
+            .unwrap();
+        worker.sandboxes().0.contains(&sandbox)
+    };
+    let label = |value: &str, set: &str| {
+        let label = format!("pause.example/sandbox={value}");
+        control.kubectl(&["label", "node", &worker.name, &label, "--overwrite"]);
+        let of_system = |arguments: &[&str]| {
+            control.kubectl(&[arguments, &["--namespace=kube-system"]].concat())
+        };
+        wait_for(PATIENCE, "available: a pod of the DaemonSet", || {
+            let available = "--output=jsonpath={.status.numberAvailable}";
+            of_system(&["get", &format!("daemonset/{set}"), available]) == "1"
+        });
+        let app = format!("--selector=app={set}");
+        println!("{}", of_system(&["logs", "--container=use-pause", &app]));
+    };
+    assert!(!is_ours("before"));
+    label("pause", "use-pause");
+    assert!(is_ours("after"));
+    assert!(is_pinned(&worker));
+    label("before", "use-pause-undo");
+    assert!(!is_ours("again"));
+    assert!(control.sandboxes().0.is_empty(), "nobody labelled it");
+    kind.run(&["delete", "cluster", "--name=stock"]);
+}
+
+/// What a containerd 2.x may be configured with.
+const VERSION_3: &str = r#"
+version = 3
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "registry.k8s.io/pause:3.10"
+[plugins."io.containerd.cri.v1.runtime".containerd]
+default_runtime_name = "runc"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+"#;
+
+/// A node image that is none, and somebody who does not wait: nothing is left but what there was.
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn nothing_is_left_of_a_cluster_that_is_not_made() {
+    let files = [("etc/containerd/config.toml", VERSION_3)];
+    let kind = Kind::start("0.33", Some("containerd-2"), &files);
+    let is_gone = || {
+        assert_eq!(kind.docker.run(&["ps", "--all", "--quiet"]), "");
+        assert_eq!(
+            kind.docker
+                .run(&["network", "ls", "--quiet", "--filter=name=kind"]),
+            ""
+        );
+        assert!(!folder().exists());
+    };
+    kind.docker.load_app();
+    let (is_made, said) = kind.make(APP_IMAGE);
+    println!("{said}");
+    assert!(!is_made);
+    assert!(
+        said.contains("pause: no cluster was made, and what there was of it is gone"),
+        "{said}"
+    );
+    is_gone();
+
+    // No kubelet of ours speaks to a containerd 2.x: it waits for one until it is interrupted.
+    let mut make = kind.start_make();
+    let worker = kind.node("pause-worker");
+    let configured = || {
+        let dump = ["exec", &worker.name, "containerd", "config", "dump"];
+        let dump = kind.docker.command().args(dump).output().unwrap();
+        let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+        let sandbox = |it: &str| it.trim() == format!("sandbox = '{IMAGE}'");
+        dump.contains("version = 3") && dump.lines().any(sandbox)
+    };
+    wait_for(PATIENCE, "configured: containerd 2.x", || {
+        assert_eq!(make.try_wait().unwrap(), None);
+        sleep(Duration::from_millis(200));
+        configured()
+    });
+    wait_for(PATIENCE, "imported: the image", || {
+        let images = [
+            "exec",
+            &worker.name,
+            "ctr",
+            "--namespace=k8s.io",
+            "images",
+            "list",
+            "--quiet",
+        ];
+        let images = kind.docker.command().args(images).output().unwrap();
+        String::from_utf8_lossy(&images.stdout).contains(IMAGE)
+    });
+    assert!(is_pinned(&worker));
+    // What has been started here only waits for what has entered the namespaces.
+    for entered in Processes::here().children(Pid::from_raw(make.id() as i32)) {
+        kill(entered, Signal::SIGTERM).unwrap();
+    }
+    assert!(!make.wait().unwrap().success());
+    is_gone();
+}
