@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
     built,
-    cri::Cri,
-    engine::{APP_IMAGE, Containerd, IMAGE, Nest, sha256},
+    engine::{APP_IMAGE, Containerd, Cri, IMAGE, Nest, sha256},
     node::{Node, copy_configuration},
     output,
     program::Program,
