@@ -83,7 +83,7 @@ objcopy = LD_LIBRARY_PATH="$(rustlib)" "$(rustlib)/rustlib/$$(rustc --print host
 # $(call binary,BACKEND,ARCH)
 define binary
 target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.toml Cargo.lock rust-toolchain.toml Makefile
-	@tests/support/tools cc # which links the build script of the crate syscalls
+	@tests/tools/packages cc # which links the build script of the crate syscalls
 	@$$(call target,$$(triple_$(2)))
 	@mkdir -p $$(@D)
 	$$(remap) cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
@@ -127,17 +127,17 @@ ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
 endif
 
 target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml
-	@tests/support/tools cc
-	@cargo run --locked --package pause-image -- --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
+	@tests/tools/packages cc
+	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
 push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
 	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
-	@tests/support/tools skopeo
+	@tests/tools/packages skopeo
 	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(trust) tag target/pause.tar)"
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) tag target/pause.tar)"
 
 # --- A node ------------------------------------------------------------------------------------
 
@@ -154,7 +154,7 @@ static := -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes 
 node: $(nodes:%=target/use-pause/%/use-pause) target/use-pause.tar ## use-pause, which switches a node, and an image of it for a whole cluster
 
 target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/build.rs node/Cargo.toml Cargo.lock target/pause.tar
-	@tests/support/tools cc
+	@tests/tools/packages cc
 	@$(call target,$(musl_$*))
 	@mkdir -p $(@D)
 	export PAUSE_ARCHIVE="$$PWD/target/pause.tar"; $(remap) cargo rustc --locked --package use-pause --bin use-pause \
@@ -163,36 +163,37 @@ target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/buil
 	@mv $@.new $@
 
 target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
-	@cargo run --locked --quiet --package pause-image -- --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
 kind: image ## a kind cluster whose pods all have it for their sandbox; needs kind and docker
 	@examples/kind/up '$(IMAGE)' target
 
-# --- Trust -------------------------------------------------------------------------------------
+# --- Check the image -------------------------------------------------------------------------------------
 
-trust := target/cargo/debug/trust
-build_trust = @tests/support/tools cc; cargo build --locked --quiet --package trust
+pause_image := target/cargo/debug/pause-image
+build_pause_image = @tests/tools/packages cc; cargo build --locked --quiet --package pause-image
 
-attest = $(build_trust); $(trust) attest target/pause.tar $(if $(BUILDER),--builder '$(BUILDER)')
+attest = $(build_pause_image); $(pause_image) attest target/pause.tar \
+	$(if $(SOURCE),--source '$(SOURCE)') $(if $(BUILDER),--builder '$(BUILDER)')
 
 attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, and both for a registry
 	$(attest)
 
 # IMAGE is what to verify, where it is given to make itself: its default is what make would build.
 given = $(findstring command line,$(origin IMAGE))
-verify: ## builds afresh and compares with trust/digests; so too IMAGE=, an archive or a name
-	$(build_trust)
-	@$(if $(given),test -e '$(IMAGE)' || tests/support/tools skopeo)
-	@trust/verify $(trust) $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
+verify: ## builds afresh and compares with image/digests; so too IMAGE=, an archive or a name
+	$(build_pause_image)
+	@$(if $(given),test -e '$(IMAGE)' || tests/tools/packages skopeo)
+	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
 
-digests: ## builds afresh and writes trust/digests anew
-	$(build_trust)
-	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; trust/fresh "$$folder/fresh"; \
-		$(trust) digests "$$folder/fresh/target" --output trust/digests
+digests: ## builds afresh and writes image/digests anew
+	$(build_pause_image)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; image/fresh "$$folder/fresh"; \
+		$(pause_image) digests "$$folder/fresh/target" --output image/digests
 
 release: ## all tests, and then what the release VERSION= has in target/release-VERSION
-	@trust/release '$(VERSION)'
+	@image/release '$(VERSION)'
 
 deny := target/tools/bin/cargo-deny
 
@@ -206,7 +207,7 @@ deny: $(deny) ## licences, sources and versions of all crates, and advisories wh
 	fi
 
 $(deny): # minutes, once
-	@tests/support/tools cc
+	@tests/tools/packages cc
 	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/target cargo-deny
 	@rm -r target/tools/target
 
@@ -228,12 +229,12 @@ booted := target/pause-4k/arm64/pause $(call bootable,$(KERNELS))
 
 test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, it installs the packages it needs
 	cargo fetch --locked --quiet # as some tests build where there is no network
-	$(build_trust)
-	cargo test --locked --package pause-image --package trust --package use-pause --package tests
+	$(build_pause_image)
+	cargo test --locked --package pause-image --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
-	@tests/support/tools qemu-system-{i386,arm,ppc64,riscv64,s390x}
+	@tests/tools/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
 	cargo test --locked --package tests --test kernels platforms:: -- --ignored
 
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
@@ -242,36 +243,36 @@ test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
 
-target/kubelet/%/kubelet: tests/support/kubernetes
-	@GOARCH=$* tests/support/kubernetes $(@D) kubelet
+target/kubelet/%/kubelet: tests/tools/kubernetes
+	@GOARCH=$* tests/tools/kubernetes $(@D) kubelet
 
 test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
 	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
 
 components := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm kubectl kubelet
-target/kubernetes: tests/support/kubernetes
+target/kubernetes: tests/tools/kubernetes
 	@rm -rf $@ $@.new
-	@tests/support/kubernetes $@.new $(components)
+	@tests/tools/kubernetes $@.new $(components)
 	@mv $@.new $@
 
-target/kind-node.tar: tests/support/kind-node target/kubernetes
-	@tests/support/kind-node $@ target/kubernetes
+target/kind-node.tar: tests/tools/kind-node target/kubernetes
+	@tests/tools/kind-node $@ target/kubernetes
 
-target/kind-0.27: tests/support/commands
-	@tests/support/commands trixie kind $@
+target/kind-0.27: tests/tools/commands
+	@tests/tools/commands trixie kind $@
 
-target/kind-0.33: tests/support/commands
-	@tests/support/commands forky kind $@
+target/kind-0.33: tests/tools/commands
+	@tests/tools/commands forky kind $@
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
 	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
 	cargo test --locked --package tests --test use_pause -- --ignored --nocapture --test-threads=1
 
-target/containerd-1.7: tests/support/commands
-	@tests/support/commands trixie containerd $@
+target/containerd-1.7: tests/tools/commands
+	@tests/tools/commands trixie containerd $@
 
-target/containerd-2: tests/support/commands
-	@tests/support/commands forky containerd $@
+target/containerd-2: tests/tools/commands
+	@tests/tools/commands forky containerd $@
 
 RELEASES := trixie forky
 test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debian 13 and of testing: minutes, 2 GB
@@ -281,24 +282,24 @@ test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debi
 
 engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
 	containernetworking-plugins uidmap mount iproute2 util-linux procps
-target/releases/%: tests/support/release
-	@tests/support/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
+target/releases/%: tests/tools/release
+	@tests/tools/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
 test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
-	cargo test --locked --package tests --test trust cosign -- --ignored --nocapture
+	cargo test --locked --package tests --test verify cosign -- --ignored --nocapture
 
-target/cosign: tests/support/commands
-	@tests/support/commands trixie cosign $@
+target/cosign: tests/tools/commands
+	@tests/tools/commands trixie cosign $@
 
 test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## pods in podman, containerd and a kubelet on an arm64 machine, emulated: minutes
 	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
 
-target/node/arm64/root.cpio: tests/support/root
-	@tests/support/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
+target/node/arm64/root.cpio: tests/tools/root
+	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
 		busybox-static bash coreutils iproute2 mount util-linux
 
 prove: $(proved) ## proves for every input that all programs keep the contract: docs/proof.md
-	@tests/support/tools cc z3
+	@tests/tools/packages cc z3
 	cargo run --locked --quiet --package proof --bin prove
 
 audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
@@ -307,8 +308,8 @@ audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json ane
 mutants: tools $(proved) ## breaks pause on purpose, and says which tests see it: half an hour
 	cargo run --locked --quiet --package proof --bin prove -- --flips > target/flips.txt.new
 	@mv target/flips.txt.new target/flips.txt
-	tests/mutants > target/mutants.md
-	@mv target/mutants.md tests/mutants.md
+	tests/tools/mutants > target/mutants.md
+	@mv target/mutants.md tests/tools/mutants.md
 
 bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
 	cargo build --locked --release --package bench --package pause-image
@@ -320,7 +321,7 @@ target/bench/peers: $(wildcard benches/peers/*) linker.ld
 clippy_pause = cargo clippy --locked --package pause --target $(1) -- -D warnings -D clippy::undocumented_unsafe_blocks
 
 lint: ## rustfmt, clippy and rustdoc, with no warning
-	@tests/support/tools cc protoc
+	@tests/tools/packages cc protoc
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --exclude pause --all-targets -- -D warnings
@@ -344,8 +345,8 @@ first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
 first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
 # $(call first,BIN,FEATURES,ARCH,TRIPLE,COMPILER)
 define first
-target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs) tests/Cargo.toml Cargo.lock
-	@tests/support/tools cc $(5)
+target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs tests/support/engine/*.rs) tests/Cargo.toml Cargo.lock
+	@tests/tools/packages cc $(5)
 	@$$(call target,$(4))
 	@mkdir -p $$(@D)
 	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $(4) -- \
@@ -358,31 +359,31 @@ $(eval $(call first,node,,arm64,$(first_arm64)))
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
 for_pods := llc stp bridge veth overlay
-target/kernels/%-5.10: tests/support/kernel
-	@tests/support/kernel bullseye linux-image-cloud-$* $* $@
-target/kernels/%-6.1: tests/support/kernel
-	@tests/support/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu) $(for_pods)
-target/kernels/%-6.12: tests/support/kernel
-	@tests/support/kernel trixie linux-image-cloud-$* $* $@
-target/kernels/%-6.12-16k: tests/support/kernel
-	@tests/support/kernel trixie linux-image-$*-16k $* $@
-target/kernels/386-6.1: tests/support/kernel
-	@tests/support/kernel bookworm linux-image-686-pae i386 $@
-target/kernels/arm-6.1: tests/support/kernel
-	@tests/support/kernel bookworm linux-image-armmp-lpae armhf $@
-target/kernels/ppc64le-6.1: tests/support/kernel
-	@tests/support/kernel bookworm linux-image-powerpc64le ppc64el $@
-target/kernels/s390x-6.1: tests/support/kernel
-	@tests/support/kernel bookworm linux-image-s390x s390x $@
+target/kernels/%-5.10: tests/tools/kernel
+	@tests/tools/kernel bullseye linux-image-cloud-$* $* $@
+target/kernels/%-6.1: tests/tools/kernel
+	@tests/tools/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu) $(for_pods)
+target/kernels/%-6.12: tests/tools/kernel
+	@tests/tools/kernel trixie linux-image-cloud-$* $* $@
+target/kernels/%-6.12-16k: tests/tools/kernel
+	@tests/tools/kernel trixie linux-image-$*-16k $* $@
+target/kernels/386-6.1: tests/tools/kernel
+	@tests/tools/kernel bookworm linux-image-686-pae i386 $@
+target/kernels/arm-6.1: tests/tools/kernel
+	@tests/tools/kernel bookworm linux-image-armmp-lpae armhf $@
+target/kernels/ppc64le-6.1: tests/tools/kernel
+	@tests/tools/kernel bookworm linux-image-powerpc64le ppc64el $@
+target/kernels/s390x-6.1: tests/tools/kernel
+	@tests/tools/kernel bookworm linux-image-s390x s390x $@
 # Of Debian's testing release: the newest kernel of all.
-target/kernels/riscv64-testing: tests/support/kernel
-	@tests/support/kernel forky linux-image-riscv64 riscv64 $@
+target/kernels/riscv64-testing: tests/tools/kernel
+	@tests/tools/kernel forky linux-image-riscv64 riscv64 $@
 
 tools: # what the tests run
-	@tests/support/tools
+	@tests/tools/packages
 
 demo: target/pause/$(HOST)/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
-	@tests/demo $<
+	@examples/demo $<
 
 clean: ## removes target/
 	rm -rf target

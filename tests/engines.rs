@@ -4,8 +4,9 @@
 
 use std::fs;
 use tests::{
-    cri::Cri,
-    engine::{APP_IMAGE, Cli, Compose, Containerd, Docker, IMAGE, KubePlay, Nest, Podman, archive},
+    engine::{
+        APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Nest, Podman, archive,
+    },
     program::{Program, TERMINATED},
     project, said,
     sandbox::Processes,

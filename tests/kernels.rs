@@ -11,6 +11,7 @@ use std::{
 use tests::{
     built, output,
     program::{NATIVE_ARCH, TERMINATED},
+    project,
 };
 
 #[test]
@@ -95,6 +96,10 @@ fn an_arm64_node_acts_out_the_story_of_a_pod() {
         in_project("pause/arm64/pause"),
         in_project("kubelet/arm64/kubelet"),
     ];
+    for path in ["examples/pod.yaml", "image/seccomp.json"] {
+        let path = project().join(path);
+        files.push((path.to_str().unwrap().to_owned(), path));
+    }
     files.extend(modules_for(kernel));
     let mut initramfs = fs::read(built("node/arm64/root.cpio")).unwrap();
     // The kernel takes one archive behind another.

@@ -4,8 +4,7 @@
 use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
-    cri::Cri,
-    engine::{APP_IMAGE, Containerd, IMAGE},
+    engine::{APP_IMAGE, Containerd, Cri, IMAGE},
     kubelet::{self, pods, sandboxes, start_kubelet},
     node::{Node, copy_configuration},
     program::Program,

@@ -8,8 +8,7 @@ use nix::{
 };
 use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
 use tests::{
-    cri::Cri,
-    engine::{Containerd, Podman},
+    engine::{Containerd, Cri, Podman},
     kubelet,
     machine::{self, Tap},
     program::Program,

@@ -2,8 +2,7 @@
 
 use std::fs;
 use tests::{
-    cri::Cri,
-    engine::{APP_IMAGE, Cli, Compose, Containerd, Docker, IMAGE, KubePlay, Podman},
+    engine::{APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Podman},
     output,
     program::{NATIVE_ARCH, Platform},
     project,

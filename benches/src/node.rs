@@ -14,8 +14,7 @@ use std::{
 };
 use tests::{
     built, cgroup,
-    cri::Cri,
-    engine::{Containerd, IMAGE},
+    engine::{Containerd, Cri, IMAGE},
     program::{Platform, Program},
     story::Engine,
     wait_until,

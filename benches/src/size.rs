@@ -169,7 +169,7 @@ pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
 /// What the packer says.
 pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
     let packed = Command::new(built("cargo/release/pause-image"))
-        .args(["--image", image, "--output"])
+        .args(["pack", "--image", image, "--output"])
         .arg(archive)
         .arg(format!("{}={}", platform.name, program.display()))
         .output()?;

@@ -23,22 +23,14 @@ pub struct Layout {
 
 impl Layout {
     /// Adds a blob.
-    ///
-    /// # Errors
-    ///
-    /// None is known to happen.
     pub fn add(&mut self, media_type: MediaType, content: Vec<u8>) -> Result<Descriptor> {
-        let digest = sha256(&content)?;
+        let digest: Sha256Digest = sha256(&content).parse()?;
         let descriptor = Descriptor::new(media_type, content.len() as u64, digest);
         self.add_file(&path(&descriptor), content);
         Ok(descriptor)
     }
 
     /// Adds a blob that is JSON.
-    ///
-    /// # Errors
-    ///
-    /// None is known to happen.
     pub fn add_json(
         &mut self,
         media_type: MediaType,
@@ -53,10 +45,6 @@ impl Layout {
     }
 
     /// Adds what makes it a layout, with that one entry: an engine takes each for an image of its own.
-    ///
-    /// # Errors
-    ///
-    /// None is known to happen.
     pub fn finish(&mut self, entry: &Descriptor) -> Result<()> {
         let index = index_of(vec![entry.clone()]).build()?;
         self.add_file("index.json", json(&index)?);
@@ -87,10 +75,8 @@ impl Layout {
 ///
 /// Those of the file system and of `write`.
 pub fn write_whole(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let folder = match output.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let output = std::path::absolute(output)?;
+    let folder = output.parent().unwrap_or(&output);
     let mut file = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o666)) // less the umask, as any new file
         .tempfile_in(folder)?;
@@ -119,24 +105,13 @@ pub fn owned<const N: usize>(annotations: [(&str, &str); N]) -> HashMap<String, 
         .into()
 }
 
-/// The digest of some bytes.
-///
-/// # Errors
-///
-/// None is known to happen.
-pub fn sha256(content: &[u8]) -> Result<Sha256Digest> {
-    let hex: String = Sha256::digest(content)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(hex.parse()?)
+/// The sha256 of some bytes, in hex.
+pub fn sha256(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// JSON with sorted keys: oci-spec keeps annotations in a map of random order.
-///
-/// # Errors
-///
-/// None is known to happen.
 pub fn json(content: &impl Serialize) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&serde_json::to_value(content)?)?)
 }

@@ -1,21 +1,72 @@
-//! Packs the binaries of pause, one per platform, into one archive that every engine loads.
+//! Packs the image of pause, and lets others check it: its digests, and what it is made of.
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
-use pause_image::{
-    archive::{Annotations, Archive},
-    name::Name,
-    platform::{Binary, Platform},
+mod binary;
+mod digests;
+mod facts;
+mod pack;
+mod provenance;
+mod referrers;
+mod sbom;
+mod verify;
+
+use anyhow::{Context, Result};
+use binary::Binary;
+use clap::{Parser, Subcommand};
+use digests::{Found, read};
+use facts::Facts;
+use pack::Archive;
+use pause_image::{layout::write_whole, name::Name, read::Image};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
 };
-use std::{path::PathBuf, process::ExitCode};
+use verify::Verify;
 
 #[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Packs binaries, one per platform, into one archive that every engine loads
+    Pack(Pack),
+    /// Writes the digests of what was built
+    Digests {
+        /// Where it was built: target
+        #[arg(value_name = "FOLDER")]
+        target: PathBuf,
+        /// The file to write; appears whole or not at all
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Compares what was built, archives and images of registries with the digests
+    Verify(Verify),
+    /// Writes what goes with an archive, beside it: SBOM, provenance, and both as referrers
+    Attest {
+        /// The archive: target/pause.tar
+        archive: PathBuf,
+        /// Where the sources are, as a URL of git's
+        #[arg(long, value_name = "URL")]
+        source: Option<String>,
+        /// Who builds, as a URI; otherwise it is whoever typed make
+        #[arg(long, value_name = "URI")]
+        builder: Option<String>,
+    },
+    /// Prints the tag under which a registry has what goes with an archive
+    Tag {
+        /// The archive: target/pause.tar
+        archive: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
 #[command(
-    version,
-    about,
     after_help = "docker load into its classic store takes amd64, or else the first platform."
 )]
-struct Arguments {
+struct Pack {
     /// Name of the image, with registry and tag: localhost/pause:0.1.0
     #[arg(long, value_name = "NAME")]
     image: String,
@@ -38,8 +89,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&Arguments::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // One line, whatever an error from below has in it.
             eprintln!("pause-image: {}", format!("{error:#}").replace('\n', " "));
@@ -48,69 +100,88 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
-    let name: Name = arguments
-        .image
+/// Whether all is as it should be; what is not was said.
+fn run(command: &Command) -> Result<bool> {
+    match command {
+        Command::Verify(verify) => return verify.run(),
+        Command::Pack(arguments) => pack(arguments)?,
+        Command::Digests { target, output } => {
+            let found = Found::in_folder(target, false);
+            if let Some(problem) = found.problem {
+                return Err(problem);
+            }
+            write(output, found.digests.to_string().as_bytes())?;
+        }
+        Command::Attest {
+            archive,
+            source,
+            builder,
+        } => attest(archive, source.as_deref(), builder.as_deref())?,
+        Command::Tag { archive } => println!("{}", referrers::tag(&image(archive)?)),
+    }
+    Ok(true)
+}
+
+fn pack(arguments: &Pack) -> Result<()> {
+    let Pack {
+        image,
+        title,
+        description,
+        output,
+        binaries,
+    } = arguments;
+    let name: Name = image
         .parse()
-        .with_context(|| format!("{:?} names no image", arguments.image))?;
-    let binaries = read_binaries(&arguments.binaries)?;
-    let archive = Archive::pack(
-        &name,
-        &binaries,
-        &Annotations {
-            title: arguments.title.clone(),
-            description: arguments.description.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            source: env!("CARGO_PKG_REPOSITORY"),
-            licenses: env!("CARGO_PKG_LICENSE"),
-        },
-    )?;
+        .with_context(|| format!("{image:?} names no image"))?;
+    let binaries = Binary::read_all(binaries)?;
+    let archive = Archive::pack(&name, &binaries, title, description)?;
     archive
-        .write(&arguments.output)
-        .with_context(|| format!("cannot write {}", arguments.output.display()))?;
+        .layout
+        .write(output)
+        .with_context(|| format!("cannot write {}", output.display()))?;
 
     println!("platform  bytes of /pause  bytes pulled");
-    for (binary, pulled) in binaries.iter().zip(archive.pulled()) {
-        println!(
-            "{:<8}  {:>15}  {:>12}",
-            binary.platform.name(),
-            binary.bytes.len(),
-            pulled
-        );
+    for (binary, pulled) in binaries.iter().zip(&archive.pulled) {
+        let (name, bytes) = (binary.platform.name, binary.bytes.len());
+        println!("{name:<8}  {bytes:>15}  {pulled:>12}");
     }
-    println!("{name}");
-    println!("{}", archive.digest());
-    println!("{}", arguments.output.display());
+    println!("{name}\n{}\n{}", archive.index.digest(), output.display());
     Ok(())
 }
 
-/// Reads the binaries and sees that each is what it is given as.
-///
-/// # Errors
-///
-/// A platform that is unknown or given twice, a file that cannot be read or that is no ELF
-/// executable; all files that are for another platform are named in one error.
-fn read_binaries(arguments: &[String]) -> Result<Vec<Binary>> {
-    let mut binaries: Vec<Binary> = Vec::new();
-    let mut swapped = Vec::new();
-    for argument in arguments {
-        let Some((platform, path)) = argument.split_once('=') else {
-            bail!("{argument:?} is not PLATFORM=FILE");
-        };
-        let platform: Platform = platform.parse()?;
-        if binaries.iter().any(|binary| binary.platform == platform) {
-            bail!("platform {} is given twice", platform.name());
-        }
-        let binary = Binary::read(platform, path.as_ref())?;
-        let built_for = binary.arch()?;
-        if built_for != platform.arch() {
-            let given = platform.name();
-            swapped.push(format!("{path}, given as {given}, is for {built_for}"));
-        }
-        binaries.push(binary);
+fn attest(archive: &Path, source: Option<&str>, builder: Option<&str>) -> Result<()> {
+    let image = image(archive)?;
+    let facts = Facts::collect()?;
+    let provenance = provenance::of(&image, &facts, source, builder);
+    let documents = [
+        referrers::Document {
+            file: "pause.cdx.json",
+            media_type: "application/vnd.cyclonedx+json",
+            content: sbom::of(&image, &facts)?,
+        },
+        referrers::Document {
+            file: "pause.provenance.json",
+            media_type: "application/vnd.in-toto+json",
+            content: (serde_json::to_string_pretty(&provenance)? + "\n").into(),
+        },
+    ];
+    let referrers = referrers::pack(&image, &documents)?;
+    for document in documents {
+        write(&archive.with_file_name(document.file), &document.content)?;
     }
-    if !swapped.is_empty() {
-        bail!("{}", swapped.join("; "));
-    }
-    Ok(binaries)
+    let path = archive.with_file_name("pause.referrers.tar");
+    referrers
+        .write(&path)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The image in an archive.
+fn image(archive: &Path) -> Result<Image> {
+    Image::read(&read(archive)?).with_context(|| archive.display().to_string())
+}
+
+/// Writes a file that appears whole or not at all.
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    write_whole(file, |it| Ok(it.write_all(content)?))
+        .with_context(|| format!("cannot write {}", file.display()))
 }

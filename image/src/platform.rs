@@ -1,62 +1,45 @@
-//! The platforms of the image and the binaries for them.
+//! The platforms of the image.
 
-use anyhow::{Context, Error, Result, bail, ensure};
-use object::{Architecture, Endianness, Object, ObjectKind};
+use anyhow::{Context, Error, Result};
 use oci_spec::image::{self, Arch, Os, PlatformBuilder};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::str::FromStr;
 
 /// A platform that pause is built for. The operating system is always Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Platform {
-    name: &'static str,
+    /// As OCI writes it, after the operating system: arm/v7. A variant that its architecture always
+    /// has is left out.
+    pub name: &'static str,
     arch: &'static str,
     variant: Option<&'static str>,
-    elf: Architecture,
-    endianness: Endianness,
 }
 
 /// The platforms, in the image's order. Variants are those of the OCI image index ("Platform
 /// Variants"), and of the config's.
 const PLATFORMS: [Platform; 8] = [
-    little("386", "386", None, Architecture::I386),
-    little("amd64", "amd64", None, Architecture::X86_64),
-    little("arm/v6", "arm", Some("v6"), Architecture::Arm),
-    little("arm/v7", "arm", Some("v7"), Architecture::Arm),
-    little("arm64", "arm64", Some("v8"), Architecture::Aarch64),
-    little("ppc64le", "ppc64le", None, Architecture::PowerPc64),
-    little("riscv64", "riscv64", None, Architecture::Riscv64),
-    Platform {
-        endianness: Endianness::Big,
-        ..little("s390x", "s390x", None, Architecture::S390x)
-    },
+    platform("386", "386", None),
+    platform("amd64", "amd64", None),
+    platform("arm/v6", "arm", Some("v6")),
+    platform("arm/v7", "arm", Some("v7")),
+    platform("arm64", "arm64", Some("v8")),
+    platform("ppc64le", "ppc64le", None),
+    platform("riscv64", "riscv64", None),
+    platform("s390x", "s390x", None),
 ];
 
-const fn little(
+const fn platform(
     name: &'static str,
     arch: &'static str,
     variant: Option<&'static str>,
-    elf: Architecture,
 ) -> Platform {
     Platform {
         name,
         arch,
         variant,
-        elf,
-        endianness: Endianness::Little,
     }
 }
 
 impl Platform {
-    /// As OCI writes it, after the operating system: arm/v7. A variant that its architecture always
-    /// has is left out.
-    pub fn name(self) -> &'static str {
-        self.name
-    }
-
     /// The architecture for a config.
     pub fn arch(self) -> Arch {
         self.arch.into()
@@ -82,13 +65,11 @@ impl FromStr for Platform {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        PLATFORMS
-            .into_iter()
-            .find(|platform| platform.name == name)
-            .with_context(|| {
-                let known = PLATFORMS.map(Platform::name).join(", ");
-                format!("no platform {name:?}; there are {known}")
-            })
+        let mut platforms = PLATFORMS.into_iter();
+        platforms.find(|it| it.name == name).with_context(|| {
+            let known = PLATFORMS.map(|it| it.name).join(", ");
+            format!("no platform {name:?}; there are {known}")
+        })
     }
 }
 
@@ -102,48 +83,5 @@ pub fn name(platform: &image::Platform) -> String {
         (Some(ours), _) => ours.name.to_owned(),
         (None, Some(variant)) => format!("{arch}/{variant}"),
         (None, None) => arch.to_string(),
-    }
-}
-
-/// The binary given for a platform.
-pub struct Binary {
-    pub platform: Platform,
-    pub bytes: Vec<u8>,
-    path: PathBuf,
-}
-
-impl Binary {
-    /// # Errors
-    ///
-    /// The file cannot be read.
-    pub fn read(platform: Platform, path: &Path) -> Result<Self> {
-        let bytes = fs::read(path)
-            .with_context(|| format!("no binary for {}: {}", platform.name, path.display()))?;
-        Ok(Self {
-            platform,
-            bytes,
-            path: path.to_owned(),
-        })
-    }
-
-    /// The architecture that the ELF header says, as OCI and Go call it.
-    ///
-    /// # Errors
-    ///
-    /// It is no ELF executable, or for no platform of ours.
-    pub fn arch(&self) -> Result<Arch> {
-        let path = self.path.display();
-        let elf =
-            object::File::parse(&*self.bytes).with_context(|| format!("{path} is no ELF file"))?;
-        ensure!(
-            matches!(elf.kind(), ObjectKind::Executable | ObjectKind::Dynamic),
-            "{path} is an ELF file, but no executable"
-        );
-        let built_for = (elf.architecture(), elf.endianness());
-        let mut platforms = PLATFORMS.into_iter();
-        let Some(platform) = platforms.find(|it| (it.elf, it.endianness) == built_for) else {
-            bail!("{path} is an ELF file for {built_for:?}");
-        };
-        Ok(platform.arch())
     }
 }

@@ -1,7 +1,6 @@
 //! Processes of the node.
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use sha2::{Digest, Sha256};
 use std::{
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixStream},
@@ -65,6 +64,5 @@ pub fn has_started_since(socket: &Path, file: &Path) -> Option<bool> {
 /// The sha256 of the file that a process runs, in hex, whatever mount namespace that is in.
 pub fn sha256(pid: i32) -> Option<String> {
     let content = fs::read(format!("/proc/{pid}/exe")).ok()?;
-    let digest = Sha256::digest(content);
-    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(pause_image::layout::sha256(&content))
 }

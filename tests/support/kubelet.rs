@@ -2,14 +2,15 @@
 
 use crate::{
     built,
-    cri::Cri,
-    engine::{APP_IMAGE, Nest, sha256},
+    engine::{Cri, Nest, example_pod, sha256},
     output,
     program::{NATIVE_ARCH, Program},
-    said,
+    project, said,
+    sandbox::Processes,
     story::Engine,
     wait_until,
 };
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -87,23 +88,13 @@ pub fn tell(containerd: &Cri) {
     start_kubelet(nest, &containerd.socket(), &[]);
 
     // One app goes on, and one fails again and again.
-    let container = |name, script| {
-        json!({
-            "name": name, "image": APP_IMAGE, "imagePullPolicy": "Never",
-            "command": ["sh", "-c", script],
-        })
-    };
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "default"},
-        "spec": {
-            "shareProcessNamespace": true,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [
-                container("steady", "sleep 100000"),
-                container("flaky", "readlink /proc/self/ns/net; sleep 1; exit 3"),
-            ],
-        },
-    });
+    let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
+    let mut pod = example_pod(&[("steady", "sleep 100000"), ("flaky", flaky)]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    let profiles = nest.path("kubelet/seccomp");
+    fs::create_dir_all(&profiles).unwrap();
+    let profile = project().join("image/seccomp.json");
+    fs::copy(profile, format!("{profiles}/pause.json")).unwrap();
     let manifest = nest.path("manifests/pod.json");
     fs::write(&manifest, pod.to_string()).unwrap();
     let status = |name: &str| -> Option<Value> {
@@ -123,6 +114,9 @@ pub fn tell(containerd: &Cri) {
     let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
     assert!(exe == fs::read(Program::native().path).unwrap());
     println!("sandbox: sha256 {}", sha256(&exe));
+    // Under the profile that the example names, which the kubelet has found.
+    let processes = Processes(nest.proc());
+    assert_eq!(processes.status(Pid::from_raw(first[0]), "Seccomp"), "2");
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
     assert_eq!(sandboxes(nest), first, "the sandbox stays");
     assert_eq!(restarts("steady"), 0);

@@ -3,8 +3,6 @@
 
 pub mod cgroup;
 #[cfg(feature = "engines")]
-pub mod cri;
-#[cfg(feature = "engines")]
 pub mod engine;
 #[cfg(feature = "engines")]
 pub mod kind;

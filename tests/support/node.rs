@@ -2,8 +2,7 @@
 
 use crate::{
     built,
-    cri::Cri,
-    engine::{Containerd, Nest, busybox_archive},
+    engine::{Containerd, Cri, Nest, busybox_archive},
     output,
     program::{NATIVE_ARCH, Program},
     sandbox::{self, End},

@@ -58,7 +58,7 @@ impl Facts {
         Ok(Self {
             crates: crates(str::from_utf8(&lock)?)?,
             rustc: rustc()?,
-            lock: sha256(&lock)?.digest().to_owned(),
+            lock: sha256(&lock),
             revision: revision(),
             time: time()?,
         })

@@ -60,7 +60,7 @@ fn make_push_asks_where_to() {
 
 #[test]
 fn the_demo_tells_its_story() {
-    let demo = project().join("tests/demo");
+    let demo = project().join("examples/demo");
     let said = output(Command::new(demo).arg(Program::native().path));
     println!("{said}");
     for told in [

@@ -1,10 +1,7 @@
 //! What the image is made of, in CycloneDX 1.5: the form that the library writes, and that scanners
 //! and registries read.
 
-use crate::{
-    facts::{Crate, Facts},
-    image::Image,
-};
+use crate::facts::{Crate, Facts};
 use anyhow::{Context, Result, ensure};
 use cyclonedx_bom::{
     external_models::{date_time::DateTime, spdx::SpdxExpression, uri::Purl},
@@ -16,13 +13,11 @@ use cyclonedx_bom::{
     },
     prelude::*,
 };
+use pause_image::read::Image;
 
 /// What the standard library and `core` are under (their Cargo.toml).
 const RUST_LICENSE: &str = "MIT OR Apache-2.0";
 
-/// # Errors
-///
-/// Only those of the library; none is known to happen.
 pub fn of(image: &Image, facts: &Facts) -> Result<Vec<u8>> {
     let container = container(image)?;
     let core = core(facts)?;

@@ -1,8 +1,8 @@
 //! The digests of what `make` makes, by the names of what they are of.
 
-use crate::image::Files;
-use anyhow::{Context, Error, Result, bail, ensure};
-use pause_image::layout::sha256;
+use anyhow::{Context, Error, Result, ensure};
+use oci_spec::image::Sha256Digest;
+use pause_image::{layout::sha256, read::Files};
 use std::{fmt, fs, path::Path};
 
 /// The folders below target/ with a folder for each architecture's program, by the crate that makes
@@ -28,14 +28,12 @@ impl Digests {
         let file = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
         let mut digests = Self::default();
-        for (number, line) in text.lines().enumerate() {
-            if line.starts_with('#') {
-                continue;
-            }
+        let lines = text.lines().zip(1..);
+        for (line, number) in lines.filter(|(line, _)| !line.starts_with('#')) {
             let parts = line.split_once("  ");
-            let Some((digest, name)) = parts.filter(|(digest, _)| is_sha256(digest)) else {
-                bail!("{file}, line {}: no sha256 and name", number + 1);
-            };
+            let (digest, name) = parts
+                .filter(|(digest, _)| digest.parse::<Sha256Digest>().is_ok())
+                .with_context(|| format!("{file}, line {number}: no sha256 and name"))?;
             ensure!(digests.of(name).is_none(), "{file} has {name} twice");
             digests.0.push((name.to_owned(), digest.to_owned()));
         }
@@ -46,21 +44,12 @@ impl Digests {
     /// The digest of what is called so.
     pub fn of(&self, name: &str) -> Option<&str> {
         let mut all = self.0.iter();
-        all.find(|(it, _)| it == name)
-            .map(|(_, digest)| digest.as_str())
+        all.find(|(it, _)| it == name).map(|(_, digest)| &**digest)
     }
 
-    /// Adds the digest of some bytes.
-    pub fn add(&mut self, name: &str, content: &[u8]) -> Result<()> {
-        let digest = sha256(content)?.to_string();
-        self.0.push((name.to_owned(), digest));
-        Ok(())
+    fn add(&mut self, name: String, content: &[u8]) {
+        self.0.push((name, sha256(content)));
     }
-}
-
-fn is_sha256(text: &str) -> bool {
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    text.len() == 64 && text.bytes().all(is_hex)
 }
 
 /// In the form of sha256sum, which takes the files among them.
@@ -69,7 +58,7 @@ impl fmt::Display for Digests {
         writeln!(
             f,
             "# sha256 of what `make` makes, and of the program on the crate sc. `make digests` writes this file,\n\
-             # `make verify` compares with it, and so does: sha256sum --check --ignore-missing trust/digests"
+             # `make verify` compares with it, and so does: sha256sum --check --ignore-missing image/digests"
         )?;
         for (name, digest) in &self.0 {
             writeln!(f, "{digest}  {name}")?;
@@ -85,49 +74,51 @@ pub struct Found {
     /// What kept it from finding the others.
     pub problem: Option<Error>,
     /// What to know of the comparison.
-    pub notes: Vec<String>,
-    /// Names that need not be there.
+    pub note: Option<String>,
+    /// Names that need not be there begin so.
     without: Vec<&'static str>,
-    partly: bool,
 }
 
 impl Found {
     /// The programs and the archive in target/, or all of them that there are.
     pub fn in_folder(target: &Path, partly: bool) -> Self {
-        let mut found = Self {
-            partly,
-            ..Self::default()
-        };
-        found.problem = found.add_folder(target).err();
-        found
+        let without = if partly { vec![""] } else { vec![] };
+        Self::of(without, |found| {
+            found.add_programs(target)?;
+            let archive = target.join("pause.tar");
+            if partly && !archive.exists() {
+                return Ok(());
+            }
+            found.add_archive(&archive, true)
+        })
     }
 
     /// An archive that `make` is said to have made.
     pub fn in_archive(path: &Path) -> Self {
-        let mut found = Self {
-            without: vec!["target/pause/", "target/pause-sc/"],
-            ..Self::default()
-        };
-        found.problem = found.add_archive(path, true).err();
-        found
+        let without = vec!["target/pause/", "target/pause-sc/"];
+        Self::of(without, |found| found.add_archive(path, true))
     }
 
     /// An archive made of what was pulled.
     pub fn in_pulled(path: &Path) -> Self {
+        Self::of(vec!["target/"], |found| found.add_archive(path, false))
+    }
+
+    fn of(without: Vec<&'static str>, find: impl FnOnce(&mut Self) -> Result<()>) -> Self {
         let mut found = Self {
-            without: vec!["target/"],
+            without,
             ..Self::default()
         };
-        found.problem = found.add_archive(path, false).err();
+        found.problem = find(&mut found).err();
         found
     }
 
     /// Whether it cannot do without.
     pub fn wants(&self, name: &str) -> bool {
-        !self.partly && !self.without.iter().any(|start| name.starts_with(start))
+        !self.without.iter().any(|start| name.starts_with(start))
     }
 
-    fn add_folder(&mut self, target: &Path) -> Result<()> {
+    fn add_programs(&mut self, target: &Path) -> Result<()> {
         for folder in PROGRAMS {
             let Ok(entries) = fs::read_dir(target.join(folder)) else {
                 continue; // Each of its programs is missing then.
@@ -138,36 +129,33 @@ impl Found {
             }
             programs.sort();
             for path in programs.iter().filter(|path| path.exists()) {
-                let content =
-                    fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
                 let name = Path::new("target").join(path.strip_prefix(target)?);
-                self.digests.add(&name.to_string_lossy(), &content)?;
+                self.digests.add(name.display().to_string(), &read(path)?);
             }
         }
-        let archive = target.join("pause.tar");
-        if self.partly && !archive.exists() {
-            return Ok(());
-        }
-        self.add_archive(&archive, true)
+        Ok(())
     }
 
     fn add_archive(&mut self, path: &Path, as_made: bool) -> Result<()> {
-        let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let content = read(path)?;
         let files = Files::read(&content)?;
-        let added = files.add_digests(&mut self.digests);
-        let name = files.name();
-        if as_made {
-            // Its name is in the archive, and in no blob.
-            match &name {
-                Some(name) if name != IMAGE => {
-                    self.without.push(ARCHIVE);
-                    self.notes.push(format!(
-                        "named {name}: so {ARCHIVE}, which is named {IMAGE}, is not compared"
-                    ));
-                }
-                _ => self.digests.add(ARCHIVE, &content)?,
+        let added = files.blobs(|name, content| self.digests.add(name, content));
+        // Its name is in the archive, and in no blob.
+        match files.name().filter(|name| name != IMAGE) {
+            _ if !as_made => (),
+            None => self.digests.add(ARCHIVE.to_owned(), &content),
+            Some(name) => {
+                self.without.push(ARCHIVE);
+                self.note = Some(format!(
+                    "named {name}: so {ARCHIVE}, which is named {IMAGE}, is not compared"
+                ));
             }
         }
         added
     }
+}
+
+/// A file's content.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -20,7 +20,9 @@ fn binary(arch: &str) -> String {
 
 fn pack(image: &str, output: &Path, binaries: &[String]) -> Output {
     let mut packer = Command::new(env!("CARGO_BIN_EXE_pause-image"));
-    packer.args(["--image", image, "--output"]).arg(output);
+    packer
+        .args(["pack", "--image", image, "--output"])
+        .arg(output);
     packer.args(binaries).output().unwrap()
 }
 
@@ -75,13 +77,13 @@ fn names_a_binary_that_is_missing_or_is_none() {
         NAME,
         &[concat!("amd64=", env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").into()],
     );
-    assert!(line.contains("Cargo.toml is no ELF file"), "{line}");
+    assert!(line.contains("Cargo.toml: no ELF file"), "{line}");
 
     let folder = TempDir::new().unwrap();
     let cut = folder.path().join("cut");
     fs::write(&cut, &fs::read(binary("amd64")).unwrap()[..40]).unwrap();
     let line = failure(NAME, &[format!("amd64={}", cut.display())]);
-    assert!(line.contains("is no ELF file"), "{line}");
+    assert!(line.contains(": no ELF file"), "{line}");
 }
 
 #[test]

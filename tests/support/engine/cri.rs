@@ -1,10 +1,7 @@
 //! containerd as a kubelet uses it: by the Container Runtime Interface.
 
-use crate::{
-    engine::{APP_IMAGE, Containerd, IMAGE, Nest},
-    story::Engine,
-    wait_until,
-};
+use super::{APP_IMAGE, Containerd, IMAGE, Nest};
+use crate::{story::Engine, wait_until};
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,

@@ -2,10 +2,12 @@
 //! for Artifact Usage"; distribution specification 1.1, "Listing Referrers"). They are in an archive
 //! of their own: an engine takes each entry of an archive's index for an image.
 
-use crate::image::Image;
 use anyhow::Result;
 use oci_spec::image::{ANNOTATION_TITLE, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
-use pause_image::layout::{Layout, index_of, owned};
+use pause_image::{
+    layout::{Layout, index_of, owned},
+    read::Image,
+};
 
 /// A document on the image.
 pub struct Document {
@@ -16,10 +18,6 @@ pub struct Document {
 
 /// Packs the documents. The one image of the layout is the index that a registry without the referrers
 /// API has under the tag [`tag`].
-///
-/// # Errors
-///
-/// None is known to happen.
 pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
     let mut layout = Layout::default();
     let empty = layout.add(MediaType::EmptyJSON, b"{}".to_vec())?;

@@ -37,13 +37,21 @@ fn sha256_of(file: &str) -> String {
 
 /// What is written beside a copy of the archive, in a project.
 fn attest_in(project: &Path, environment: &[(&str, &str)]) -> BTreeMap<&'static str, Vec<u8>> {
+    attest_with(project, environment, &[])
+}
+
+fn attest_with(
+    project: &Path,
+    environment: &[(&str, &str)],
+    options: &[&str],
+) -> BTreeMap<&'static str, Vec<u8>> {
     let folder = TempDir::new().unwrap();
     let archive = folder.path().join("pause.tar");
     fs::copy(self::project().join("target/pause.tar"), &archive).unwrap();
-    let mut trust = Command::new(env!("CARGO_BIN_EXE_trust"));
-    trust.current_dir(project).env_remove("SOURCE_DATE_EPOCH");
-    trust.envs(environment.iter().copied());
-    output(trust.arg("attest").arg(&archive));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pause-image"));
+    command.current_dir(project).env_remove("SOURCE_DATE_EPOCH");
+    command.envs(environment.iter().copied());
+    output(command.arg("attest").arg(&archive).args(options));
     assert_eq!(
         sha256(&fs::read(&archive).unwrap()),
         sha256_of("target/pause.tar")
@@ -64,7 +72,7 @@ fn json(documents: &BTreeMap<&str, Vec<u8>>, name: &str) -> Value {
 
 /// The digest of the index, as it was written down.
 fn index() -> String {
-    let digests = fs::read_to_string(project().join("trust/digests")).unwrap();
+    let digests = fs::read_to_string(project().join("image/digests")).unwrap();
     let line = digests
         .lines()
         .find(|line| line.ends_with("  index"))
@@ -93,9 +101,14 @@ fn a_time_is_only_what_source_date_epoch_tells() {
     assert_eq!(time, "2023-11-14T22:13:20Z");
     assert_eq!(timed, before);
 
-    let mut trust = Command::new(env!("CARGO_BIN_EXE_trust"));
-    trust.current_dir(project()).env("SOURCE_DATE_EPOCH", "now");
-    let failed = trust.args(["attest", "target/pause.tar"]).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pause-image"));
+    command
+        .current_dir(project())
+        .env("SOURCE_DATE_EPOCH", "now");
+    let failed = command
+        .args(["attest", "target/pause.tar"])
+        .output()
+        .unwrap();
     assert_eq!(failed.status.code(), Some(1));
     let said = String::from_utf8(failed.stderr).unwrap();
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -217,6 +230,26 @@ fn the_provenance_says_what_is_known() {
     );
 }
 
+/// What nobody tells is not made up.
+#[test]
+fn the_provenance_names_the_source_and_the_builder_that_it_is_given() {
+    let told = ["https://a.example/pause", "https://b.example/builder"];
+    let options = ["--source", told[0], "--builder", told[1]];
+    let named = json(
+        &attest_with(project(), &[], &options),
+        "pause.provenance.json",
+    );
+    let predicate = &named["predicate"];
+    let source = &predicate["buildDefinition"]["resolvedDependencies"][0];
+    assert_eq!(source["uri"], format!("git+{}", told[0]));
+    assert_eq!(predicate["runDetails"]["builder"]["id"], told[1]);
+
+    let unnamed = json(&attest(), "pause.provenance.json");
+    assert!(!unnamed.to_string().contains(".example"));
+    let builder = &unnamed["predicate"]["runDetails"]["builder"]["id"];
+    assert_eq!(builder, "pkg:generic/pause#Makefile");
+}
+
 /// A commit is named where what is built is that commit's, and not where a file is another.
 #[test]
 fn the_provenance_names_a_commit_whose_files_are_there() {
@@ -238,10 +271,6 @@ fn the_provenance_names_a_commit_whose_files_are_there() {
     let named = || {
         let provenance = json(&attest_in(folder.path(), &[]), "pause.provenance.json");
         let materials = &provenance["predicate"]["buildDefinition"]["resolvedDependencies"];
-        assert_eq!(
-            materials[0]["uri"],
-            concat!("git+", env!("CARGO_PKG_REPOSITORY"))
-        );
         materials[0]["digest"]["gitCommit"]
             .as_str()
             .map(str::to_owned)

@@ -1,4 +1,4 @@
-//! What `trust verify` says: nothing is amiss, or which digest differs, by its name.
+//! What `pause-image verify` says: nothing is amiss, or which digest differs, by its name.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 /// Those of the digests' names that this is true of.
 fn names(are_meant: fn(&str) -> bool) -> Vec<String> {
-    let digests = fs::read_to_string(project().join("trust/digests")).unwrap();
+    let digests = fs::read_to_string(project().join("image/digests")).unwrap();
     let names = digests.lines().filter_map(|line| line.split_once("  "));
     let names = names.map(|(_, name)| name.to_owned());
     names.filter(|name| are_meant(name)).collect()
@@ -40,13 +40,13 @@ fn copy_of_target() -> TempDir {
 }
 
 fn verify_with(digests: &Path, subject: &Path) -> Output {
-    let mut trust = Command::new(env!("CARGO_BIN_EXE_trust"));
-    trust.arg("verify").arg("--digests").arg(digests);
-    trust.arg(subject).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pause-image"));
+    command.arg("verify").arg("--digests").arg(digests);
+    command.arg(subject).output().unwrap()
 }
 
 fn verify(subject: &Path) -> Output {
-    verify_with(&project().join("trust/digests"), subject)
+    verify_with(&project().join("image/digests"), subject)
 }
 
 /// What it fails with: each line without the beginning that all have.
@@ -63,7 +63,7 @@ fn failures(output: Output, beginning: &str) -> Vec<String> {
 
 /// The names that it says differ in a file or folder, and nothing else that it says.
 fn differing(subject: &Path) -> Vec<String> {
-    let beginning = format!("trust: {}: ", subject.display());
+    let beginning = format!("pause-image: {}: ", subject.display());
     let lines = failures(verify(subject), &beginning);
     let names = lines
         .iter()
@@ -83,7 +83,7 @@ fn flip(file: &Path, at: usize) {
 
 /// Where the archive has the blob of that name.
 fn offset(archive: &Path, name: &str) -> (usize, Vec<u8>) {
-    let digests = fs::read_to_string(project().join("trust/digests")).unwrap();
+    let digests = fs::read_to_string(project().join("image/digests")).unwrap();
     let mut lines = digests.lines().filter_map(|line| line.split_once("  "));
     let (digest, _) = lines.find(|(_, it)| *it == name).expect(name);
     let bytes = fs::read(archive).unwrap();
@@ -171,7 +171,10 @@ fn what_cannot_be_read_is_named_too() {
     let archive = target.path().join("pause.tar");
     let (start, _) = offset(&archive, "index");
     flip(&archive, start); // An index that is no JSON.
-    let lines = failures(verify(&archive), &format!("trust: {}: ", archive.display()));
+    let lines = failures(
+        verify(&archive),
+        &format!("pause-image: {}: ", archive.display()),
+    );
     assert!(lines[0].starts_with("index differs: "), "{lines:?}");
     assert!(
         lines[1].starts_with("target/pause.tar differs: "),
@@ -185,7 +188,7 @@ fn what_cannot_be_read_is_named_too() {
 
     let target = copy_of_target();
     fs::remove_file(target.path().join("pause/arm64/pause")).unwrap();
-    let beginning = format!("trust: {}: ", target.path().display());
+    let beginning = format!("pause-image: {}: ", target.path().display());
     let lines = failures(verify(target.path()), &beginning);
     assert_eq!(lines, ["target/pause/arm64/pause is missing"]);
 
@@ -224,11 +227,11 @@ fn another_name_makes_another_archive_of_the_same_blobs() {
 #[test]
 fn bad_input_gets_one_line() {
     let line = |digests: &Path, subject: &Path| {
-        let lines = failures(verify_with(digests, subject), "trust: ");
+        let lines = failures(verify_with(digests, subject), "pause-image: ");
         assert_eq!(lines.len(), 1, "{lines:?}");
         lines[0].clone()
     };
-    let digests = project().join("trust/digests");
+    let digests = project().join("image/digests");
     let target = project().join("target");
     let said = line(Path::new("/nowhere/digests"), &target);
     assert!(
@@ -263,21 +266,21 @@ fn digests_are_written_whole_or_not_at_all() {
     let target = copy_of_target();
     let file = target.path().join("digests");
     let write = || {
-        let mut trust = Command::new(env!("CARGO_BIN_EXE_trust"));
-        trust
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pause-image"));
+        command
             .arg("digests")
             .arg(target.path())
             .arg("--output")
             .arg(&file);
-        trust.output().unwrap()
+        command.output().unwrap()
     };
     assert!(write().status.success());
     let written = fs::read_to_string(&file).unwrap();
-    let kept = fs::read_to_string(project().join("trust/digests")).unwrap();
+    let kept = fs::read_to_string(project().join("image/digests")).unwrap();
     assert_eq!(written, kept, "make digests writes it anew");
 
     fs::remove_file(target.path().join("pause.tar")).unwrap();
-    let lines = failures(write(), "trust: ");
+    let lines = failures(write(), "pause-image: ");
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(fs::read_to_string(&file).unwrap(), written);
 }

@@ -1,0 +1,59 @@
+//! The binaries that go into the image.
+
+use anyhow::{Context, Result, bail, ensure};
+use object::{Architecture, Endianness, Object, ObjectKind};
+use pause_image::platform::Platform;
+use std::fs;
+
+/// The binary given for a platform.
+pub struct Binary {
+    pub platform: Platform,
+    pub bytes: Vec<u8>,
+}
+
+impl Binary {
+    /// Reads those that `PLATFORM=FILE` names, and sees that each is what it is given as.
+    ///
+    /// # Errors
+    ///
+    /// A platform that is unknown or given twice, a file that cannot be read or that is no ELF
+    /// executable; all files that are for another platform are named in one error.
+    pub fn read_all(arguments: &[String]) -> Result<Vec<Self>> {
+        let mut binaries: Vec<Self> = Vec::new();
+        let mut swapped = Vec::new();
+        for argument in arguments {
+            let Some((name, path)) = argument.split_once('=') else {
+                bail!("{argument:?} is not PLATFORM=FILE");
+            };
+            let platform: Platform = name.parse()?;
+            if binaries.iter().any(|binary| binary.platform == platform) {
+                bail!("platform {name} is given twice");
+            }
+            let bytes = fs::read(path).with_context(|| format!("no binary for {name}: {path}"))?;
+            let built_for = arch(&bytes).with_context(|| path.to_owned())?;
+            if platform.arch() != built_for.into() {
+                swapped.push(format!("{path}, given as {name}, is for {built_for}"));
+            }
+            binaries.push(Self { platform, bytes });
+        }
+        ensure!(swapped.is_empty(), "{}", swapped.join("; "));
+        Ok(binaries)
+    }
+}
+
+/// The architecture that the ELF header says, as OCI and Go call it.
+fn arch(binary: &[u8]) -> Result<&'static str> {
+    let elf = object::File::parse(binary).context("no ELF file")?;
+    let is_executable = matches!(elf.kind(), ObjectKind::Executable | ObjectKind::Dynamic);
+    ensure!(is_executable, "an ELF file, but no executable");
+    Ok(match (elf.architecture(), elf.endianness()) {
+        (Architecture::I386, _) => "386",
+        (Architecture::X86_64, _) => "amd64",
+        (Architecture::Arm, Endianness::Little) => "arm",
+        (Architecture::Aarch64, Endianness::Little) => "arm64",
+        (Architecture::PowerPc64, Endianness::Little) => "ppc64le",
+        (Architecture::Riscv64, Endianness::Little) => "riscv64",
+        (Architecture::S390x, _) => "s390x",
+        other => bail!("an ELF file for {other:?}"),
+    })
+}

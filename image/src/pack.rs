@@ -1,0 +1,138 @@
+//! The archive: an OCI image layout in a tar file (OCI image specification 1.1, "Image Layout"),
+//! and beside it the manifest.json of `docker save`, for the docker load that knows no layouts.
+//!
+//! `index.json` has one entry, the index of all platforms, as an engine takes each entry there for
+//! an image of its own: with one per platform under one name, the last one wins.
+
+use crate::binary::Binary;
+use anyhow::Result;
+use flate2::{Compression, bufread::GzEncoder};
+use oci_spec::image::{
+    ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_TITLE,
+    ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
+    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
+};
+use pause_image::{
+    layout::{Layout, append, index_of, json, owned, path, sha256},
+    name::Name,
+    platform::Platform,
+};
+use serde_json::json;
+use std::io::Read;
+
+/// The name under which containerd files an image of an archive.
+const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// What each manifest says of the image. Every node pulls it, so it says only what lists of what runs
+/// there ask for.
+const BRIEF: [(&str, &str); 2] = [
+    (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION")),
+    (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE")),
+];
+
+/// A multi-arch image, ready to be written.
+pub struct Archive {
+    pub layout: Layout,
+    /// The index of all platforms, whose digest a registry shows for the image.
+    pub index: Descriptor,
+    /// Bytes that an engine pulls per platform, in the order of the binaries: manifest, config and
+    /// compressed layer.
+    pub pulled: Vec<u64>,
+}
+
+impl Archive {
+    /// Packs one image per binary, of which there is one at least, and the index of them. Equal
+    /// arguments make equal bytes. The one file is called as the title, and a registry shows title and
+    /// description.
+    pub fn pack(name: &Name, binaries: &[Binary], title: &str, description: &str) -> Result<Self> {
+        let name = name.to_string();
+        let mut layout = Layout::default();
+        let mut manifests = Vec::new();
+        let mut docker = Vec::new();
+        let mut pulled = Vec::new();
+        for binary in binaries {
+            let [manifest, config, layer] = add_image(&mut layout, binary, title)?;
+            pulled.push(manifest.size() + config.size() + layer.size());
+            // As moby's `image/tarexport` reads it, which alone describes it.
+            docker.push(json!({
+                "Config": path(&config), "RepoTags": [name], "Layers": [path(&layer)],
+            }));
+            manifests.push(manifest);
+        }
+
+        let mut annotations = owned(BRIEF);
+        let described = [
+            (ANNOTATION_TITLE, title),
+            (ANNOTATION_DESCRIPTION, description),
+        ];
+        annotations.extend(owned(described));
+        let index = index_of(manifests).annotations(annotations).build()?;
+        let mut index = layout.add_json(MediaType::ImageIndex, &index)?;
+        // The full name in both: of a bare tag containerd makes "import-<date>:tag".
+        let names = [ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME];
+        index.set_annotations(Some(owned(names.map(|key| (key, &*name)))));
+
+        layout.finish(&index)?;
+        // It keeps one image alone, and most that have no other store are of this platform.
+        let mut platforms = binaries.iter().map(|it| it.platform.arch());
+        let amd64 = platforms.position(|arch| arch == Arch::Amd64);
+        layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
+        Ok(Self {
+            layout,
+            index,
+            pulled,
+        })
+    }
+}
+
+/// Adds manifest, config and layer of one platform.
+fn add_image(layout: &mut Layout, binary: &Binary, program: &str) -> Result<[Descriptor; 3]> {
+    let mut tar = tar::Builder::new(Vec::new());
+    append(&mut tar, program, 0o555, &binary.bytes)?;
+    let unpacked = tar.into_inner()?;
+    let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
+    let diff_id = format!("sha256:{}", sha256(&unpacked));
+    let config = add_config(layout, binary.platform, program, diff_id)?;
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .config(config.clone())
+        .layers([layer.clone()])
+        .annotations(owned(BRIEF))
+        .build()?;
+    let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
+    manifest.set_platform(Some(binary.platform.oci()?));
+    Ok([manifest, config, layer])
+}
+
+/// Compresses a layer. Zopfli takes the fewest bytes, and for a large one half a minute.
+fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    if unpacked.len() > 1 << 16 {
+        GzEncoder::new(unpacked, Compression::best()).read_to_end(&mut packed)?;
+    } else {
+        let options = zopfli::Options::default();
+        zopfli::compress(options, zopfli::Format::Gzip, unpacked, &mut packed)?;
+    }
+    Ok(packed)
+}
+
+fn add_config(
+    layout: &mut Layout,
+    platform: Platform,
+    program: &str,
+    diff_id: String,
+) -> Result<Descriptor> {
+    let run = ConfigBuilder::default()
+        .user("65535:65535")
+        .entrypoint([format!("/{program}")]);
+    let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);
+    let mut config = ImageConfigurationBuilder::default()
+        .architecture(platform.arch())
+        .os(Os::Linux)
+        .config(run.build()?)
+        .rootfs(layers.build()?)
+        .build()?;
+    config.set_variant(platform.variant());
+    layout.add_json(MediaType::ImageConfig, &config)
+}
