@@ -11,7 +11,7 @@ HOST := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo docker-load push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -130,6 +130,10 @@ target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $
 	@tests/tools/packages cc
 	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
+
+docker-load: build ## loads the image of docker's own platform into docker
+	$(build_pause_image)
+	@image/docker-load '$(IMAGE)'
 
 push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
 	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
