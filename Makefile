@@ -126,14 +126,17 @@ ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
 .PHONY: target/pause.tar
 endif
 
-target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml
+# The day of its release: no clock is asked, so that the bytes are the same for everybody.
+created = $(patsubst %,--created %T00:00:00Z,$(shell sed -n 's/^## \[$(VERSION)\] - //p' CHANGELOG.md))
+
+target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml CHANGELOG.md
 	@tests/tools/packages cc
-	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
+	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' $(created) --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
 docker-load: build ## loads the image of docker's own platform into docker
 	$(build_pause_image)
-	@image/docker-load '$(IMAGE)'
+	@image/docker-load '$(IMAGE)' $(created)
 
 push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
 	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
@@ -167,7 +170,7 @@ target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/buil
 	@mv $@.new $@
 
 target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
-	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' $(created) --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
 kind: image ## a kind cluster whose pods all have it for their sandbox; needs kind and docker
