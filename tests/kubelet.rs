@@ -1,15 +1,17 @@
 //! A kubelet with pods from manifests, on containerd: what a node makes of the image. `make
 //! test-kubelet` runs this, as building a kubelet takes minutes.
 
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
     built,
-    engine::{APP_IMAGE, Containerd, Cri, IMAGE, Nest, sha256},
+    engine::{APP_IMAGE, Containerd, Cri, IMAGE, Nest, example_pod, sha256},
     node::{Node, copy_configuration},
     output,
     program::Program,
     said,
+    sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
     wait_for, wait_until,
@@ -87,23 +89,9 @@ fn a_kubelet_runs_pods_with_it() {
     start_kubelet(nest, &containerd.socket(), &[]);
 
     // One app goes on, and one fails again and again.
-    let container = |name, script| {
-        json!({
-            "name": name, "image": APP_IMAGE, "imagePullPolicy": "Never",
-            "command": ["sh", "-c", script],
-        })
-    };
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": "default"},
-        "spec": {
-            "shareProcessNamespace": true,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [
-                container("steady", "sleep 100000"),
-                container("flaky", "readlink /proc/self/ns/net; sleep 1; exit 3"),
-            ],
-        },
-    });
+    let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
+    let mut pod = example_pod(&[("steady", "sleep 100000"), ("flaky", flaky)]);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
     let manifest = nest.path("manifests/pod.json");
     fs::write(&manifest, pod.to_string()).unwrap();
     let status = |name: &str| -> Option<Value> {
@@ -123,6 +111,9 @@ fn a_kubelet_runs_pods_with_it() {
     let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
     assert!(exe == fs::read(Program::native().path).unwrap());
     println!("sandbox: sha256 {}", sha256(&exe));
+    // Under the runtime's default profile, as docs/nodes.md has it.
+    let processes = Processes(nest.proc());
+    assert_eq!(processes.status(Pid::from_raw(first[0]), "Seccomp"), "2");
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
     assert_eq!(sandboxes(nest), first, "the sandbox stays");
     assert_eq!(restarts("steady"), 0);

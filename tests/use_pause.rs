@@ -703,6 +703,13 @@ fn a_node_that_is_off_is_switched_by_its_root() {
     assert_eq!(fs::read_to_string(node.etc("config.toml")).unwrap(), old);
 }
 
+/// An example without its comments.
+fn example(name: &str) -> String {
+    let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with('#')).collect()
+}
+
 /// k3s and RKE2 take a line of YAML and the archive. What they make of them was not run.
 #[test]
 fn k3s_and_rke2_get_their_files() {
@@ -717,10 +724,7 @@ fn k3s_and_rke2_get_their_files() {
         let options = ["--root", root.to_str().unwrap()];
         let said = node.use_pause_said(&options);
         let file = folder.join("config.yaml.d/99-use-pause.yaml");
-        assert_eq!(
-            fs::read_to_string(&file).unwrap(),
-            format!("pause-image: \"{IMAGE}\"\n")
-        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), example("k3s.yaml"));
         let put = root.join(format!("var/lib/rancher/{name}/agent/images/use-pause.tar"));
         assert!(fs::read(&put).unwrap() == fs::read(archive()).unwrap());
         assert!(said.contains("left to do"), "{said}");
@@ -760,8 +764,7 @@ fn cri_o_gets_its_file_and_its_image() {
         "{said}"
     );
     let file = node.root("/etc/crio/crio.conf.d/99-use-pause.conf");
-    let wanted = format!("[crio.image]\npause_image = \"{IMAGE}\"\n");
-    assert_eq!(fs::read_to_string(&file).unwrap(), wanted);
+    assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
     output(node.command("podman").args(["image", "exists", IMAGE]));
     fs::write(node.root("/run/reloaded"), "").unwrap();
     let said = node.use_pause_said(&options);

@@ -1,6 +1,6 @@
 //! docker's daemon, and pods from files of docker-compose.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example};
 use crate::{
     output,
     story::{APP, Engine, LISTENER},
@@ -146,25 +146,20 @@ impl Compose {
         Self(Docker::in_release(release, true))
     }
 
-    /// docker-compose's command, with the file that says what the pod is made of.
+    /// docker-compose's command, with the pod of the example, whose app is there twice: each runs
+    /// something else.
     fn command(&self) -> Command {
-        let app = |name, script: &str| {
-            json!({
-                "image": APP_IMAGE, "container_name": name, "command": ["sh", "-c", script.replace('$', "$$")],
-                "network_mode": "service:infra", "pid": "service:infra", "depends_on": ["infra"],
-            })
-        };
-        let file = json!({
-            "version": "2.4",
-            "services": {
-                "infra": {
-                    "image": IMAGE, "container_name": "infra",
-                    "network_mode": "none", "ipc": "shareable",
-                },
-                "listener": app("listener", LISTENER),
-                "app": app("app", APP),
-            },
-        });
+        let mut file = example("compose.yaml");
+        let services = &mut file["services"];
+        assert_eq!(services["infra"]["image"], IMAGE);
+        services["listener"] = services["app"].clone();
+        for (name, script) in [("app", APP), ("listener", LISTENER)] {
+            services[name]["image"] = json!(APP_IMAGE);
+            services[name]["command"] = json!(["sh", "-c", script.replace('$', "$$")]);
+        }
+        for name in ["app", "listener", "infra"] {
+            services[name]["container_name"] = json!(name);
+        }
         let path = self.0.0.path("compose.yaml");
         // JSON is YAML.
         fs::write(&path, file.to_string()).unwrap();

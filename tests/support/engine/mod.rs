@@ -15,9 +15,10 @@ pub use nest::{Cgroups, Nest};
 pub use podman::{KubePlay, Podman};
 pub use registry::Registry;
 
-use crate::{built, program::Platform, said, text};
+use crate::{built, program::Platform, project, said, text};
+use k8s_openapi::api::core::v1::Pod;
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
@@ -82,6 +83,31 @@ pub(crate) fn busybox_archive(nest: &Nest, names: &[&str], words: &[&str]) -> St
     }
     archive.finish().unwrap();
     path
+}
+
+/// A file of examples/, which is one document of YAML.
+pub fn example(name: &str) -> Value {
+    let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+/// The pod of examples/pod.yaml, whose container is there once for each of these, by name, and runs that
+/// script. Nothing is in the example that Kubernetes does not know.
+pub fn example_pod(scripts: &[(&str, &str)]) -> Value {
+    let mut pod = example("pod.yaml");
+    let known: Pod = serde_json::from_value(pod.clone()).unwrap();
+    assert_eq!(serde_json::to_value(known).unwrap(), pod);
+    let app = pod["spec"]["containers"][0].take();
+    let containers = scripts.iter().map(|(name, script)| {
+        let mut app = app.clone();
+        app["name"] = json!(name);
+        app["image"] = json!(APP_IMAGE);
+        app["imagePullPolicy"] = json!("Never");
+        app["command"] = json!(["sh", "-c", script]);
+        app
+    });
+    pod["spec"]["containers"] = containers.collect();
+    pod
 }
 
 /// A command for containers, as podman has it in common with docker.

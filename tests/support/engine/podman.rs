@@ -1,6 +1,6 @@
 //! podman, and its pods from manifests of Kubernetes.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example_pod};
 use crate::{
     program::{Platform, Program},
     story::{APP, Engine, LISTENER},
@@ -263,20 +263,9 @@ impl KubePlay {
     }
 
     fn manifest(&self) -> String {
-        let container = |name, script| {
-            json!({
-                "name": name, "image": APP_IMAGE, "imagePullPolicy": "Never",
-                "command": ["sh", "-c", script],
-            })
-        };
+        let mut pod = example_pod(&[("listener", LISTENER), ("app", APP)]);
+        pod["spec"]["restartPolicy"] = json!("Never");
         // JSON is YAML.
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"},
-            "spec": {
-                "shareProcessNamespace": true, "restartPolicy": "Never",
-                "containers": [container("listener", LISTENER), container("app", APP)],
-            },
-        });
         let path = self.0.nest.path("pod.yaml");
         fs::write(&path, pod.to_string()).unwrap();
         path
