@@ -6,6 +6,9 @@ ARCHS ?= $(KNOWN)
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[package\]/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= localhost/pause:$(VERSION)
 
+# This machine's.
+HOST := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
@@ -237,11 +240,11 @@ test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the ot
 test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
-test-kubelet: tools node target/kubelet/kubelet ## pods of a real kubelet, which it builds first: minutes
+test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
 
-target/kubelet/kubelet: tests/tools/kubernetes
-	@tests/tools/kubernetes $(@D) kubelet
+target/kubelet/%/kubelet: tests/tools/kubernetes
+	@GOARCH=$* tests/tools/kubernetes $(@D) kubelet
 
 test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
 	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
@@ -288,11 +291,12 @@ test-cosign: tools image target/cosign ## signs the image and what goes with it,
 target/cosign: tests/tools/commands
 	@tests/tools/commands trixie cosign $@
 
-test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kernels/arm64-6.1 ## a pod in podman on an arm64 machine, emulated: minutes
+test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## pods in podman, containerd and a kubelet on an arm64 machine, emulated: minutes
 	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
 
 target/node/arm64/root.cpio: tests/tools/root
-	@tests/tools/root bookworm arm64 $@ podman runc conmon busybox-static bash coreutils iproute2 util-linux
+	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
+		busybox-static bash coreutils iproute2 mount util-linux
 
 prove: $(proved) ## proves for every input that all programs keep the contract: docs/proof.md
 	@tests/tools/packages cc z3
@@ -354,10 +358,11 @@ $(eval $(call first,node,,arm64,$(first_arm64)))
 
 # Kernels of Debian, as it calls the release, the package and the architecture.
 for_criu := nfnetlink libcrc32c nf_tables
+for_pods := llc stp bridge veth overlay
 target/kernels/%-5.10: tests/tools/kernel
 	@tests/tools/kernel bullseye linux-image-cloud-$* $* $@
 target/kernels/%-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu)
+	@tests/tools/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu) $(for_pods)
 target/kernels/%-6.12: tests/tools/kernel
 	@tests/tools/kernel trixie linux-image-cloud-$* $* $@
 target/kernels/%-6.12-16k: tests/tools/kernel
@@ -377,7 +382,7 @@ target/kernels/riscv64-testing: tests/tools/kernel
 tools: # what the tests run
 	@tests/tools/packages
 
-demo: target/pause/$(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
+demo: target/pause/$(HOST)/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
 	@examples/demo $<
 
 clean: ## removes target/

@@ -13,12 +13,12 @@ mod signals;
 mod start;
 
 use nix::{
-    kmod, libc,
+    libc,
     sys::signal::{Signal::SIGTERM, kill},
     unistd::{ForkResult, Pid, execv, fork, getpid},
 };
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::Ordering,
@@ -105,17 +105,6 @@ fn program(path: &str) -> Program {
     }
 }
 
-/// Which criu looks for in the kernel.
-fn load_modules() {
-    let modules = fs::read_dir("/modules").unwrap();
-    let mut modules: Vec<PathBuf> = modules.map(|entry| entry.unwrap().path()).collect();
-    modules.sort();
-    for module in modules {
-        let file = File::open(&module).unwrap();
-        kmod::finit_module(file, c"", kmod::ModuleInitFlags::empty()).unwrap();
-    }
-}
-
 /// Which criu connects to, to see what the kernel knows.
 fn start_loopback() {
     // SAFETY: the kernel reads the struct alone, of which all is 0 but what is set here
@@ -134,7 +123,8 @@ fn start_loopback() {
 /// Dumped to files, and gone with its namespace, and made again from the files, it does what it did
 /// before.
 fn sleeps_on_after_a_checkpoint() {
-    load_modules();
+    // Which criu looks for in the kernel.
+    machine::load_modules();
     start_loopback();
     let sandbox = Sandbox::start_after(&program(PAUSE), || {
         // As root: criu has the process itself make a folder in its root. A checkpoint has no place

@@ -11,6 +11,7 @@ use std::{
 use tests::{
     built, output,
     program::{NATIVE_ARCH, TERMINATED},
+    project,
 };
 
 #[test]
@@ -79,7 +80,8 @@ mod platforms {
     }
 }
 
-/// A machine with Debian's podman on it, whose processor is emulated: what a pod of arm64 is there.
+/// A machine with Debian's podman and containerd and a kubelet on it, whose processor is emulated: what
+/// a pod of arm64 is there.
 #[test]
 #[ignore = "takes a root file system of Debian's"]
 fn an_arm64_node_acts_out_the_story_of_a_pod() {
@@ -87,18 +89,30 @@ fn an_arm64_node_acts_out_the_story_of_a_pod() {
         let path = built(path);
         (path.to_str().unwrap().to_owned(), path)
     };
-    let files = vec![
+    let kernel = "arm64-6.1";
+    let mut files = vec![
         ("/init".to_owned(), built("node/arm64/node")),
         in_project("pause.tar"),
         in_project("pause/arm64/pause"),
+        in_project("kubelet/arm64/kubelet"),
     ];
+    for path in ["examples/pod.yaml", "image/seccomp.json"] {
+        let path = project().join(path);
+        files.push((path.to_str().unwrap().to_owned(), path));
+    }
+    files.extend(modules_for(kernel));
     let mut initramfs = fs::read(built("node/arm64/root.cpio")).unwrap();
     // The kernel takes one archive behind another.
     pack(files, &mut initramfs);
-    let console = run("arm64", "arm64-6.1", 3072, &initramfs);
+    let console = run("arm64", kernel, 4096, &initramfs);
     println!("{console}");
-    assert!(console.contains("\nok 1 - the story of a pod, in podman\n1..1\n"));
-    assert!(!console.contains("not ok") && console.contains("Power down"));
+    let ok = |line: &&str| line.starts_with("ok ");
+    assert_eq!(console.lines().filter(ok).count(), 3);
+    assert!(
+        console.contains("\n1..3\n")
+            && !console.contains("not ok")
+            && console.contains("Power down")
+    );
 }
 
 /// Starts that kernel of target/kernels, ARCH-VERSION, whose pages have so many KiB, with
@@ -185,16 +199,17 @@ fn files_for(arch: &str, version: &str) -> Vec<FileOf> {
             .split_whitespace()
             .filter(|word| word.starts_with('/'));
         files.extend(libraries.chain([criu]).map(|it| (it.to_owned(), it.into())));
-        let modules = built(&format!("kernels/{arch}-{version}.modules"));
-        for module in fs::read_dir(modules).unwrap().map(Result::unwrap) {
-            let name = module.file_name();
-            files.push((
-                format!("/modules/{}", name.to_str().unwrap()),
-                module.path(),
-            ));
-        }
+        files.extend(modules_for(&format!("{arch}-{version}")));
     }
     files
+}
+
+/// What a kernel loads, that has it apart.
+fn modules_for(kernel: &str) -> Vec<FileOf> {
+    let modules = fs::read_dir(built(&format!("kernels/{kernel}.modules"))).unwrap();
+    let name = |it: &Path| format!("/modules/{}", it.file_name().unwrap().to_str().unwrap());
+    let modules = modules.map(|it| it.unwrap().path());
+    modules.map(|it| (name(&it), it)).collect()
 }
 
 /// Packs what the kernel unpacks as its first root file system (cpio's format "newc").

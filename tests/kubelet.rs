@@ -1,143 +1,23 @@
 //! A kubelet with pods from manifests, on containerd: what a node makes of the image. `make
 //! test-kubelet` runs this, as building a kubelet takes minutes.
 
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
-    built,
-    engine::{APP_IMAGE, Containerd, Cri, IMAGE, Nest, example_pod, sha256},
+    engine::{APP_IMAGE, Containerd, Cri, IMAGE},
+    kubelet::{self, pods, sandboxes, start_kubelet},
     node::{Node, copy_configuration},
-    output,
     program::Program,
-    said,
-    sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
     wait_for, wait_until,
 };
 
-/// Starts the kubelet in the nest of its runtime, alone, without any other part of Kubernetes. `more`
-/// are options of its command.
-fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
-    for arguments in [
-        "link add node type bridge",
-        "addr add 10.98.0.1/24 dev node",
-        "link set node up",
-        "route add default via 10.98.0.2",
-    ] {
-        output(nest.command("ip").args(arguments.split(' ')));
-    }
-    fs::create_dir(nest.path("manifests")).unwrap();
-    let config = json!({
-        "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
-        "authorization": {"mode": "AlwaysAllow"},
-        "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false, "enforceNodeAllocatable": [],
-        "evictionHard": {"memory.available": "1Mi"},
-        "failSwapOn": false, "maxOpenFiles": 20000, "makeIPTablesUtilChains": false,
-        "oomScoreAdj": 0, "readOnlyPort": 10255, "registerNode": false,
-        "staticPodPath": nest.path("manifests"), "fileCheckFrequency": "1s", "syncFrequency": "1s",
-        "volumePluginDir": nest.path("plugins"),
-    });
-    let path = nest.path("kubelet.yaml");
-    // JSON is YAML.
-    fs::write(&path, config.to_string()).unwrap();
-    let mut daemon = nest.daemon(built("kubelet/kubelet").to_str().unwrap());
-    daemon.args(["--config", &path, "--container-runtime=remote"]);
-    daemon.arg(format!("--container-runtime-endpoint=unix://{socket}"));
-    daemon.args(["--hostname-override=node", "--node-ip=10.98.0.1"]);
-    daemon.args(more);
-    daemon.args([
-        "--root-dir",
-        &nest.path("kubelet"),
-        "--cert-dir",
-        &nest.path("certificates"),
-    ]);
-    let mut ready = nest.command("bash");
-    ready.args(["-c", ": < /dev/tcp/127.0.0.1/10255"]);
-    nest.start_daemon("kubelet", daemon, ready);
-}
-
-/// The pods that the kubelet tells of, by its read-only port.
-fn pods(nest: &Nest) -> Vec<Value> {
-    let ask = "exec 3<>/dev/tcp/127.0.0.1/10255; printf 'GET /pods HTTP/1.0\r\n\r\n' >&3; cat <&3";
-    let answer = said(nest.command("bash").args(["-c", ask]));
-    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-    let body: Value = serde_json::from_str(body).unwrap();
-    body["items"].as_array().cloned().unwrap_or_default()
-}
-
-/// The sandboxes and their processes, in the nest: those named pause.
-fn sandboxes(nest: &Nest) -> Vec<i32> {
-    let processes = fs::read_dir(nest.proc()).unwrap();
-    let pids = processes.filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
-        let name = fs::read_to_string(nest.proc().join(format!("{pid}/comm")));
-        name.is_ok_and(|name| name == "pause\n")
-    })
-    .collect()
-}
-
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
 fn a_kubelet_runs_pods_with_it() {
     let _settings = Sysctls::remember();
-    let containerd = Cri::of(Containerd::start());
-    let nest = containerd.nest();
-    nest.shares_cgroup("k8s.io");
-    start_kubelet(nest, &containerd.socket(), &[]);
-
-    // One app goes on, and one fails again and again.
-    let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
-    let mut pod = example_pod(&[("steady", "sleep 100000"), ("flaky", flaky)]);
-    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
-    let manifest = nest.path("manifests/pod.json");
-    fs::write(&manifest, pod.to_string()).unwrap();
-    let status = |name: &str| -> Option<Value> {
-        let pods = pods(nest);
-        let containers = pods.first()?["status"]["containerStatuses"]
-            .as_array()?
-            .clone();
-        containers.into_iter().find(|it| it["name"] == name)
-    };
-    let restarts = |name: &str| status(name).map_or(0, |it| it["restartCount"].as_u64().unwrap());
-
-    wait_until("running", || {
-        status("steady").is_some_and(|it| it["state"]["running"].is_object())
-    });
-    let first = sandboxes(nest);
-    assert_eq!(first.len(), 1, "{first:?}");
-    let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
-    assert!(exe == fs::read(Program::native().path).unwrap());
-    println!("sandbox: sha256 {}", sha256(&exe));
-    // Under the runtime's default profile, as docs/nodes.md has it.
-    let processes = Processes(nest.proc());
-    assert_eq!(processes.status(Pid::from_raw(first[0]), "Seccomp"), "2");
-    wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
-    assert_eq!(sandboxes(nest), first, "the sandbox stays");
-    assert_eq!(restarts("steady"), 0);
-    println!("the flaky app was restarted, in the same sandbox");
-
-    output(
-        nest.command("bash")
-            .args(["-c", &format!("kill -9 {}", first[0])]),
-    );
-    wait_until("made again: the sandbox", || {
-        let now = sandboxes(nest);
-        now.len() == 1 && now != first
-    });
-    wait_until("running again", || {
-        status("steady")
-            .is_some_and(|it| it["state"]["running"].is_object() && it["restartCount"] == 1)
-    });
-    println!("the sandbox was killed, and the kubelet made another one");
-
-    fs::remove_file(manifest).unwrap();
-    wait_until("gone", || {
-        sandboxes(nest).is_empty() && pods(nest).is_empty()
-    });
-    println!("the manifest is gone, and so is the pod");
+    kubelet::tell(&Cri::of(Containerd::start()));
 }
 
 /// The node is switched while a pod runs: that keeps its sandbox, a new one has ours, and use-pause

@@ -1,5 +1,5 @@
-//! The first process of a machine with podman and what that needs: it acts out the story of a pod
-//! there, and switches the machine off.
+//! The first process of a machine with podman, containerd and a kubelet: it acts out the story of a pod
+//! with each, and switches the machine off.
 
 use nix::{
     mount::{MsFlags, mount, umount},
@@ -8,7 +8,8 @@ use nix::{
 };
 use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
 use tests::{
-    engine::Podman,
+    engine::{Containerd, Cri, Podman},
+    kubelet,
     machine::{self, Tap},
     program::Program,
     story,
@@ -39,9 +40,16 @@ fn use_cgroups_of_version_1() {
 fn main() {
     assert_eq!(std::process::id(), 1, "this is for a kernel to start");
     machine::settle();
+    machine::load_modules();
     use_cgroups_of_version_1();
-    // SAFETY: there is no other thread yet.
-    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
+    // An emulated processor takes its time.
+    for (name, value) in [
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("PATIENCE", "300"),
+    ] {
+        // SAFETY: there is no other thread yet.
+        unsafe { std::env::set_var(name, value) };
+    }
     // The first process is pause from here on, as podman leaves orphans that somebody has to reap.
     let pause = CString::new(Program::native().path.as_os_str().as_bytes()).unwrap();
     // SAFETY: there still is none.
@@ -51,6 +59,12 @@ fn main() {
     let mut tap = Tap::start();
     tap.test("the story of a pod, in podman", || {
         story::tell(&Podman::with("vfs"));
+    });
+    tap.test("the story of a pod, in containerd", || {
+        story::tell(&Cri::of(Containerd::start()));
+    });
+    tap.test("a pod of a kubelet", || {
+        kubelet::tell(&Cri::of(Containerd::start()));
     });
     tap.end();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

@@ -1,9 +1,9 @@
 //! Measures pause beside its peers, and writes tables, plots and all numbers.
 
-mod engine;
 mod machine;
 mod measure;
 mod memory;
+mod node;
 mod peers;
 mod plot;
 mod process;
@@ -198,8 +198,8 @@ fn measure(quick: bool) -> Result<Results> {
         reaping::measure(peer, &plan)
     })?;
 
-    say("pods in podman: both in turn");
-    let pods = engine::measure(less(15, 3))?;
+    say("a node full of pods: both in turn");
+    let nodes = node::measure(less(110, 20), less(5, 1))?;
 
     let figures = peers
         .into_iter()
@@ -221,7 +221,7 @@ fn measure(quick: bool) -> Result<Results> {
         seconds: begin.elapsed().as_secs(),
         figures: figures.collect(),
         tried,
-        pods,
+        nodes,
     })
 }
 

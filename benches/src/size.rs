@@ -124,18 +124,7 @@ fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) ->
     let tag = platform.name.replace('/', "-");
     let image = format!("localhost/measured:{name}-{tag}");
     pack(program, platform, &image, &archive)?;
-    let mut manifest = None;
-    for entry in tar::Archive::new(fs::File::open(&archive)?).entries()? {
-        let mut content = Vec::new();
-        entry?.read_to_end(&mut content)?;
-        let json: Value = serde_json::from_slice(&content).unwrap_or_default();
-        if json["layers"].is_array() {
-            manifest = Some((content.len(), json));
-        }
-    }
-    let (bytes, manifest) = manifest.context("no manifest in the archive")?;
-    let size = |descriptor: &Value| descriptor["size"].as_u64().context("no size");
-    let layer = size(&manifest["layers"][0])?;
+    let (layer, pulled) = pulled(&archive)?;
     let mut shown = None;
     if platform == Platform::native() {
         let docker = docker.lock().unwrap();
@@ -149,9 +138,28 @@ fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) ->
     }
     Ok(Image {
         layer,
-        pulled: bytes as u64 + size(&manifest["config"])? + layer,
+        pulled,
         docker: shown,
     })
+}
+
+/// The bytes of the layer in an archive of one platform, and of all that is pulled.
+///
+/// # Errors
+///
+/// It has no manifest.
+pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
+    for entry in tar::Archive::new(fs::File::open(archive)?).entries()? {
+        let mut content = Vec::new();
+        entry?.read_to_end(&mut content)?;
+        let json: Value = serde_json::from_slice(&content).unwrap_or_default();
+        if json["layers"].is_array() {
+            let size = |it: &Value| it["size"].as_u64().context("no size");
+            let layer = size(&json["layers"][0])?;
+            return Ok((layer, content.len() as u64 + size(&json["config"])? + layer));
+        }
+    }
+    bail!("no manifest in the archive")
 }
 
 /// Packs a program for one platform as pause is packed.

@@ -6,6 +6,8 @@ pub mod cgroup;
 pub mod engine;
 #[cfg(feature = "engines")]
 pub mod kind;
+#[cfg(feature = "engines")]
+pub mod kubelet;
 pub mod machine;
 #[cfg(feature = "engines")]
 pub mod node;

@@ -3,14 +3,15 @@
 
 use crate::{page_size, program::NATIVE_ARCH};
 use nix::{
+    kmod,
     mount::{MsFlags, mount},
     unistd::{chdir, chroot},
 };
 use std::{
-    fs,
+    fs::{self, File},
     os::unix::fs::{PermissionsExt, symlink},
     panic,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Makes a root file system that can be moved away from, with the kernel's own ones in it.
@@ -37,6 +38,17 @@ pub fn settle() {
     mount(Some("."), "/", none, MsFlags::MS_MOVE, none).unwrap();
     chroot(".").unwrap();
     chdir("/").unwrap();
+}
+
+/// Loads the modules that lie in a folder, in the order of their names.
+pub fn load_modules() {
+    let modules = fs::read_dir("/modules").unwrap();
+    let mut modules: Vec<PathBuf> = modules.map(|entry| entry.unwrap().path()).collect();
+    modules.sort();
+    for module in modules {
+        let file = File::open(&module).unwrap();
+        kmod::finit_module(file, c"", kmod::ModuleInitFlags::empty()).unwrap();
+    }
 }
 
 /// Copies a folder but for some of what is in it.

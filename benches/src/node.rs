@@ -1,0 +1,98 @@
+//! A node with as many pods as a kubelet allows: their sandboxes, by containerd's CRI, with each image in
+//! turn.
+
+use crate::{
+    measure::Spread,
+    process::is_asleep_in,
+    size::{self, pack},
+};
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tests::{
+    built, cgroup,
+    engine::{Containerd, Cri, IMAGE},
+    program::{Platform, Program},
+    story::Engine,
+    wait_until,
+};
+
+/// What a node has with one image.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Node {
+    pub image: String,
+    /// Bytes of the image as it is pulled.
+    pub pulled: u64,
+    pub pods: usize,
+    /// Bytes that the cgroups of all sandboxes are charged for.
+    pub charged: Spread,
+    /// Seconds to make all sandboxes, and to stop and remove them.
+    pub made: Spread,
+    pub removed: Spread,
+}
+
+const PEER: &str = "localhost/c-glibc:bench";
+
+/// Measures ours and that of the program in C, with so many pods, so many times each.
+///
+/// # Errors
+///
+/// What the packer says; containerd's failures panic.
+pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
+    let platform = Platform::native();
+    let images = [
+        (IMAGE, Program::native().path),
+        (
+            PEER,
+            built(&format!("bench/peers/{}/c-glibc", platform.name)),
+        ),
+    ];
+    let nodes = images.map(|(image, program)| {
+        let containerd = Containerd::start_with_sandbox(image);
+        let archive = containerd.nest().path("image.tar");
+        pack(&program, platform, image, archive.as_ref())?;
+        containerd.ctr(&["--namespace=k8s.io", "images", "import", &archive]);
+        let (_, pulled) = size::pulled(archive.as_ref())?;
+        Ok((image, pulled, Cri::without_images(containerd)))
+    });
+    let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
+
+    let mut samples = [(); 2].map(|()| [(); 3].map(|()| Vec::new()));
+    // The first round fills caches, and does not count.
+    for round in 0..=rounds {
+        for ((_, _, node), samples) in nodes.iter().zip(&mut samples) {
+            let start = Instant::now();
+            let sandboxes: Vec<_> = (0..pods)
+                .map(|pod| node.start_sandbox(&format!("pod{pod}")))
+                .collect();
+            for sandbox in sandboxes {
+                wait_until("asleep", || is_asleep_in(&node.nest().proc(), sandbox));
+            }
+            let made = start.elapsed().as_secs_f64();
+            // The kernel frees some of it later.
+            sleep(Duration::from_secs(1));
+            let charged = cgroup::charged(&node.nest().cgroup());
+            let start = Instant::now();
+            node.remove_sandboxes();
+            let removed = start.elapsed().as_secs_f64();
+            if round > 0 {
+                for (of, value) in samples.iter_mut().zip([charged as f64, made, removed]) {
+                    of.push(value);
+                }
+            }
+        }
+    }
+    let all = nodes.iter().zip(&samples);
+    let all = all.map(|((image, pulled, _), [charged, made, removed])| Node {
+        image: (*image).to_owned(),
+        pulled: *pulled,
+        pods,
+        charged: Spread::of(charged),
+        made: Spread::of(made),
+        removed: Spread::of(removed),
+    });
+    Ok(all.collect())
+}
