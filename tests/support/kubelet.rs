@@ -5,7 +5,7 @@ use crate::{
     engine::{Cri, Nest, example_pod, sha256},
     output,
     program::{NATIVE_ARCH, Program},
-    project, said,
+    said,
     sandbox::Processes,
     story::Engine,
     wait_until,
@@ -91,10 +91,6 @@ pub fn tell(containerd: &Cri) {
     let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
     let mut pod = example_pod(&[("steady", "sleep 100000"), ("flaky", flaky)]);
     pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
-    let profiles = nest.path("kubelet/seccomp");
-    fs::create_dir_all(&profiles).unwrap();
-    let profile = project().join("image/seccomp.json");
-    fs::copy(profile, format!("{profiles}/pause.json")).unwrap();
     let manifest = nest.path("manifests/pod.json");
     fs::write(&manifest, pod.to_string()).unwrap();
     let status = |name: &str| -> Option<Value> {
@@ -114,7 +110,7 @@ pub fn tell(containerd: &Cri) {
     let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
     assert!(exe == fs::read(Program::native().path).unwrap());
     println!("sandbox: sha256 {}", sha256(&exe));
-    // Under the profile that the example names, which the kubelet has found.
+    // Under the runtime's default profile, as docs/nodes.md has it.
     let processes = Processes(nest.proc());
     assert_eq!(processes.status(Pid::from_raw(first[0]), "Seccomp"), "2");
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
