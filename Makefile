@@ -1,4 +1,4 @@
-# pause: `make help` lists what this makes.
+# pause: `make help` lists what this makes. What tests fetch or build for themselves is in tests/tools/fetch.mk.
 
 # The platforms, as OCI calls them; the image has them in this order.
 KNOWN := 386 amd64 arm/v6 arm/v7 arm64 ppc64le riscv64 s390x
@@ -32,6 +32,8 @@ PROGRAMS := $(call arch,$(KNOWN))
 # Where the crate sc, too, makes the system calls.
 PROGRAMS_SC := amd64 arm64 riscv64
 
+##@ Build
+
 all: image ## the binaries and the image target/pause.tar (the default)
 
 build: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) ## the binaries target/pause/ARCH/pause
@@ -40,7 +42,7 @@ build-sc: $(PROGRAMS_SC:%=target/pause-sc/%/pause) ## the same on the crate sc, 
 
 image: target/pause.tar ## the image of all platforms in ARCHS, named IMAGE
 
-# --- The program -------------------------------------------------------------------------------
+# --- The program -----------------------------------------------------------------------------------
 
 triple_386 := i586-unknown-linux-gnu
 triple_amd64 := x86_64-unknown-linux-gnu
@@ -123,7 +125,10 @@ target/pause-4k/arm64/pause: target/pause/arm64/pause
 		$(subst max-page-size=0x10000,max-page-size=0x1000,$(flags_arm64))
 	@$(objcopy) --strip-sections target/cargo/pause-4k/$(triple_arm64)/pause/pause $@
 
-# --- The image ---------------------------------------------------------------------------------
+# --- The image -------------------------------------------------------------------------------------
+
+pause_image := target/cargo/debug/pause-image
+build_pause_image = @tests/tools/packages cc; cargo build --locked --quiet --package pause-image
 
 # What the archive was packed with: another IMAGE or other ARCHS pack it again.
 packed := $(IMAGE) $(platforms)
@@ -139,19 +144,7 @@ target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $
 	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' $(created) --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
-docker-load: build ## loads the image of docker's own platform into docker
-	$(build_pause_image)
-	@image/docker-load '$(IMAGE)' $(created)
-
-push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
-	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
-	@tests/tools/packages skopeo
-	$(attest)
-	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
-	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) tag target/pause.tar)"
-
-# --- A node ------------------------------------------------------------------------------------
+# --- use-pause -------------------------------------------------------------------------------------
 
 # Those of which Rust's musl has a standard library that this was linked with.
 musl_386 := i686-unknown-linux-musl
@@ -178,52 +171,30 @@ target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
 	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' $(created) --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
+##@ Use
+
+demo: target/pause/$(HOST)/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
+	@examples/demo $<
+
+docker-load: build ## loads the image of docker's own platform into docker
+	$(build_pause_image)
+	@image/docker-load '$(IMAGE)' $(created)
+
 kind: image ## a kind cluster whose pods all have it for their sandbox; needs kind and docker
 	@examples/kind/up '$(IMAGE)' target
-
-# --- Check the image -------------------------------------------------------------------------------------
-
-pause_image := target/cargo/debug/pause-image
-build_pause_image = @tests/tools/packages cc; cargo build --locked --quiet --package pause-image
 
 attest = $(build_pause_image); $(pause_image) attest target/pause.tar \
 	$(if $(SOURCE),--source '$(SOURCE)') $(if $(BUILDER),--builder '$(BUILDER)')
 
-attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, and both for a registry
+push: target/pause.tar ## copies the image and what goes with it to REGISTRY, as REGISTRY/pause:TAG
+	@test -n '$(REGISTRY)' || { echo 'pause: push where? make push REGISTRY=registry.example/team' >&2; exit 1; }
+	@tests/tools/packages skopeo
 	$(attest)
+	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
+	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) tag target/pause.tar)"
 
-# IMAGE is what to verify, where it is given to make itself: its default is what make would build.
-given = $(findstring command line,$(origin IMAGE))
-verify: ## builds afresh and compares with image/digests; so too IMAGE=, an archive or a name
-	$(build_pause_image)
-	@$(if $(given),test -e '$(IMAGE)' || tests/tools/packages skopeo)
-	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
-
-digests: ## builds afresh and writes image/digests anew
-	$(build_pause_image)
-	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; image/fresh "$$folder/fresh"; \
-		$(pause_image) digests "$$folder/fresh/target" --output image/digests
-
-release: ## all tests, and then what the release VERSION= has in target/release-VERSION
-	@image/release '$(VERSION)'
-
-deny := target/tools/bin/cargo-deny
-
-deny: $(deny) ## licences, sources and versions of all crates, and advisories where they are in reach
-	$(deny) check --hide-inclusion-graph bans licenses sources
-	$(deny) --workspace check --hide-inclusion-graph --warn duplicate bans licenses sources
-	@if $(deny) fetch db >/dev/null 2>&1; then \
-		set -x; $(deny) --workspace check --disable-fetch advisories; \
-	else \
-		echo 'pause: the database of advisories is out of reach: they were not looked at' >&2; \
-	fi
-
-$(deny): # minutes, once
-	@tests/tools/packages cc
-	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/target cargo-deny
-	@rm -r target/tools/target
-
-# --- Proof -------------------------------------------------------------------------------------
+##@ Check
 
 # What is proved: all programs, by the crate syscalls and by sc.
 proved := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/pause)
@@ -231,7 +202,7 @@ proved := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 # What the tests look at: these, and what they are tested with.
 tested := $(proved) $(PROGRAMS:%=target/pause-unstripped/%/pause)
 
-# What other kernels boot with. These, and the first process, have rules further down.
+# What other kernels boot with; tests/tools/fetch.mk has rules for these.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
 KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
 # $(call bootable,KERNELS): those, and for each architecture of theirs the first process and pause.
@@ -244,99 +215,6 @@ test: tools lint all node $(tested) $(booted) ## all tests; as root on Debian, i
 	$(build_pause_image)
 	cargo test --locked --package pause-image --package use-pause --package tests
 	cargo test --locked --package proof -- --nocapture
-
-test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
-	@tests/tools/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
-	cargo test --locked --package tests --test kernels platforms:: -- --ignored
-
-test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
-	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
-
-test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## pods of a real kubelet, which it builds first: minutes
-	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
-
-target/kubelet/%/kubelet: tests/tools/kubernetes
-	@GOARCH=$* tests/tools/kubernetes $(@D) kubelet
-
-test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
-	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
-
-components := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm kubectl kubelet
-target/kubernetes: tests/tools/kubernetes
-	@rm -rf $@ $@.new
-	@tests/tools/kubernetes $@.new $(components)
-	@mv $@.new $@
-
-target/kind-node.tar: tests/tools/kind-node target/kubernetes
-	@tests/tools/kind-node $@ target/kubernetes
-
-target/kind-0.27: tests/tools/commands
-	@tests/tools/commands trixie kind $@
-
-target/kind-0.33: tests/tools/commands
-	@tests/tools/commands forky kind $@
-
-test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
-	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
-	cargo test --locked --package tests --test use_pause -- --ignored --nocapture --test-threads=1
-
-target/containerd-1.7: tests/tools/commands
-	@tests/tools/commands trixie containerd $@
-
-target/containerd-2: tests/tools/commands
-	@tests/tools/commands forky containerd $@
-
-RELEASES := trixie forky
-test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debian 13 and of testing: minutes, 2 GB
-	@rm -rf target/engines
-	cargo test --locked --package tests --test engines -- --ignored --nocapture
-	@cat target/engines/*
-
-engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
-	containernetworking-plugins uidmap mount iproute2 util-linux procps
-target/releases/%: tests/tools/release
-	@tests/tools/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
-
-# Another linker of the same LLVM, and no rustup.
-packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
-test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## the same bytes by Debian testing's rustc, without rustup, for amd64 and by emulated arm64: minutes, 3 GB
-	cargo test --locked --package tests --test packager -- --ignored --nocapture
-
-target/releases/rust-%: tests/tools/release
-	@ARCH=$* tests/tools/release forky $@ $(packager)
-
-test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
-	cargo test --locked --package tests --test verify cosign -- --ignored --nocapture
-
-target/cosign: tests/tools/commands
-	@tests/tools/commands trixie cosign $@
-
-test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## pods in podman, containerd and a kubelet on an arm64 machine, emulated: minutes
-	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
-
-target/node/arm64/root.cpio: tests/tools/root
-	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
-		busybox-static bash coreutils iproute2 mount util-linux
-
-prove: $(proved) ## proves for every input that all programs keep the contract: docs/proof.md
-	@tests/tools/packages cc z3
-	cargo run --locked --quiet --package proof --bin prove
-
-audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
-	cargo run --locked --quiet --package proof --bin audit
-
-mutants: tools $(proved) ## breaks pause on purpose, and says which tests see it: half an hour
-	cargo run --locked --quiet --package proof --bin prove -- --flips > target/flips.txt.new
-	@mv target/flips.txt.new target/flips.txt
-	tests/tools/mutants > target/mutants.md
-	@mv target/mutants.md tests/tools/mutants.md
-
-bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
-	cargo build --locked --release --package bench --package pause-image
-	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
-
-target/bench/peers: $(wildcard benches/peers/*) linker.ld
-	@benches/peers/build $@ $(KNOWN)
 
 clippy_pause = cargo clippy --locked --package pause --target $(1) -- -D warnings -D clippy::undocumented_unsafe_blocks
 
@@ -353,65 +231,106 @@ lint: ## rustfmt, clippy and rustdoc, with no warning
 	done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
-# The first process of the kernels that the tests boot, a static program: its target and, where that
-# is not one of musl, the cross compiler that links it. Rust's targets of musl bring what links them,
-# but rustup does not have one for each architecture.
-first_386 := $(musl_386)
-first_amd64 := $(musl_amd64)
-first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
-first_arm64 := $(musl_arm64)
-first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
-first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
-first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
-# $(call first,BIN,FEATURES,ARCH,TRIPLE,COMPILER)
-define first
-target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs tests/support/engine/*.rs) tests/Cargo.toml Cargo.lock
-	@tests/tools/packages cc $(5)
-	@$$(call target,$(4))
-	@mkdir -p $$(@D)
-	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $(4) -- \
-		$(if $(5),-C linker=$(5) -C target-feature=+crt-static -C strip=symbols,$(static))
-	@cp target/cargo/$(4)/init/$(1) $$@
-endef
-$(foreach arch,$(PROGRAMS),$(eval $(call first,init,--no-default-features,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
-$(eval $(call first,node,,arm64,$(first_arm64)))
+# IMAGE is what to verify, where it is given to make itself: its default is what make would build.
+given = $(findstring command line,$(origin IMAGE))
+verify: ## builds afresh and compares with image/digests; so too IMAGE=, an archive or a name
+	$(build_pause_image)
+	@$(if $(given),test -e '$(IMAGE)' || tests/tools/packages skopeo)
+	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
 
-# Kernels of Debian, as it calls the release, the package and the architecture.
-for_criu := nfnetlink libcrc32c nf_tables
-for_pods := llc stp bridge veth overlay
-target/kernels/%-5.10: tests/tools/kernel
-	@tests/tools/kernel bullseye linux-image-cloud-$* $* $@
-target/kernels/%-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-cloud-$* $* $@ $(for_criu) $(for_pods)
-target/kernels/%-6.12: tests/tools/kernel
-	@tests/tools/kernel trixie linux-image-cloud-$* $* $@
-target/kernels/%-6.12-16k: tests/tools/kernel
-	@tests/tools/kernel trixie linux-image-$*-16k $* $@
-target/kernels/386-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-686-pae i386 $@
-target/kernels/arm-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-armmp-lpae armhf $@
-target/kernels/ppc64le-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-powerpc64le ppc64el $@
-target/kernels/s390x-6.1: tests/tools/kernel
-	@tests/tools/kernel bookworm linux-image-s390x s390x $@
-# Of Debian's testing release: the newest kernel of all.
-target/kernels/riscv64-testing: tests/tools/kernel
-	@tests/tools/kernel forky linux-image-riscv64 riscv64 $@
+test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## kernels of the other platforms in QEMU: minutes
+	@tests/tools/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
+	cargo test --locked --package tests --test kernels platforms:: -- --ignored
 
-tools: # what the tests run
-	@tests/tools/packages
+test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
+	cargo test --locked --package tests --test scale -- --ignored --nocapture --test-threads=1
 
-demo: target/pause/$(HOST)/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
-	@examples/demo $<
+test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## pods of a real kubelet, which it builds first: minutes
+	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
+
+test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
+	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
+
+test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's
+	cargo test --locked --package tests --test pod in_containerd_2 -- --ignored --nocapture
+	cargo test --locked --package tests --test use_pause -- --ignored --nocapture --test-threads=1
+
+RELEASES := trixie forky
+test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debian 13 and of testing: minutes, 2 GB
+	@rm -rf target/engines
+	cargo test --locked --package tests --test engines -- --ignored --nocapture
+	@cat target/engines/*
+
+test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## the same bytes by Debian testing's rustc, without rustup, on amd64 and on an emulated arm64: minutes, 3 GB
+	cargo test --locked --package tests --test packager -- --ignored --nocapture
+
+test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
+	cargo test --locked --package tests --test verify cosign -- --ignored --nocapture
+
+test-arm64-node: tools image target/node/arm64/node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## pods in podman, containerd and a kubelet on an arm64 machine, emulated: minutes
+	cargo test --locked --package tests --test kernels an_arm64_node -- --ignored --nocapture
+
+prove: $(proved) ## proves for every input that all programs keep the contract: docs/proof.md
+	@tests/tools/packages cc z3
+	cargo run --locked --quiet --package proof --bin prove
+
+mutants: tools $(proved) ## breaks pause on purpose, and says which tests see it: half an hour
+	cargo run --locked --quiet --package proof --bin prove -- --flips > target/flips.txt.new
+	@mv target/flips.txt.new target/flips.txt
+	tests/tools/mutants > target/mutants.md
+	@mv target/mutants.md tests/tools/mutants.md
+
+deny := target/tools/bin/cargo-deny
+
+deny: $(deny) ## licences, sources and versions of all crates, and advisories where they are in reach
+	@tests/tools/deny $(deny)
+
+$(deny): # minutes, once
+	@tests/tools/packages cc
+	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/target cargo-deny
+	@rm -r target/tools/target
+
+##@ Measure
+
+bench: tools image target/bench/peers ## measures pause beside its peers: five minutes, or one with QUICK=1
+	cargo build --locked --release --package bench --package pause-image
+	target/cargo/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
+
+target/bench/peers: $(wildcard benches/peers/*) linker.ld
+	@benches/peers/build $@ $(KNOWN)
+
+##@ Release
+
+audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
+	cargo run --locked --quiet --package proof --bin audit
+
+digests: ## builds afresh and writes image/digests anew
+	$(build_pause_image)
+	@image/verify --write
+
+attestations: target/pause.tar ## target/pause.cdx.json, pause.provenance.json, and both for a registry
+	$(attest)
+
+release: ## all tests, and then what the release VERSION= has in target/release-VERSION
+	@image/release '$(VERSION)'
+
+##@ Else
 
 clean: ## removes target/
 	rm -rf target
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{printf "  make %-17s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@echo
+	@echo 'Variables'
 	@echo '  ARCHS="$(ARCHS)"  which platforms; docker load takes amd64, or the first'
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
 	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 keeps its run in benches/run'
+	@echo '  SOURCE=  BUILDER=  URIs of the repository and of the builder, for the provenance'
+	@echo '  KIND_IMAGE=  another image for the nodes of kind; KIND_FLAGS=  more options of kind create cluster'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'
+
+tools: # what the tests run
+	@tests/tools/packages
+
+include tests/tools/fetch.mk

@@ -192,13 +192,6 @@ impl Containerd {
         })
     }
 
-    fn service(&self) -> Service {
-        let name = self.pid.and_then(process::service);
-        Service {
-            name: name.unwrap_or_else(|| "containerd.service".to_owned()),
-        }
-    }
-
     /// The files of the configuration in the order that containerd reads them, the main one first
     /// whether or not it is there.
     fn parts(&self) -> Result<Vec<Part>> {
@@ -547,12 +540,7 @@ impl Runtime for Containerd {
                     old: part.text.clone(),
                     new: kept,
                 };
-                return Ok(Some(Edit {
-                    file,
-                    change,
-                    keep: false,
-                    note: None,
-                }));
+                return Ok(Some(Edit::of(file, change)));
             }
             // Somebody has changed something else since: that stays.
             let new = match edit::get(&begun, key)? {
@@ -564,12 +552,7 @@ impl Runtime for Containerd {
                 old: Some(part.text.clone()),
                 new,
             };
-            return Ok(Some(Edit {
-                file,
-                change,
-                keep: false,
-                note: None,
-            }));
+            return Ok(Some(Edit::of(file, change)));
         }
         Ok(None)
     }
@@ -629,12 +612,11 @@ impl Runtime for Containerd {
         files.all(|part| process::has_started_since(&self.socket, &part.file) == Some(true))
     }
 
-    fn restart(&self) -> Result<()> {
-        self.service().run("restart")
-    }
-
-    fn restart_command(&self) -> String {
-        self.service().shown("restart")
+    fn service(&self) -> Service {
+        let name = self.pid.and_then(process::service);
+        Service {
+            name: name.unwrap_or_else(|| "containerd.service".to_owned()),
+        }
     }
 
     fn can_restart(&self) -> Result<()> {

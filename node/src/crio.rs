@@ -10,13 +10,7 @@ use crate::{
     service::Service,
 };
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use std::{
-    fs::{self, File},
-    io::Write,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "/etc/crio/crio.conf.d";
 const FILE: &str = "/etc/crio/crio.conf.d/99-use-pause.conf";
@@ -49,15 +43,8 @@ impl Crio {
 
     /// The image that the configuration names: CRI-O reads crio.conf, and then the folder by name.
     fn named(&self) -> Result<Option<(PathBuf, String)>> {
-        let mut files = vec![PathBuf::from("/etc/crio/crio.conf")];
-        let mut more: Vec<PathBuf> = match fs::read_dir(FOLDER) {
-            Ok(entries) => entries.filter_map(|it| Some(it.ok()?.path())).collect(),
-            Err(_) => Vec::new(),
-        };
-        more.sort();
-        files.extend(more);
         let mut found = None;
-        for path in files {
+        for path in file::in_order("/etc/crio/crio.conf".into(), Path::new(FOLDER)) {
             let text = file::read(&path)?.unwrap_or_default();
             let image = edit::get(&text, KEY).with_context(|| format!("{}", path.display()))?;
             found = image.map(|image| (path, image)).or(found);
@@ -84,12 +71,6 @@ impl Crio {
         };
         run(&mut ask, &[]).is_ok()
     }
-
-    fn service(&self) -> Service {
-        Service {
-            name: "crio".to_owned(),
-        }
-    }
 }
 
 impl Runtime for Crio {
@@ -110,24 +91,12 @@ impl Runtime for Crio {
         }
         let old = file::read(Path::new(FILE))?;
         let new = edit::set(old.as_deref().unwrap_or_default(), KEY, image)?;
-        Ok(Some(Edit {
-            file: FILE.into(),
-            change: Change::Write {
-                old,
-                new: new.trim_start().to_owned(),
-            },
-            keep: false,
-            note: None,
-        }))
+        let new = new.trim_start().to_owned();
+        Ok(Some(Edit::of(FILE.into(), Change::Write { old, new })))
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {
-        Ok(file::read(Path::new(FILE))?.map(|old| Edit {
-            file: FILE.into(),
-            change: Change::Remove { old },
-            keep: false,
-            note: None,
-        }))
+        Edit::remove(FILE.into())
     }
 
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
@@ -140,18 +109,17 @@ impl Runtime for Crio {
                 "CRI-O has no image {name}, nor has the archive: load it first, or name another"
             )
         })?;
-        let mut copy: File = memfd_create(c"pause.tar", MFdFlags::empty())?.into();
-        copy.write_all(&archive.bytes)?;
-        let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+        // A file in memory, which can be read from any place.
+        let path = "/proc/self/fd/0";
         if let Some(podman) = find("podman") {
-            run(
-                command(&podman).args(["load", "--quiet", "--input", &path]),
-                &[],
-            )?;
+            let mut podman = command(&podman);
+            podman.args(["load", "--quiet", "--input", path]);
+            run(&mut podman, &archive.bytes)?;
         } else if let Some(skopeo) = find("skopeo") {
             let mut skopeo = command(&skopeo);
             skopeo.args(["copy", "--quiet", &format!("oci-archive:{path}")]);
-            run(skopeo.arg(format!("containers-storage:{name}")), &[])?;
+            skopeo.arg(format!("containers-storage:{name}"));
+            run(&mut skopeo, &archive.bytes)?;
         } else {
             bail!(
                 "neither podman nor skopeo is here, which put an image into CRI-O's store: where one is, skopeo copy oci-archive:pause.tar containers-storage:{name}"
@@ -176,16 +144,14 @@ impl Runtime for Crio {
         }
     }
 
-    fn restart(&self) -> Result<()> {
-        self.service().run("reload")
+    fn service(&self) -> Service {
+        Service {
+            name: "crio".to_owned(),
+        }
     }
 
-    fn restart_command(&self) -> String {
-        self.service().shown("reload")
-    }
-
-    fn can_restart(&self) -> Result<()> {
-        self.service().command("reload").map(drop)
+    fn verb(&self) -> &'static str {
+        "reload"
     }
 
     fn wait_until_it_serves(&self) -> Result<()> {

@@ -32,10 +32,39 @@ pub enum Change {
     Remove { old: String },
 }
 
+/// The files of a configuration in the order that they are read: the main one, and those of a folder by
+/// name.
+pub fn in_order(main: PathBuf, folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut more: Vec<PathBuf> = entries.filter_map(|it| Some(it.ok()?.path())).collect();
+    more.sort();
+    [vec![main], more].concat()
+}
+
 /// An edit that is in place.
 pub struct Placed<'a>(&'a Edit);
 
 impl Edit {
+    /// A change that keeps no file.
+    pub fn of(file: PathBuf, change: Change) -> Self {
+        Self {
+            file,
+            change,
+            keep: false,
+            note: None,
+        }
+    }
+
+    /// The change that removes a file of ours, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn remove(file: PathBuf) -> Result<Option<Self>> {
+        let old = read(&file)?;
+        Ok(old.map(|old| Self::of(file, Change::Remove { old })))
+    }
+
     /// The file's content without and with it.
     pub fn texts(&self) -> (&str, &str) {
         match &self.change {

@@ -49,17 +49,13 @@ impl K3s {
 
     /// An option of the configuration, from the file that is read last.
     fn option(&self, name: &str) -> Result<Option<(PathBuf, String)>> {
-        let mut files = vec![self.folder().join("config.yaml")];
-        let mut more: Vec<PathBuf> = match fs::read_dir(self.folder().join("config.yaml.d")) {
-            Ok(entries) => entries.filter_map(|it| Some(it.ok()?.path())).collect(),
-            Err(_) => Vec::new(),
-        };
-        more.retain(|path| {
+        let folder = self.folder();
+        let mut files = file::in_order(folder.join("config.yaml"), &folder.join("config.yaml.d"));
+        let is_yaml = |path: &PathBuf| {
             path.extension()
                 .is_some_and(|it| it == "yaml" || it == "yml")
-        });
-        more.sort();
-        files.extend(more);
+        };
+        files.retain(is_yaml);
         let mut found = None;
         for path in files {
             let text = file::read(&path)?.unwrap_or_default();
@@ -81,19 +77,6 @@ impl K3s {
             None => Path::new("/var/lib/rancher").join(self.name),
         };
         Ok(folder.join("agent/images/use-pause.tar"))
-    }
-
-    fn service(&self) -> Service {
-        let running = process::listener(Path::new(SOCKET)).ok().flatten();
-        Service {
-            name: running.and_then(process::service).unwrap_or_else(|| {
-                match self.name {
-                    "k3s" => "k3s (on agents k3s-agent)",
-                    _ => "rke2-server (on agents rke2-agent)",
-                }
-                .to_owned()
-            }),
-        }
     }
 }
 
@@ -117,25 +100,15 @@ impl Runtime for K3s {
             ),
             _ => {}
         }
-        Ok(Some(Edit {
-            change: Change::Write {
-                old: file::read(&file)?,
-                new: format!("pause-image: \"{image}\"\n"),
-            },
-            file,
-            keep: false,
-            note: None,
-        }))
+        let change = Change::Write {
+            old: file::read(&file)?,
+            new: format!("pause-image: \"{image}\"\n"),
+        };
+        Ok(Some(Edit::of(file, change)))
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {
-        let file = self.file();
-        Ok(file::read(&file)?.map(|old| Edit {
-            file,
-            change: Change::Remove { old },
-            keep: false,
-            note: None,
-        }))
+        Edit::remove(self.file())
     }
 
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
@@ -160,16 +133,17 @@ impl Runtime for K3s {
         !file.exists() || process::has_started_since(Path::new(SOCKET), &file) == Some(true)
     }
 
-    fn restart(&self) -> Result<()> {
-        self.service().run("restart")
-    }
-
-    fn restart_command(&self) -> String {
-        self.service().shown("restart")
-    }
-
-    fn can_restart(&self) -> Result<()> {
-        self.service().command("restart").map(drop)
+    fn service(&self) -> Service {
+        let running = process::listener(Path::new(SOCKET)).ok().flatten();
+        Service {
+            name: running.and_then(process::service).unwrap_or_else(|| {
+                match self.name {
+                    "k3s" => "k3s (on agents k3s-agent)",
+                    _ => "rke2-server (on agents rke2-agent)",
+                }
+                .to_owned()
+            }),
+        }
     }
 
     fn wait_until_it_serves(&self) -> Result<()> {

@@ -17,6 +17,7 @@ pub mod service;
 use anyhow::{Result, anyhow, bail};
 use archive::Archive;
 use file::Edit;
+use service::Service;
 
 /// A runtime that pods run in.
 pub trait Runtime {
@@ -32,12 +33,16 @@ pub trait Runtime {
     fn import(&self, image: &str, archive: Option<&Archive>) -> Result<Vec<String>>;
     /// Whether the runtime that runs has read its configuration since that was changed.
     fn has_read(&self) -> bool;
-    /// Has the runtime read its configuration.
-    fn restart(&self) -> Result<()>;
-    /// What to type for [`Self::restart`].
-    fn restart_command(&self) -> String;
-    /// Sees that [`Self::restart`] can be done.
-    fn can_restart(&self) -> Result<()>;
+    /// The node's service that it is.
+    fn service(&self) -> Service;
+    /// What has the service read its configuration.
+    fn verb(&self) -> &'static str {
+        "restart"
+    }
+    /// Sees that the service can be restarted.
+    fn can_restart(&self) -> Result<()> {
+        self.service().command(self.verb()).map(drop)
+    }
     /// Waits until it serves the CRI, once it was restarted.
     fn wait_until_it_serves(&self) -> Result<()>;
     /// What is there, a line each: the image set and its state, and the running sandboxes.
@@ -126,13 +131,15 @@ fn finish(
         return Ok(());
     }
     if !restart {
-        say(&format!("left to do: {}", runtime.restart_command()));
+        let command = runtime.service().shown(runtime.verb());
+        say(&format!("left to do: {command}"));
         return Ok(());
     }
-    let failed = match runtime
-        .restart()
-        .and_then(|()| runtime.wait_until_it_serves())
-    {
+    let restart = || {
+        runtime.service().run(runtime.verb())?;
+        runtime.wait_until_it_serves()
+    };
+    let failed = match restart() {
         Ok(()) => {
             say("restarted, and it serves the CRI; pods that run keep their sandbox");
             return Ok(());
@@ -143,10 +150,7 @@ fn finish(
         return Err(failed);
     };
     placed.back()?;
-    match runtime
-        .restart()
-        .and_then(|()| runtime.wait_until_it_serves())
-    {
+    match restart() {
         Ok(()) => bail!("{failed:#}; the configuration is as it was, and it serves again"),
         Err(again) => bail!(
             "{failed:#}; the configuration is as it was, and yet: {again:#}; see what its log says"

@@ -1,0 +1,78 @@
+# What the tests are given: taken from Debian, or built for them. The Makefile includes it.
+
+# Kernels of Debian: the release, the package and the architecture, and modules of it.
+for_criu := nfnetlink libcrc32c nf_tables
+for_pods := llc stp bridge veth overlay
+kernel_amd64-5.10 := bullseye linux-image-cloud-amd64 amd64
+kernel_arm64-5.10 := bullseye linux-image-cloud-arm64 arm64
+kernel_amd64-6.1 := bookworm linux-image-cloud-amd64 amd64 $(for_criu) $(for_pods)
+kernel_arm64-6.1 := bookworm linux-image-cloud-arm64 arm64 $(for_criu) $(for_pods)
+kernel_amd64-6.12 := trixie linux-image-cloud-amd64 amd64
+kernel_arm64-6.12-16k := trixie linux-image-arm64-16k arm64
+kernel_386-6.1 := bookworm linux-image-686-pae i386
+kernel_arm-6.1 := bookworm linux-image-armmp-lpae armhf
+kernel_ppc64le-6.1 := bookworm linux-image-powerpc64le ppc64el
+kernel_s390x-6.1 := bookworm linux-image-s390x s390x
+# Of Debian's testing release: the newest kernel of all.
+kernel_riscv64-testing := forky linux-image-riscv64 riscv64
+target/kernels/%: tests/tools/kernel
+	@tests/tools/kernel $@ $(kernel_$*)
+
+# The first process of the kernels that the tests boot, a static program: its target and, where that
+# is not one of musl, the cross compiler that links it. Rust's targets of musl bring what links them,
+# but rustup does not have one for each architecture.
+first_386 := $(musl_386)
+first_amd64 := $(musl_amd64)
+first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
+first_arm64 := $(musl_arm64)
+first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
+first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
+first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
+# $(call first,BIN,FEATURES,ARCH,TRIPLE,COMPILER)
+define first
+target/$(1)/$(3)/$(1): $(wildcard tests/*.rs tests/support/*.rs tests/support/engine/*.rs) tests/Cargo.toml Cargo.lock
+	@tests/tools/packages cc $(5)
+	@$$(call target,$(4))
+	@mkdir -p $$(@D)
+	cargo rustc --locked --package tests --bin $(1) $(2) --profile init --target $(4) -- \
+		$(if $(5),-C linker=$(5) -C target-feature=+crt-static -C strip=symbols,$(static))
+	@cp target/cargo/$(4)/init/$(1) $$@
+endef
+$(foreach arch,$(PROGRAMS),$(eval $(call first,init,--no-default-features,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
+$(eval $(call first,node,,arm64,$(first_arm64)))
+
+# Commands of Debian's packages: the release and the package.
+commands_containerd-1.7 := trixie containerd
+commands_containerd-2 := forky containerd
+commands_cosign := trixie cosign
+commands_kind-0.27 := trixie kind
+commands_kind-0.33 := forky kind
+$(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): target/%: tests/tools/commands
+	@tests/tools/commands $@ $(commands_$*)
+
+# Root file systems of other releases of Debian, and of another architecture.
+engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+	containernetworking-plugins uidmap mount iproute2 util-linux procps
+target/releases/%: tests/tools/release
+	@tests/tools/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
+
+packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
+target/releases/rust-%: tests/tools/release
+	@ARCH=$* tests/tools/release forky $@ $(packager)
+
+target/node/arm64/root.cpio: tests/tools/root
+	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
+		busybox-static bash coreutils iproute2 mount util-linux
+
+# Of Kubernetes, of which Debian has the source.
+target/kubelet/%/kubelet: tests/tools/kubernetes
+	@GOARCH=$* tests/tools/kubernetes $(@D) kubelet
+
+components := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm kubectl kubelet
+target/kubernetes: tests/tools/kubernetes
+	@rm -rf $@ $@.new
+	@tests/tools/kubernetes $@.new $(components)
+	@mv $@.new $@
+
+target/kind-node.tar: tests/tools/kind-node target/kubernetes
+	@tests/tools/kind-node $@ target/kubernetes
