@@ -3,14 +3,15 @@
 //! has to come back to the same.
 
 use crate::{
-    contract::{self, LINES, Phase},
-    isa::{self, Flow, Instruction, Machine, Memory},
+    Report,
+    contract::{self, Phase},
+    isa::{Decoder, Flow, Machine, Memory},
     kernel::Platform,
     solver::Solver,
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use capstone::Capstone;
+use itertools::Itertools;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
@@ -55,18 +56,13 @@ type Visit = (Rc<Path>, Option<Vec<bool>>);
 pub struct Proof<'a> {
     pub platform: &'static Platform,
     bytes: &'a [u8],
-    decoder: &'a Capstone,
-    solver: &'a mut Solver,
-    pub instructions: BTreeMap<i64, Rc<Instruction>>,
+    decoder: &'a Decoder,
+    pub solver: &'a mut Solver,
     /// Where it came again, with what stands for all times; and the registers that are any number there.
     heads: Vec<(Path, Vec<bool>)>,
-    pub paths: usize,
-    /// The system calls that it makes.
-    pub calls: BTreeSet<&'static str>,
-    /// The signals that it takes, each with the place of its handler.
-    pub handlers: BTreeSet<(i64, i64)>,
-    /// The bytes of the file that it reads or writes out.
-    pub read: BTreeSet<i64>,
+    /// The signals that it takes, with their lines, each with the place of its handler.
+    pub handlers: BTreeSet<((i64, &'static str), i64)>,
+    pub found: Report,
 }
 
 impl Path {
@@ -76,10 +72,8 @@ impl Path {
     }
 
     fn index(&self, name: &str) -> usize {
-        let mut state = self.platform.isa.state();
-        state
-            .position(|it| it.0 == name)
-            .expect("the platform has it")
+        let index = self.platform.isa.index(name);
+        index.expect("the platform has it")
     }
 
     pub fn register(&self, name: &str) -> Term {
@@ -89,6 +83,15 @@ impl Path {
     fn set(&mut self, name: &str, value: Term) {
         let index = self.index(name);
         self.registers[index] = value;
+    }
+
+    /// Writes to the stack.
+    fn put(&mut self, at: i64, value: &Term) {
+        let stack = Rc::make_mut(&mut self.stack);
+        let order = self.platform.isa.order(value.bits as usize / 8);
+        for (index, place) in order.enumerate() {
+            stack.insert(at + place as i64, value.extract(8 * index as u32, 8));
+        }
     }
 
     fn any(&mut self, bits: u32) -> Term {
@@ -134,7 +137,7 @@ impl<'a> Proof<'a> {
     pub fn new(
         platform: &'static Platform,
         bytes: &'a [u8],
-        decoder: &'a Capstone,
+        decoder: &'a Decoder,
         solver: &'a mut Solver,
     ) -> Self {
         Self {
@@ -142,12 +145,9 @@ impl<'a> Proof<'a> {
             bytes,
             decoder,
             solver,
-            instructions: BTreeMap::new(),
             heads: Vec::new(),
-            paths: 0,
-            calls: BTreeSet::new(),
             handlers: BTreeSet::new(),
-            read: BTreeSet::new(),
+            found: Report::default(),
         }
     }
 
@@ -158,21 +158,15 @@ impl<'a> Proof<'a> {
     /// What it does against it, the way there, and an input that leads there.
     pub fn run(&mut self, entry: i64) -> Result<()> {
         self.explore(entry, Phase::Started)?;
-        for (signal, handler) in self.handlers.clone() {
-            let line = LINES
-                .iter()
-                .find(|it| it.0 == signal)
-                .expect("it is one of them")
-                .1;
-            self.explore(handler, Phase::Signalled(line))?;
+        for ((signal, line), handler) in self.handlers.clone() {
+            self.explore(handler, Phase::Signalled(signal, line))?;
         }
-        let mut end = 0;
-        for (at, instruction) in &self.instructions {
+        for ((_, before), (at, _)) in self.found.instructions.iter().tuple_windows() {
+            let is_behind = *at as u64 >= before.at + before.length;
             ensure!(
-                *at >= end,
+                is_behind,
                 "{at:#x}: it jumps into the middle of an instruction"
             );
-            end = at + instruction.length as i64;
         }
         Ok(())
     }
@@ -192,7 +186,7 @@ impl<'a> Proof<'a> {
             arguments: stack.plus(2 * platform.bytes()),
             argument: "argument",
             end: match phase {
-                Phase::Signalled(_) => platform.save_area,
+                Phase::Signalled(..) => platform.save_area,
                 _ if platform.takes_slots => 2 * platform.bytes(),
                 _ => 0,
             },
@@ -215,23 +209,12 @@ impl<'a> Proof<'a> {
             );
             path.at -= 1;
         }
-        if let Phase::Signalled(line) = path.phase {
-            let signal = LINES
-                .iter()
-                .find(|it| it.1 == line)
-                .expect("it is one of them")
-                .0;
+        if let Phase::Signalled(signal, _) = path.phase {
             path.tell(&format!("signal {signal}"));
             let signal = Term::number(signal, isa.bits);
             match platform.signal {
                 Some(register) => path.set(register, signal),
-                None => {
-                    let mut world = World {
-                        proof: self,
-                        path: &mut path,
-                    };
-                    world.put(platform.bytes(), &signal);
-                }
+                None => path.put(platform.bytes(), &signal),
             }
         }
         let mut open = vec![path];
@@ -245,7 +228,7 @@ impl<'a> Proof<'a> {
                     Err(error) => return Err(self.explain(&path, error)),
                 }
             }
-            self.paths += 1;
+            self.found.paths += 1;
         }
         Ok(())
     }
@@ -256,22 +239,16 @@ impl<'a> Proof<'a> {
             Some(against) => Ok(Some(against.1.clone())),
             None => self.solver.input(&path.given),
         };
-        let input: Vec<String> = input
-            .ok()
-            .flatten()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| format!("{name} = {value}"))
-            .collect();
-        let input = if input.is_empty() {
-            "any".to_owned()
-        } else {
-            input.join(", ")
+        let input = input.ok().flatten().unwrap_or_default();
+        let input = match input.is_empty() {
+            true => "any".to_owned(),
+            false => input
+                .iter()
+                .map(|(name, value)| format!("{name} = {value}"))
+                .join(", "),
         };
-        let instruction = self
-            .instructions
-            .get(&path.at)
-            .map_or(String::new(), |it| format!(", {}", it.text()));
+        let instruction = self.found.instructions.get(&path.at);
+        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
         let (name, story) = (self.platform.name, path.story.join("; "));
         anyhow!(
             "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
@@ -286,37 +263,27 @@ impl<'a> Proof<'a> {
         }
         path.length += 1;
         ensure!(
-            path.length < LONGEST && self.paths < MOST,
+            path.length < LONGEST && self.found.paths < MOST,
             "goes on without an end"
         );
-        let instruction = match self.instructions.get(&path.at) {
-            Some(instruction) => instruction.clone(),
-            None => {
-                let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
-                let at = at.context("there is no instruction")?;
-                let decoded = Rc::new(isa::decode(self.decoder, self.bytes, at)?);
-                self.instructions.insert(path.at, decoded.clone());
-                decoded
-            }
-        };
+        let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
+        let at = at.context("there is no instruction")?;
+        let instruction = self.decoder.decode(self.bytes, at)?;
+        let instructions = &mut self.found.instructions;
+        instructions.insert(path.at, instruction.clone());
         let mut registers = mem::take(&mut path.registers);
-        let flow = {
-            let mut world = World { proof: self, path };
-            let mut machine = Machine {
-                isa,
-                registers: &mut registers,
-                memory: &mut world,
-            };
-            (isa.meaning)(&mut machine, &instruction)
+        let mut machine = Machine {
+            isa,
+            instruction: &instruction,
+            registers: &mut registers,
+            memory: &mut World { proof: self, path },
         };
+        let flow = machine.run();
         path.registers = registers;
         let next = path.at + instruction.length as i64;
         match flow? {
             Flow::Next => path.at = next,
-            Flow::Jump(to) => match to.place() {
-                Some(("file", to)) => path.at = to,
-                _ => bail!("jumps out of its file: to {to}"),
-            },
+            Flow::Jump(to) => path.at = in_file(&to)?,
             Flow::Kernel => match contract::call(self, path)? {
                 None => return Ok(Step::End),
                 Some(phase) => {
@@ -326,7 +293,7 @@ impl<'a> Proof<'a> {
                 }
             },
             Flow::Branch(condition, to) => {
-                let to = to as i64;
+                let to = in_file(&to)?;
                 let with =
                     |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
                 let (yes, no) = (with(&condition), with(&condition.not()));
@@ -507,19 +474,25 @@ impl<'a> Proof<'a> {
             .bytes
             .get(range)
             .with_context(|| format!("reads beyond its file: {start:#x}"))?;
-        self.read.extend(start..start + length);
+        self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
     }
 
     fn joined(&self, bytes: &[Term]) -> Term {
-        let mut bytes = bytes.to_vec();
-        if !self.platform.isa.is_big_endian {
-            bytes.reverse();
-        }
+        let order = self.platform.isa.order(bytes.len());
+        let bytes = order.map(|at| bytes[at].clone());
         bytes
-            .into_iter()
+            .rev()
             .reduce(|high, low| high.concat(&low))
             .expect("there is one")
+    }
+}
+
+/// The place in the file that an address of code is.
+fn in_file(address: &Term) -> Result<i64> {
+    match address.place() {
+        Some(("file", offset)) => Ok(offset),
+        _ => bail!("jumps out of its file: to {address}"),
     }
 }
 
@@ -549,19 +522,6 @@ struct World<'a, 'b> {
 }
 
 impl World<'_, '_> {
-    fn put(&mut self, at: i64, value: &Term) {
-        let count = i64::from(value.bits / 8);
-        for index in 0..count {
-            let place = if self.proof.platform.isa.is_big_endian {
-                count - 1 - index
-            } else {
-                index
-            };
-            Rc::make_mut(&mut self.path.stack)
-                .insert(at + place, value.extract(8 * index as u32, 8));
-        }
-    }
-
     fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
         let is_aligned = !self.proof.platform.isa.aligned || offset % bytes == 0;
         ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
@@ -641,7 +601,7 @@ impl Memory for World<'_, '_> {
         let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
         self.check_alignment(address, offset, count)?;
-        self.put(offset, value);
+        self.path.put(offset, value);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! That the proof can fail: each bit of the file, flipped. Either it fails, or it proves the flipped
 //! file as well, which then is an equal program.
 
-use crate::{Program, Report, isa, prove, solver::Solver};
+use crate::{Program, Report, isa::Decoder, prove, solver::Solver};
 use anyhow::Result;
 use std::thread;
 
@@ -32,7 +32,7 @@ pub fn flips(program: &Program, every: usize) -> Result<Flips> {
         .step_by(every)
         .collect();
     let try_all = |bits: &[Bit]| {
-        let decoder = isa::decoder(program.platform.isa);
+        let decoder = Decoder::new(program.platform.isa);
         let mut solver = Solver::new()?;
         let mut flips = Flips::default();
         for bit in bits {
@@ -61,9 +61,11 @@ pub fn flips(program: &Program, every: usize) -> Result<Flips> {
 
 /// What an instruction was and is, the bit being flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
 pub fn describe(program: &Program, report: &Report, bit: Bit) -> String {
-    let decoder = isa::decoder(program.platform.isa);
+    let decoder = Decoder::new(program.platform.isa);
     let text = |file: &[u8], at| {
-        isa::decode(&decoder, file, at).map_or("no instruction".to_owned(), |it| it.text())
+        decoder
+            .decode(file, at)
+            .map_or("no instruction".to_owned(), |it| it.text())
     };
     let mut before = report.instructions.range(..=bit.0 as i64).rev();
     let what = match before

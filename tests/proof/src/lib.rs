@@ -14,12 +14,14 @@ pub mod term;
 
 use anyhow::{Context, Result};
 use explore::Proof;
+use isa::Decoder;
 use kernel::{PLATFORMS, Platform};
 use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
+    rc::Rc,
     time::{Duration, Instant},
 };
 use tests::{built, project};
@@ -33,13 +35,15 @@ pub struct Program {
 }
 
 /// What is found of a program that keeps the contract.
+#[derive(Default)]
 pub struct Report {
     pub paths: usize,
     /// How many times z3 was asked.
     pub questions: usize,
     pub time: Duration,
+    /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
-    pub instructions: BTreeMap<i64, isa::Instruction>,
+    pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
     /// The bytes that it reads or writes out.
     pub read: BTreeSet<i64>,
 }
@@ -85,7 +89,7 @@ impl Program {
         prove(
             self.platform,
             &self.bytes,
-            &isa::decoder(self.platform.isa),
+            &Decoder::new(self.platform.isa),
             &mut Solver::new()?,
         )
     }
@@ -99,23 +103,16 @@ impl Program {
 pub fn prove(
     platform: &'static Platform,
     file: &[u8],
-    decoder: &capstone::Capstone,
+    decoder: &Decoder,
     solver: &mut Solver,
 ) -> Result<Report> {
     let (start, before) = (Instant::now(), solver.questions);
     let mut proof = Proof::new(platform, file, decoder, solver);
     proof.run(elf::entry(platform, file)?)?;
     Ok(Report {
-        paths: proof.paths,
-        calls: proof.calls,
-        instructions: proof
-            .instructions
-            .into_iter()
-            .map(|(at, it)| (at, (*it).clone()))
-            .collect(),
-        read: proof.read,
-        questions: solver.questions - before,
+        questions: proof.solver.questions - before,
         time: start.elapsed(),
+        ..proof.found
     })
 }
 

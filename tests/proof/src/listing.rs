@@ -39,7 +39,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
         ),
     };
     for field in elf::fields(platform, file.len()) {
-        match (&*field.name, field.value) {
+        match (field.name, field.value) {
             ("EI_MAG", _) => listing.title("ELF header (elf(5))"),
             ("p_type", 1) => listing.title("Program header: the segment, which is the whole file"),
             ("p_type", _) => listing.title("Program header: the stack is not executable"),
@@ -152,7 +152,7 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
 
 /// What a field says, as elf(5) calls it.
 fn meaning<'a>(program: &'a Program, field: &Field) -> &'a str {
-    match (&*field.name, field.value) {
+    match (field.name, field.value) {
         ("EI_CLASS", 1) => "ELFCLASS32",
         ("EI_CLASS", 2) => "ELFCLASS64",
         ("EI_DATA", 1) => "ELFDATA2LSB",

@@ -42,6 +42,12 @@ impl Term {
         Self::number(value.into(), 1)
     }
 
+    /// Whether all conditions are true.
+    pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
+        let all = conditions.into_iter().reduce(|a, b| a.and(&b));
+        all.unwrap_or(Self::truth(true))
+    }
+
     /// The number, where it is known.
     pub fn known(&self) -> Option<u64> {
         match *self.node {
@@ -85,14 +91,11 @@ impl Term {
         Self::new(Apply(name, of), bits)
     }
 
-    fn both(
-        &self,
-        other: &Self,
-        name: &'static str,
-        bits: u32,
-        calculate: impl Fn(u64, u64) -> u64,
-    ) -> Self {
+    /// An operation of two, which is a condition where that is the name of one.
+    fn both(&self, name: &'static str, other: &Self, calculate: impl Fn(u64, u64) -> u64) -> Self {
         assert_eq!(self.bits, other.bits, "{name} of {self} and {other}");
+        let is_condition = matches!(name, "=" | "bvult" | "bvslt");
+        let bits = if is_condition { 1 } else { self.bits };
         match (self.known(), other.known()) {
             (Some(a), Some(b)) => Self::number(calculate(a, b) as i64, bits),
             _ => Self::apply(name, bits, &[self, other]),
@@ -106,7 +109,7 @@ impl Term {
             (Apply("bvadd", of), _, Some(_)) if of[1].known().is_some() => {
                 of[0].add(&of[1].add(other))
             }
-            _ => self.both(other, "bvadd", self.bits, u64::wrapping_add),
+            _ => self.both("bvadd", other, u64::wrapping_add),
         }
     }
 
@@ -120,12 +123,12 @@ impl Term {
             (Some((a, from)), Some((b, to)), _) if a == b => {
                 Self::number(from.wrapping_sub(to), self.bits)
             }
-            _ => self.both(other, "bvsub", self.bits, u64::wrapping_sub),
+            _ => self.both("bvsub", other, u64::wrapping_sub),
         }
     }
 
     pub fn mul(&self, other: &Self) -> Self {
-        self.both(other, "bvmul", self.bits, u64::wrapping_mul)
+        self.both("bvmul", other, u64::wrapping_mul)
     }
 
     pub fn and(&self, other: &Self) -> Self {
@@ -134,7 +137,7 @@ impl Term {
             (Some(_), None) => other.and(self),
             (None, Some(0)) => other.clone(),
             (None, Some(mask)) if mask == all => self.clone(),
-            _ => self.both(other, "bvand", self.bits, |a, b| a & b),
+            _ => self.both("bvand", other, |a, b| a & b),
         }
     }
 
@@ -142,7 +145,7 @@ impl Term {
         match (self.known(), other.known()) {
             (Some(_), None) => other.or(self),
             (None, Some(0)) => self.clone(),
-            _ => self.both(other, "bvor", self.bits, |a, b| a | b),
+            _ => self.both("bvor", other, |a, b| a | b),
         }
     }
 
@@ -150,7 +153,7 @@ impl Term {
         if self == other {
             return Self::number(0, self.bits);
         }
-        self.both(other, "bvxor", self.bits, |a, b| a ^ b)
+        self.both("bvxor", other, |a, b| a ^ b)
     }
 
     pub fn not(&self) -> Self {
@@ -167,20 +170,16 @@ impl Term {
         match by {
             0 => self.clone(),
             _ if by.unsigned_abs() >= self.bits => Self::number(0, self.bits),
-            1.. => self.both(&by_term, "bvshl", self.bits, |a, b| a << b),
-            _ => self.both(&by_term, "bvlshr", self.bits, |a, b| a >> b),
+            1.. => self.both("bvshl", &by_term, |a, b| a << b),
+            _ => self.both("bvlshr", &by_term, |a, b| a >> b),
         }
-    }
-
-    pub fn rotate_left(&self, by: i32) -> Self {
-        self.shift(by).or(&self.shift(by - self.bits as i32))
     }
 
     pub fn is(&self, other: &Self) -> Self {
         if self == other {
             return Self::truth(true);
         }
-        self.both(other, "=", 1, |a, b| (a == b).into())
+        self.both("=", other, |a, b| (a == b).into())
     }
 
     pub fn is_number(&self, number: i64) -> Self {
@@ -189,14 +188,14 @@ impl Term {
 
     /// Without signs.
     pub fn below(&self, other: &Self) -> Self {
-        self.both(other, "bvult", 1, |a, b| (a < b).into())
+        self.both("bvult", other, |a, b| (a < b).into())
     }
 
     /// With signs.
     pub fn less(&self, other: &Self) -> Self {
         // The top bit turned makes the order of the one that of the other.
         let turned = |it: u64| it ^ 1 << (self.bits - 1);
-        self.both(other, "bvslt", 1, |a, b| (turned(a) < turned(b)).into())
+        self.both("bvslt", other, |a, b| (turned(a) < turned(b)).into())
     }
 
     pub fn less_than(&self, number: i64) -> Self {

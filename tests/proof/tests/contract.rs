@@ -105,7 +105,7 @@ fn a_mistake_is_found_and_shown() {
         };
         let mut file = program.bytes.clone();
         file[place..][..wrong.len()].copy_from_slice(wrong);
-        let decoder = isa::decoder(program.platform.isa);
+        let decoder = isa::Decoder::new(program.platform.isa);
         let result = prove(
             program.platform,
             &file,

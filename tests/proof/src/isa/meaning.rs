@@ -1,0 +1,387 @@
+//! The notation in which each processor's table says what its instructions mean, one on a row:
+//!
+//! ```text
+//! sub D, X                 | D = D - X; cmp D, X
+//! ```
+//!
+//! The left has the instruction as the decoder writes it; names that mean the same share a row, as
+//! `lhi/iilf`. A capital stands for an operand: N, M and K for numbers, T for a place in the file, P
+//! for a place in memory, L for a list of registers, X for a register, a number or what is at P, and
+//! the others for registers.
+//!
+//! The right has what becomes of what. Everything is read before a register is written. Where there
+//! is no `=`, another row's meaning is taken over, with these operands; rows with a name in capitals
+//! are there for that alone. `goto` and `kernel` say where it goes on, and `only` which operands have
+//! a meaning here.
+//!
+//! Operators are Rust's and bind as there; `<u` has no sign, and `<<<` turns. `A .. B` are the
+//! registers from A to B, and `{A, B}` two. A number has as many bits as what it is combined with or
+//! becomes. `mem` is as many bytes of memory as are wanted there, `byte` one, with zeros in front;
+//! `low` the lower 32 bits, `signs` these with their sign in front, `zeros` what zeros are put in front
+//! of. `any` is open. `at` is the instruction's address, `next` the next one's, `words` that which
+//! Thumb counts words from, and `base` the register in P.
+
+use super::{Flow, Isa, Machine, number, operands};
+use crate::term::Term;
+use anyhow::{Result, bail, ensure};
+use itertools::Itertools;
+use std::{collections::HashMap, iter::Peekable, vec::IntoIter};
+
+/// From what binds least to what binds most.
+const OPERATORS: [&str; 10] = [
+    "if",
+    "=",
+    "== < <u >",
+    "|",
+    "^",
+    "&",
+    "<< >> <<<",
+    "+ -",
+    "*",
+    "..",
+];
+const COMPARISONS: &str = OPERATORS[2];
+
+#[derive(Debug)]
+pub enum Expression {
+    Number(i64),
+    Name(String),
+    /// A function or an operator.
+    Apply(String, Vec<Expression>),
+}
+use Expression::{Apply, Name, Number};
+
+/// By the names of instructions: operands, and what becomes of them.
+pub struct Table(HashMap<String, Vec<(Vec<String>, String)>>);
+
+impl Table {
+    pub fn read(isa: &Isa) -> Self {
+        let mut table = Self(HashMap::new());
+        let lines = isa.meanings.iter().flat_map(|it| it.lines());
+        for (left, right) in lines.filter_map(|it| it.split_once(" | ")) {
+            let (names, of) = left.split_once(' ').unwrap_or((left, ""));
+            let text = right.split("; ").map(|it| table.expand(it)).join("; ");
+            for name in names.split('/') {
+                let rows = table.0.entry(name.to_owned()).or_default();
+                rows.push((operands(of), text.clone()));
+            }
+        }
+        table
+    }
+
+    /// A statement, or what the row that it names has for these operands.
+    fn expand(&self, statement: &str) -> String {
+        let (name, of) = statement.split_once(' ').unwrap_or((statement, ""));
+        let of = operands(of);
+        let mut rows = self.0.get(name).into_iter().flatten();
+        match rows.find(|it| it.0.len() == of.len()) {
+            Some((names, text)) => replace(text, &names.iter().cloned().zip(of).collect()),
+            None => statement.to_owned(),
+        }
+    }
+
+    /// What an instruction means, if a row says so.
+    ///
+    /// # Panics
+    ///
+    /// Where the row is not in the notation.
+    pub fn find(&self, isa: &Isa, name: &str, operands: &[String]) -> Option<Vec<Expression>> {
+        let rows = self.0.get(name)?.iter();
+        let text = rows
+            .filter(|it| it.0.len() == operands.len())
+            .find_map(|(names, text)| {
+                let pairs = names.iter().zip(operands);
+                let given = pairs.map(|(name, text)| operand(isa, name, text));
+                let given: Vec<_> = given.collect::<Option<_>>()?;
+                Some(replace(text, &given.into_iter().flatten().collect()))
+            })?;
+        let parse = |text| {
+            let mut words = words(text).into_iter().peekable();
+            let statement = expression(&mut words, 0);
+            assert_eq!(words.next(), None, "{text}");
+            statement
+        };
+        Some(text.split(';').map(parse).collect())
+    }
+}
+
+fn replace(text: &str, given: &HashMap<String, String>) -> String {
+    let replaced = |word| given.get(&word).map_or(word, |it| format!("({it})"));
+    words(text).into_iter().map(replaced).join(" ")
+}
+
+/// What capitals stand for, in the notation, if the text is such an operand.
+fn operand(isa: &Isa, name: &str, text: &str) -> Option<Vec<(String, String)>> {
+    let Some(at) = name.find(|it: char| it.is_ascii_uppercase()) else {
+        return (name == text).then(Vec::new);
+    };
+    let (before, name, behind) = (&name[..at], &name[at..=at], &name[at + 1..]);
+    let text = text.strip_prefix(before)?.strip_suffix(behind)?;
+    let is = |text: &str| number(text).is_ok() || isa.find(text).is_some();
+    let place = sum(text).filter(|it| it.split(" + ").all(is));
+    let pair = |text: &str| (name.to_owned(), text.to_owned());
+    Some(match (name, place) {
+        ("N" | "M" | "K", _) if number(text).is_ok() => vec![pair(text)],
+        ("T", _) if number(text).is_ok() => vec![pair(&format!("file + {text}"))],
+        ("L", _) if text.starts_with('{') => vec![pair(text)],
+        ("X", Some(place)) => vec![pair(&format!("mem({place})"))],
+        ("X", None) if is(text) => vec![pair(text)],
+        ("P", Some(place)) => {
+            let base = place.split(" + ").find(|it| isa.find(it).is_some());
+            let base = ("base".to_owned(), base.unwrap_or_default().to_owned());
+            let stack = if isa.stack_step > 1 {
+                "aligned(sp)"
+            } else {
+                "sp"
+            };
+            vec![base, pair(&place.replace("sp", stack))]
+        }
+        ("A" | "B" | "C" | "D", _) if isa.find(text).is_some() => vec![pair(text)],
+        _ => return None,
+    })
+}
+
+/// The address of `8(r1)`, `[r0, #4]` or `dword ptr [eax + 4]`, in the notation.
+fn sum(place: &str) -> Option<String> {
+    let sizes = ["dword ptr ", "qword ptr "];
+    let place = sizes
+        .iter()
+        .find_map(|it| place.strip_prefix(it))
+        .unwrap_or(place);
+    Some(match place.strip_suffix(')') {
+        Some(inner) => inner.replace('(', " + "),
+        None => {
+            let inner = place.strip_suffix(']')?.trim_start_matches('[');
+            inner.replace("- ", "+ -").replace(", ", " + ")
+        }
+    })
+}
+
+fn words(text: &str) -> Vec<String> {
+    let mut apart = text.to_owned();
+    for mark in ["(", ")", "{", "}", ",", ";", "!"] {
+        apart = apart.replace(mark, &format!(" {mark} "));
+    }
+    apart.split_whitespace().map(str::to_owned).collect()
+}
+
+type Words = Peekable<IntoIter<String>>;
+
+fn expression(words: &mut Words, level: usize) -> Expression {
+    let Some(operators) = OPERATORS.get(level) else {
+        return primary(words);
+    };
+    let mut left = expression(words, level + 1);
+    while let Some(operator) = words.next_if(|it| operators.split(' ').contains(&&**it)) {
+        left = Apply(operator, vec![left, expression(words, level + 1)]);
+    }
+    left
+}
+
+fn primary(words: &mut Words) -> Expression {
+    let word = words.next().expect("there is an operand");
+    match &*word {
+        "!" => Apply(word, vec![primary(words)]),
+        "goto" | "only" => Apply(word, vec![expression(words, 1)]),
+        "(" => list(words).remove(0),
+        "{" => Apply(word, list(words)),
+        _ if words.next_if_eq("(").is_some() => Apply(word, list(words)),
+        _ => number(&word).map_or(Name(word), Number),
+    }
+}
+
+/// Up to the bracket that closes it.
+fn list(words: &mut Words) -> Vec<Expression> {
+    let mut all = vec![expression(words, 0)];
+    while words.next().is_some_and(|it| it == ",") {
+        all.push(expression(words, 0));
+    }
+    all
+}
+
+impl Expression {
+    /// Of a register.
+    fn name(&self) -> String {
+        match self {
+            Name(name) => name.clone(),
+            other => panic!("{other:?} is no register"),
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// Has the processor do what the instruction means.
+    ///
+    /// # Errors
+    ///
+    /// Where that is not said, or memory does not have it.
+    pub fn run(&mut self) -> Result<Flow> {
+        let (mut sets, mut flow) = (Vec::new(), Flow::Next);
+        let instruction = self.instruction;
+        for statement in instruction
+            .meaning
+            .as_ref()
+            .map_or_else(|| instruction.unknown(), Ok)?
+        {
+            let Apply(name, of) = statement else {
+                flow = Flow::Kernel;
+                continue;
+            };
+            match (&**name, &**of) {
+                ("=", [to, from]) => self.assign(to, from, &mut sets)?,
+                ("goto", [to]) => flow = Flow::Jump(self.word(to)?),
+                ("if", [Apply(_, to), condition]) => {
+                    flow = Flow::Branch(self.value(condition, 1)?, self.word(&to[0])?);
+                }
+                ("only", [condition]) if self.value(condition, 1)?.known() == Some(1) => {}
+                _ => return instruction.unknown(),
+            }
+        }
+        for (name, value) in sets {
+            match &*name {
+                // Its lowest bit says that Thumb goes on.
+                "pc" => flow = Flow::Jump(value.plus(-1)),
+                _ => self.set(&name, &value)?,
+            }
+        }
+        Ok(flow)
+    }
+
+    fn assign(
+        &mut self,
+        to: &Expression,
+        from: &Expression,
+        sets: &mut Vec<(String, Term)>,
+    ) -> Result<()> {
+        match (to, from) {
+            (Name(name), _) => {
+                let value = self.value(from, self.get(name)?.bits)?;
+                sets.push((name.clone(), value));
+            }
+            (Apply(name, of), _) if name == "low" => {
+                let (whole, low) = (self.word(&of[0])?, self.value(from, 32)?);
+                sets.push((of[0].name(), whole.insert(0, &low)));
+            }
+            (Apply(name, of), _) if name == "mem" => {
+                let mut address = self.word(&of[0])?;
+                let values = match self.list(from) {
+                    Some(names) => names.iter().map(|it| self.get(it)).collect::<Result<_>>()?,
+                    None => vec![self.word(from)?],
+                };
+                for value in values {
+                    self.memory.store(&address, &value)?;
+                    address = address.plus((value.bits / 8).into());
+                }
+            }
+            (_, Apply(_, of)) => {
+                let mut address = self.word(&of[0])?;
+                for name in self.list(to).unwrap_or_default() {
+                    sets.push((name, self.memory.load(&address, self.isa.bits / 8)?));
+                    address = address.plus((self.isa.bits / 8).into());
+                }
+            }
+            _ => bail!("{to:?} cannot be set"),
+        }
+        Ok(())
+    }
+
+    /// The registers of a list.
+    fn list(&self, of: &Expression) -> Option<Vec<String>> {
+        match of {
+            Apply(name, of) if name == "{" => Some(of.iter().map(Expression::name).collect()),
+            // The first comes behind the last.
+            Apply(name, of) if name == ".." => {
+                let (from, to) = (of[0].name(), of[1].name());
+                let all = || self.isa.registers.split(' ');
+                let from = all().chain(all()).skip_while(|it| *it != from);
+                let last = from.clone().position(|it| it == to)?;
+                Some(from.take(last + 1).map(str::to_owned).collect())
+            }
+            _ => None,
+        }
+    }
+
+    fn word(&mut self, of: &Expression) -> Result<Term> {
+        self.value(of, self.isa.bits)
+    }
+
+    /// The value, where that many bits are wanted.
+    fn value(&mut self, of: &Expression, bits: u32) -> Result<Term> {
+        let (at, length) = (self.instruction.at, self.instruction.length);
+        let (name, of) = match of {
+            Number(number) => return Ok(Term::number(*number, bits)),
+            Name(name) => (&**name, &[][..]),
+            Apply(name, of) => (&**name, &**of),
+        };
+        Ok(match (name, of) {
+            ("any", []) => self.memory.any(bits),
+            ("file", []) => self.memory.address(0),
+            ("at", []) => self.memory.address(at),
+            ("next", []) => self.memory.address(at + length),
+            ("words", []) => self.memory.address((at + 4) & !3),
+            (_, []) => self.get(name)?,
+            ("mem" | "byte", [address]) => {
+                let address = self.word(address)?;
+                let bytes = if name == "mem" { bits / 8 } else { 1 };
+                self.memory.load(&address, bytes)?.zeros(bits)
+            }
+            ("bytes", [list]) => {
+                let count = self.list(list).unwrap_or_default().len();
+                Term::number((count as u32 * self.isa.bits / 8).into(), bits)
+            }
+            ("low", [of]) => self.word(of)?.extract(0, 32),
+            ("signs", [of]) => self.value(of, 32)?.extract(0, 32).signs(bits),
+            ("zeros", [of]) => self.word(of)?.zeros(bits),
+            ("sign", [of]) => self.word(of)?.sign(),
+            ("aligned", [of]) => {
+                let of = self.word(of)?;
+                let is_aligned = of.place().is_none_or(|it| it.1 % self.isa.stack_step == 0);
+                ensure!(is_aligned, "the stack is not aligned: {of}");
+                of
+            }
+            ("!", [of]) => self.value(of, bits)?.not(),
+            ("choose", [condition, yes, no]) => {
+                let (yes, no) = (self.value(yes, bits)?, self.value(no, bits)?);
+                self.value(condition, 1)?.choose(&yes, &no)
+            }
+            ("bit" | "<<" | ">>" | "<<<", [of, by]) => {
+                let of = if name == "bit" {
+                    self.word(of)?
+                } else {
+                    self.value(of, bits)?
+                };
+                let by = self
+                    .value(by, 32)?
+                    .known()
+                    .filter(|it| *it < of.bits.into());
+                let by = by.map_or_else(|| self.instruction.unknown(), Ok)? as i32;
+                match name {
+                    "bit" => of.bit(by as u32),
+                    "<<" => of.shift(by),
+                    ">>" => of.shift(-by),
+                    _ => of.shift(by).or(&of.shift(by - of.bits as i32)),
+                }
+            }
+            (_, [a, b]) => {
+                let is_comparison = COMPARISONS.split(' ').contains(&name);
+                let a = self.value(a, if is_comparison { self.isa.bits } else { bits })?;
+                let b = self.value(b, a.bits)?;
+                ensure!(a.bits == b.bits, "{name} of {} and {} bits", a.bits, b.bits);
+                match name {
+                    "==" => a.is(&b),
+                    "<" => a.less(&b),
+                    ">" => b.less(&a),
+                    "<u" => a.below(&b),
+                    "|" => a.or(&b),
+                    "^" => a.xor(&b),
+                    "&" => a.and(&b),
+                    "+" => a.add(&b),
+                    "-" => a.sub(&b),
+                    "*" => a.mul(&b),
+                    _ => bail!("{name} is no operator"),
+                }
+            }
+            _ => bail!("{name} is no function"),
+        })
+    }
+}
