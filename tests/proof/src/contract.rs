@@ -108,7 +108,7 @@ impl Phase {
     pub fn again(&self, path: &Path) -> Option<Term> {
         match self {
             Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
-            Reaped(zombie) => Some(Term::number(0, zombie.bits).less(zombie)),
+            Reaped(zombie) => Some(zombie.is_less(1).not()),
             Slept(answer) => Some(answer.is_number(-EINTR)),
             _ => None,
         }

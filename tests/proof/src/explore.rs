@@ -11,7 +11,7 @@ use crate::{
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use itertools::Itertools;
+use itertools::{Itertools, izip};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
@@ -112,9 +112,13 @@ impl Path {
     pub fn is_flag(&self) -> Term {
         let name = format!("{}0", self.argument);
         let is = |index, letter: u8| Self::letter(&name, index).is_number(letter.into());
-        is(0, b'-')
-            .and(&is(1, b'v').or(&is(1, b'V')))
-            .and(&is(2, 0))
+        Term::all([is(0, b'-'), is(1, b'v').or(&is(1, b'V')), is(2, 0)])
+    }
+
+    /// Whether all that the other has on the stack is the same here.
+    fn has_stack_of(&self, other: &Self) -> bool {
+        let mut stack = other.stack.iter();
+        stack.all(|(at, byte)| self.stack.get(at) == Some(byte))
     }
 
     /// How it is here, for when it comes again.
@@ -124,12 +128,6 @@ impl Path {
             ..self.clone()
         };
         Rc::make_mut(&mut self.visits).insert(self.at, (Rc::new(here), any));
-    }
-
-    /// How far one address is behind the other.
-    fn distance(from: &Term, to: &Term) -> Option<i64> {
-        let (from, to) = (from.place()?, to.place()?);
-        (from.0 == to.0 && !from.0.is_empty()).then_some(to.1 - from.1)
     }
 }
 
@@ -324,22 +322,15 @@ impl<'a> Proof<'a> {
         // The pointers into the arguments go on from one to the next.
         let stood_for_all = any.is_some();
         let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
-        let mut is_same = before
-            .stack
-            .iter()
-            .all(|(at, byte)| path.stack.get(at) == Some(byte));
+        let mut is_same = path.has_stack_of(&before);
         let arguments = Term::symbol("arguments", isa.bits);
         for (index, (_, bits)) in isa.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
-            let is_next = Path::distance(last, now) == Some(self.platform.bytes());
-            let pointer = Path::distance(&before.arguments, last);
+            let is_next = last.distance(now) == Some(self.platform.bytes());
+            let pointer = before.arguments.distance(last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
-            is_same &= any[index]
-                || if pointer.is_some() {
-                    is_next
-                } else {
-                    last == now
-                };
+            let is_like = pointer.map_or(last == now, |_| is_next);
+            is_same &= any[index] || is_like;
             path.registers[index] = match pointer {
                 Some(offset) if is_next => arguments.plus(offset),
                 None if last == now && !any[index] => continue,
@@ -365,13 +356,11 @@ impl<'a> Proof<'a> {
             path.given.push(path.phase.again(path).expect("it has one"));
         }
         let covers = |(head, open): &(Path, Vec<bool>)| {
-            let is_same =
-                |index: usize| open[index] || head.registers[index] == path.registers[index];
-            let is_like = head.at == path.at && head.phase.is_like(&path.phase);
-            let mut stack = head.stack.iter();
-            is_like
-                && (0..open.len()).all(is_same)
-                && stack.all(|(at, byte)| path.stack.get(at) == Some(byte))
+            let mut registers = izip!(open, &head.registers, &path.registers);
+            head.at == path.at
+                && head.phase.is_like(&path.phase)
+                && registers.all(|(is_open, a, b)| *is_open || a == b)
+                && path.has_stack_of(head)
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
@@ -392,11 +381,8 @@ impl<'a> Proof<'a> {
             return Ok(None);
         }
         let otherwise = [&*path.given, &[again.not()]].concat();
-        Ok(self
-            .solver
-            .input(&otherwise)?
-            .is_none()
-            .then(|| visit.clone()))
+        let is_again = self.solver.input(&otherwise)?.is_none();
+        Ok(is_again.then(|| visit.clone()))
     }
 
     /// # Errors
@@ -427,17 +413,17 @@ impl<'a> Proof<'a> {
             }
         }
         let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
-        let least = answer.less_than(-4095).not();
-        path.given.push(if isa.bits > 32 {
-            least.and(&answer.less_than(1 << 31))
-        } else {
-            least
-        });
+        let mut given = answer.is_less(-4095).not();
+        if isa.bits > 32 {
+            given = given.and(&answer.is_less(1 << 31));
+        }
+        path.given.push(given);
         match platform.error {
             None => path.set(platform.answer, answer.clone()),
             Some(flag) => {
                 let is_error = answer.sign();
-                let positive = is_error.choose(&Term::number(0, isa.bits).sub(&answer), &answer);
+                let negated = Term::number(0, isa.bits).apply("bvsub", &answer);
+                let positive = is_error.choose(&negated, &answer);
                 path.set(platform.answer, positive);
                 path.set(flag, is_error);
             }
@@ -451,17 +437,14 @@ impl<'a> Proof<'a> {
     ///
     /// Where it is not known where the pointer leads.
     pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
-        let (place, offset) = address
-            .place()
-            .context("gives the kernel a pointer to somewhere")?;
+        let place = address.place();
+        let (place, offset) = place.context("gives the kernel a pointer to somewhere")?;
         ensure!(place == "stack", "gives the kernel a pointer to {address}");
-        let bytes =
-            (0..self.platform.bytes()).map(|index| path.stack.get(&(offset + index)).cloned());
-        let bytes: Vec<Term> = bytes
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|it| it.unwrap_or_else(|| path.any(8)))
-            .collect();
+        let mut bytes = Vec::new();
+        for at in offset..offset + self.platform.bytes() {
+            let byte = path.stack.get(&at).cloned();
+            bytes.push(byte.unwrap_or_else(|| path.any(8)));
+        }
         Ok(self.joined(&bytes))
     }
 
@@ -470,21 +453,17 @@ impl<'a> Proof<'a> {
     /// Where the file has no such bytes.
     pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
         let range = usize::try_from(start)?..usize::try_from(start + length)?;
-        let bytes = self
-            .bytes
-            .get(range)
-            .with_context(|| format!("reads beyond its file: {start:#x}"))?;
+        let bytes = self.bytes.get(range);
+        let bytes = bytes.with_context(|| format!("reads beyond its file: {start:#x}"))?;
         self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
     }
 
     fn joined(&self, bytes: &[Term]) -> Term {
         let order = self.platform.isa.order(bytes.len());
-        let bytes = order.map(|at| bytes[at].clone());
-        bytes
-            .rev()
-            .reduce(|high, low| high.concat(&low))
-            .expect("there is one")
+        let bytes = order.rev().map(|at| bytes[at].clone());
+        let joined = bytes.reduce(|high, low| high.concat(&low));
+        joined.expect("there is one")
     }
 }
 
@@ -528,65 +507,63 @@ impl World<'_, '_> {
         Ok(())
     }
 
+    /// Sees that none of these is 0: a pointer before one leads on, or a letter before the end.
+    fn are_there(&mut self, these: impl Iterator<Item = Term>, otherwise: &str) -> Result<()> {
+        for it in these {
+            self.proof
+                .prove(self.path, &it.is_number(0).not(), otherwise)?;
+        }
+        Ok(())
+    }
+
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let open = Term::symbol(pointer, self.proof.platform.isa.bits)
-            .is_number(0)
-            .not();
-        self.proof
-            .prove(self.path, &open, "reads where a null pointer leads")?;
-        let word = self.proof.platform.word;
-        if !word.is_some_and(|(first, last)| (first..=last).contains(&index)) {
+        let platform = self.proof.platform;
+        let open = Term::symbol(pointer, platform.isa.bits);
+        self.are_there([open].into_iter(), "reads where a null pointer leads")?;
+        let letter = |index| Path::letter(pointer, index);
+        if !platform
+            .word
+            .is_some_and(|(first, last)| (first..=last).contains(&index))
+        {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
-            for before in 0..index {
-                let is_inside = Path::letter(pointer, before).is_number(0).not();
-                self.proof
-                    .prove(self.path, &is_inside, "reads behind the end of an argument")?;
-            }
+            let before = (0..index).map(letter);
+            self.are_there(before, "reads behind the end of an argument")?;
         }
-        Ok(Path::letter(pointer, index))
+        Ok(letter(index))
     }
 }
 
 impl Memory for World<'_, '_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
-        let platform = self.proof.platform;
-        let (word, count) = (platform.bytes(), i64::from(bytes));
-        let (place, offset) = address
-            .place()
-            .with_context(|| format!("reads at {address}"))?;
-        let place = place.to_owned();
-        if !place.starts_with(self.path.argument) || place == "arguments" {
+        let (word, count) = (self.proof.platform.bytes(), i64::from(bytes));
+        let is_started = matches!(self.path.phase, Phase::Started);
+        let place = address.place();
+        let (place, offset) = place.with_context(|| format!("reads at {address}"))?;
+        let is_argument = place.starts_with(self.path.argument) && place != "arguments";
+        if !is_argument {
             self.check_alignment(address, offset, count)?;
         }
-        let to_arguments = Path::distance(&self.path.arguments, address)
-            .filter(|it| *it >= 0 && matches!(self.path.phase, Phase::Started));
-        if let Some(distance) = to_arguments {
-            ensure!(
-                distance % word == 0 && count == word,
-                "reads a part of a pointer to an argument"
-            );
-            for before in 0..distance / word {
-                let is_there = self.path.argument(before).is_number(0).not();
-                self.proof
-                    .prove(self.path, &is_there, "reads behind the arguments")?;
-            }
+        let to_arguments = self.path.arguments.distance(address);
+        if let Some(distance) = to_arguments.filter(|it| *it >= 0 && is_started) {
+            let is_whole = distance % word == 0 && count == word;
+            ensure!(is_whole, "reads a part of a pointer to an argument");
+            let before = (0..distance / word)
+                .map(|it| self.path.argument(it))
+                .collect_vec();
+            self.are_there(before.into_iter(), "reads behind the arguments")?;
             return Ok(self.path.argument(distance / word));
         }
         let mut found = Vec::new();
         for at in offset..offset + count {
-            found.push(match (&*place, self.path.stack.get(&at)) {
+            found.push(match (place, self.path.stack.get(&at)) {
                 ("file", _) => Term::number(self.proof.file(at, 1)?[0].into(), 8),
                 ("stack", Some(byte)) => byte.clone(),
                 // argc and the pointer to the name.
-                ("stack", None)
-                    if (0..2 * word).contains(&at) && matches!(self.path.phase, Phase::Started) =>
-                {
+                ("stack", None) if is_started && (0..2 * word).contains(&at) => {
                     Path::letter("argc", at)
                 }
-                (argument, _) if argument.starts_with(self.path.argument) => {
-                    self.letter(&place, at)?
-                }
+                _ if is_argument => self.letter(place, at)?,
                 _ => bail!("reads what it did not write: {address}"),
             });
         }
@@ -595,9 +572,8 @@ impl Memory for World<'_, '_> {
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
         let count = i64::from(value.bits / 8);
-        let (place, offset) = address
-            .place()
-            .with_context(|| format!("writes at {address}"))?;
+        let place = address.place();
+        let (place, offset) = place.with_context(|| format!("writes at {address}"))?;
         let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
         self.check_alignment(address, offset, count)?;

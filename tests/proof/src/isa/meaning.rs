@@ -14,7 +14,7 @@
 //! are there for that alone. `goto` and `kernel` say where it goes on, and `only` which operands have
 //! a meaning here.
 //!
-//! Operators are Rust's and bind as there; `<u` has no sign, and `<<<` turns. `A .. B` are the
+//! Operators are Rust's and bind as there; `<u` has no sign. `A .. B` are the
 //! registers from A to B, and `{A, B}` two. A number has as many bits as what it is combined with or
 //! becomes. `mem` is as many bytes of memory as are wanted there, `byte` one, with zeros in front;
 //! `low` the lower 32 bits, `signs` these with their sign in front, `zeros` what zeros are put in front
@@ -27,29 +27,28 @@ use anyhow::{Result, bail, ensure};
 use itertools::Itertools;
 use std::{collections::HashMap, iter::Peekable, vec::IntoIter};
 
-/// From what binds least to what binds most.
-const OPERATORS: [&str; 10] = [
-    "if",
-    "=",
-    "== < <u >",
-    "|",
-    "^",
-    "&",
-    "<< >> <<<",
-    "+ -",
-    "*",
-    "..",
+/// From what binds least to what binds most, with SMT-LIB's names.
+const OPERATORS: [&[(&str, &str)]; 10] = [
+    &[("if", "if")],
+    &[("=", "set")],
+    &[("==", "="), ("<", "bvslt"), ("<u", "bvult")],
+    &[("|", "bvor")],
+    &[("^", "bvxor")],
+    &[("&", "bvand")],
+    &[("<<", "bvshl"), (">>", "bvlshr")],
+    &[("+", "bvadd"), ("-", "bvsub")],
+    &[("*", "bvmul")],
+    &[("..", "..")],
 ];
-const COMPARISONS: &str = OPERATORS[2];
 
 #[derive(Debug)]
 pub enum Expression {
     Number(i64),
     Name(String),
-    /// A function or an operator.
     Apply(String, Vec<Expression>),
+    Both(&'static str, Box<[Expression; 2]>),
 }
-use Expression::{Apply, Name, Number};
+use Expression::{Apply, Both, Name, Number};
 
 /// By the names of instructions: operands, and what becomes of them.
 pub struct Table(HashMap<String, Vec<(Vec<String>, String)>>);
@@ -166,14 +165,17 @@ fn words(text: &str) -> Vec<String> {
 }
 
 type Words = Peekable<IntoIter<String>>;
+type Sets = Vec<(String, Term)>;
 
 fn expression(words: &mut Words, level: usize) -> Expression {
     let Some(operators) = OPERATORS.get(level) else {
         return primary(words);
     };
     let mut left = expression(words, level + 1);
-    while let Some(operator) = words.next_if(|it| operators.split(' ').contains(&&**it)) {
-        left = Apply(operator, vec![left, expression(words, level + 1)]);
+    let operator = |word: &String| operators.iter().find(|it| it.0 == word);
+    while let Some((_, name)) = words.peek().and_then(operator) {
+        words.next();
+        left = Both(name, Box::new([left, expression(words, level + 1)]));
     }
     left
 }
@@ -223,17 +225,17 @@ impl Machine<'_> {
             .as_ref()
             .map_or_else(|| instruction.unknown(), Ok)?
         {
-            let Apply(name, of) = statement else {
-                flow = Flow::Kernel;
-                continue;
-            };
-            match (&**name, &**of) {
-                ("=", [to, from]) => self.assign(to, from, &mut sets)?,
-                ("goto", [to]) => flow = Flow::Jump(self.word(to)?),
-                ("if", [Apply(_, to), condition]) => {
-                    flow = Flow::Branch(self.value(condition, 1)?, self.word(&to[0])?);
-                }
-                ("only", [condition]) if self.value(condition, 1)?.known() == Some(1) => {}
+            match statement {
+                Name(_) => flow = Flow::Kernel,
+                Both("set", of) => self.assign(&of[0], &of[1], &mut sets)?,
+                Both("if", of) => match &**of {
+                    [Apply(_, to), condition] => {
+                        flow = Flow::Branch(self.value(condition, 1)?, self.word(&to[0])?);
+                    }
+                    other => bail!("what is {other:?}?"),
+                },
+                Apply(name, of) if name == "goto" => flow = Flow::Jump(self.word(&of[0])?),
+                Apply(_, of) if self.value(&of[0], 1)?.known() == Some(1) => {}
                 _ => return instruction.unknown(),
             }
         }
@@ -247,12 +249,8 @@ impl Machine<'_> {
         Ok(flow)
     }
 
-    fn assign(
-        &mut self,
-        to: &Expression,
-        from: &Expression,
-        sets: &mut Vec<(String, Term)>,
-    ) -> Result<()> {
+    fn assign(&mut self, to: &Expression, from: &Expression, sets: &mut Sets) -> Result<()> {
+        let word = self.isa.bits;
         match (to, from) {
             (Name(name), _) => {
                 let value = self.value(from, self.get(name)?.bits)?;
@@ -274,10 +272,10 @@ impl Machine<'_> {
                 }
             }
             (_, Apply(_, of)) => {
-                let mut address = self.word(&of[0])?;
-                for name in self.list(to).unwrap_or_default() {
-                    sets.push((name, self.memory.load(&address, self.isa.bits / 8)?));
-                    address = address.plus((self.isa.bits / 8).into());
+                let address = self.word(&of[0])?;
+                for (name, at) in self.list(to).unwrap_or_default().into_iter().zip(0..) {
+                    let address = address.plus(at * i64::from(word / 8));
+                    sets.push((name, self.memory.load(&address, word / 8)?));
                 }
             }
             _ => bail!("{to:?} cannot be set"),
@@ -290,12 +288,12 @@ impl Machine<'_> {
         match of {
             Apply(name, of) if name == "{" => Some(of.iter().map(Expression::name).collect()),
             // The first comes behind the last.
-            Apply(name, of) if name == ".." => {
+            Both("..", of) => {
                 let (from, to) = (of[0].name(), of[1].name());
-                let all = || self.isa.registers.split(' ');
-                let from = all().chain(all()).skip_while(|it| *it != from);
-                let last = from.clone().position(|it| it == to)?;
-                Some(from.take(last + 1).map(str::to_owned).collect())
+                let all = self.isa.registers.split(' ').cycle();
+                let from = all.skip_while(|it| *it != from);
+                let list = from.take_while_inclusive(|it| *it != to);
+                Some(list.map(str::to_owned).collect())
             }
             _ => None,
         }
@@ -312,6 +310,14 @@ impl Machine<'_> {
             Number(number) => return Ok(Term::number(*number, bits)),
             Name(name) => (&**name, &[][..]),
             Apply(name, of) => (&**name, &**of),
+            Both(name, of) => {
+                // Of those that compare, the numbers are as long as an address, or have their own bits.
+                let is_condition = ["=", "bvult", "bvslt"].contains(name);
+                let a = self.value(&of[0], if is_condition { self.isa.bits } else { bits })?;
+                let b = self.value(&of[1], a.bits)?;
+                ensure!(a.bits == b.bits, "{name} of {a} and {b}");
+                return Ok(a.apply(name, &b));
+            }
         };
         Ok(match (name, of) {
             ("any", []) => self.memory.any(bits),
@@ -344,42 +350,10 @@ impl Machine<'_> {
                 let (yes, no) = (self.value(yes, bits)?, self.value(no, bits)?);
                 self.value(condition, 1)?.choose(&yes, &no)
             }
-            ("bit" | "<<" | ">>" | "<<<", [of, by]) => {
-                let of = if name == "bit" {
-                    self.word(of)?
-                } else {
-                    self.value(of, bits)?
-                };
-                let by = self
-                    .value(by, 32)?
-                    .known()
-                    .filter(|it| *it < of.bits.into());
-                let by = by.map_or_else(|| self.instruction.unknown(), Ok)? as i32;
-                match name {
-                    "bit" => of.bit(by as u32),
-                    "<<" => of.shift(by),
-                    ">>" => of.shift(-by),
-                    _ => of.shift(by).or(&of.shift(by - of.bits as i32)),
-                }
-            }
-            (_, [a, b]) => {
-                let is_comparison = COMPARISONS.split(' ').contains(&name);
-                let a = self.value(a, if is_comparison { self.isa.bits } else { bits })?;
-                let b = self.value(b, a.bits)?;
-                ensure!(a.bits == b.bits, "{name} of {} and {} bits", a.bits, b.bits);
-                match name {
-                    "==" => a.is(&b),
-                    "<" => a.less(&b),
-                    ">" => b.less(&a),
-                    "<u" => a.below(&b),
-                    "|" => a.or(&b),
-                    "^" => a.xor(&b),
-                    "&" => a.and(&b),
-                    "+" => a.add(&b),
-                    "-" => a.sub(&b),
-                    "*" => a.mul(&b),
-                    _ => bail!("{name} is no operator"),
-                }
+            ("bit", [of, index]) => {
+                let (of, index) = (self.word(of)?, self.value(index, 32)?.known());
+                let index = index.filter(|it| *it < of.bits.into());
+                of.bit(index.map_or_else(|| self.instruction.unknown(), Ok)? as u32)
             }
             _ => bail!("{name} is no function"),
         })

@@ -33,14 +33,15 @@ n D, P                   | low(D) = low(D) & mem(P); cc = zeros(!(low(D) & mem(P
 nilf D, N                | low(D) = low(D) & N; cc = zeros(!(low(D) & N == 0))
 srl D, N                 | low(D) = low(D) >> (N & 63)
 # Turns, and keeps the bits from the first to the last, of which 128 clears the others.
-TURN D, A, B             | D = A & B; CC A & B, 0
-risbg D, A, N, M, K      | only !(M - 128 < N); TURN D, A <<< (K & 63), -1 >> N & -1 << 191 - M
+KEEP D, A, B             | D = A & B; CC A & B, 0
+TURN D, A, N, M, K       | KEEP D, A << K | A >> 64 - K, -1 >> N & -1 << 63 - M
+risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64); TURN D, A, N, M - 128, K & 63
 cfi A, N                 | CC low(A), N
 ltg D, P                 | D = mem(P); CC mem(P), 0
 stmg A, B, P             | mem(P) = A .. B
 cije A, N, T             | goto T if low(A) == N
 cijl A, N, T             | goto T if low(A) < N
-cijh A, N, T             | goto T if low(A) > N
+cijh A, N, T             | goto T if low(N) < low(A)
 je T                     | goto T if cc == 0
 jlh T                    | goto T if (cc == 1) | (cc == 2)
 j T                      | goto T
