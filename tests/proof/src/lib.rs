@@ -15,6 +15,7 @@ pub mod term;
 use anyhow::{Context, Result};
 use explore::Proof;
 use isa::Decoder;
+use itertools::{Itertools, iproduct};
 use kernel::{PLATFORMS, Platform};
 use solver::Solver;
 use std::{
@@ -56,15 +57,12 @@ impl Program {
     ///
     /// Where one is not built.
     pub fn all() -> Result<Vec<Self>> {
+        let sc = ["amd64", "arm64", "riscv64"];
         let mut all: Vec<Self> = Vec::new();
-        let sc = |it: &&Platform| ["amd64", "arm64", "riscv64"].contains(&it.name);
-        let names = PLATFORMS.iter().map(|it| ("pause", it));
-        for (folder, platform) in
-            names.chain(PLATFORMS.iter().filter(sc).map(|it| ("pause-sc", it)))
-        {
-            let path = built(&format!("{folder}/{}/pause", platform.name));
-            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-            if !all.iter().any(|it| it.bytes == bytes) {
+        for (folder, platform) in iproduct!(["pause", "pause-sc"], &PLATFORMS) {
+            if folder == "pause" || sc.contains(&platform.name) {
+                let path = built(&format!("{folder}/{}/pause", platform.name));
+                let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
                 all.push(Self {
                     platform,
                     folder,
@@ -72,7 +70,7 @@ impl Program {
                 });
             }
         }
-        Ok(all)
+        Ok(all.into_iter().unique_by(|it| it.bytes.clone()).collect())
     }
 
     /// As in target/: pause/amd64.
@@ -86,12 +84,16 @@ impl Program {
     ///
     /// What it does against it, or what is not known of it; and where there is no z3.
     pub fn prove(&self) -> Result<Report> {
-        prove(
-            self.platform,
-            &self.bytes,
-            &Decoder::new(self.platform.isa),
-            &mut Solver::new()?,
-        )
+        let decoder = Decoder::new(self.platform.isa);
+        prove(self.platform, &self.bytes, &decoder, &mut Solver::new()?)
+    }
+}
+
+impl Report {
+    /// The instruction that this byte of the file is of.
+    pub fn instruction_around(&self, offset: usize) -> Option<&isa::Instruction> {
+        let (_, before) = self.instructions.range(..=offset as i64).next_back()?;
+        ((offset as u64) < before.at + before.length).then_some(before)
     }
 }
 
@@ -130,13 +132,11 @@ pub fn audit() -> Result<Vec<(PathBuf, String)>> {
         if program.folder == "pause" {
             let name = program.platform.name;
             let unstripped = built(&format!("pause-unstripped/{name}/pause"));
-            let path = project().join(format!("tests/proof/listings/{name}.txt"));
-            files.push((path, listing::list(&program, &report, &unstripped)?));
+            let text = listing::list(&program, &report, &unstripped)?;
+            files.push((format!("tests/proof/listings/{name}.txt"), text));
         }
     }
-    files.push((
-        project().join("image/seccomp.json"),
-        seccomp::profile(&calls),
-    ));
-    Ok(files)
+    files.push(("image/seccomp.json".to_owned(), seccomp::profile(&calls)));
+    let whole = |(path, text)| (project().join(path), text);
+    Ok(files.into_iter().map(whole).collect())
 }
