@@ -122,13 +122,13 @@ impl Phase {
 /// Where it is another.
 pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     let platform = proof.platform;
-    let number = path.register(platform.number).known();
+    let registers = platform.registers.map(|it| path.register(it));
+    let [number, arguments @ .., _, _] = &registers;
+    let number = number.known();
     let number = number.context("makes a system call whose number is open")?;
-    let name = platform
-        .call(number)
-        .with_context(|| format!("makes system call {number}"))?;
+    let call = platform.calls().find(|it| it.1 == number);
+    let (name, _) = call.with_context(|| format!("makes system call {number}"))?;
     proof.found.calls.insert(name);
-    let arguments = platform.arguments.map(|it| path.register(it));
     path.tell(name);
 
     let last = path.phase.clone();

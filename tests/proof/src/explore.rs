@@ -195,7 +195,7 @@ impl<'a> Proof<'a> {
             visits: Rc::default(),
             phase,
         };
-        path.set(platform.stack, stack);
+        path.set(platform.stack(), stack);
         if let Some(register) = platform.entry {
             path.set(register, Term::symbol("file", isa.bits).plus(entry));
         }
@@ -407,7 +407,7 @@ impl<'a> Proof<'a> {
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
         let (platform, isa) = (self.platform, self.platform.isa);
         for (register, bits) in isa.state() {
-            if bits < isa.bits || platform.lost.contains(&register) {
+            if bits < isa.bits || platform.lost.split(' ').contains(&register) {
                 let any = path.any(bits);
                 path.set(register, any);
             }
@@ -419,12 +419,12 @@ impl<'a> Proof<'a> {
         }
         path.given.push(given);
         match platform.error {
-            None => path.set(platform.answer, answer.clone()),
+            None => path.set(platform.registers[5], answer.clone()),
             Some(flag) => {
                 let is_error = answer.sign();
                 let negated = Term::number(0, isa.bits).apply("bvsub", &answer);
                 let positive = is_error.choose(&negated, &answer);
-                path.set(platform.answer, positive);
+                path.set(platform.registers[5], positive);
                 path.set(flag, is_error);
             }
         }

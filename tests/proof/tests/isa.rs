@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
         let state = emulator.bytes("g");
         let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
         let pc = platform.isa.number(&state[emulator.pc()]);
-        let stack = platform.isa.index(platform.stack).unwrap();
+        let stack = platform.isa.index(platform.stack()).unwrap();
         Self {
             program,
             base: pc - (entry & !(platform.isa.step - 1)),
