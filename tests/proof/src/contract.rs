@@ -38,7 +38,6 @@ use crate::{
     term::Term,
 };
 use anyhow::{Context, Result, bail, ensure};
-use std::mem::discriminant;
 
 pub const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 pub const WARNING: &str = "Warning: pause should be the first process\n";
@@ -55,20 +54,20 @@ const SIG_IGN: i64 = 1;
 const EINTR: i64 = 4;
 
 /// How far it has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Phase {
     /// It looks at its arguments.
     Started,
     /// `getpid` answered.
-    Asked(Term),
+    Asked,
     /// It said that it is not the first process.
     Warned,
     /// `rt_sigaction` answered: for the first, the second, the third signal.
-    Taken(usize, Term),
+    Taken(usize),
     /// `wait4` answered.
-    Reaped(Term),
+    Reaped,
     /// `pause` answered.
-    Slept(Term),
+    Slept,
     /// A signal is delivered, which has this line.
     Signalled(i64, &'static str),
     /// It has said its last words.
@@ -76,42 +75,14 @@ pub enum Phase {
 }
 use Phase::{Asked, Leaving, Reaped, Signalled, Slept, Started, Taken, Warned};
 
-impl Phase {
-    /// Whether the other is the same but for the answer.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let which = |it: &Self| match it {
-            Taken(index, _) => (discriminant(it), *index),
-            _ => (discriminant(it), 0),
-        };
-        which(self) == which(other)
-    }
-
-    /// The last answer, where it counts.
-    pub fn answer(&self) -> Option<&Term> {
-        match self {
-            Asked(answer) | Taken(_, answer) | Reaped(answer) | Slept(answer) => Some(answer),
-            _ => None,
-        }
-    }
-
-    /// The same, with any answer.
-    pub fn with(&self, answer: Term) -> Self {
-        match self {
-            Reaped(_) => Reaped(answer),
-            Slept(_) => Slept(answer),
-            other => other.clone(),
-        }
-    }
-
-    /// What must be true where it goes around once more: of the last answer, or, while it looks at
-    /// arguments, that this one is there and asks for nothing.
-    pub fn again(&self, path: &Path) -> Option<Term> {
-        match self {
-            Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
-            Reaped(zombie) => Some(zombie.is_less(1).not()),
-            Slept(answer) => Some(answer.is_number(-EINTR)),
-            _ => None,
-        }
+/// What must be true where it goes around once more: of the last answer, or, while it looks at
+/// arguments, that this one is there and asks for nothing.
+pub fn again(path: &Path) -> Option<Term> {
+    match path.phase {
+        Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
+        Reaped => Some(path.answer.is_less(1).not()),
+        Slept => Some(path.answer.is_number(-EINTR)),
+        _ => None,
     }
 }
 
@@ -121,7 +92,7 @@ impl Phase {
 ///
 /// Where it is another.
 pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
-    let platform = proof.platform;
+    let platform = proof.prover.platform;
     let registers = platform.registers.map(|it| path.register(it));
     let [number, arguments @ .., _, _] = &registers;
     let number = number.known();
@@ -131,20 +102,19 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     proof.found.calls.insert(name);
     path.tell(name);
 
-    let last = path.phase.clone();
-    let again = last.again(path);
-    let again = || again.clone().expect("it has one");
-    let zero = |it: &Term| it.is_number(0);
+    let last = path.phase;
+    let again = || again(path).expect("it has one");
+    let (argument, answer) = (path.argument(0), &path.answer);
     // What the last answer has to be for this call to come, and for no other to.
-    let condition = match (name, &last) {
-        ("getpid", Started) => zero(&path.argument(0)),
-        ("write", Started) => zero(&path.argument(0)).not().and(&path.is_flag()),
-        ("write", Asked(pid)) => pid.is_number(1).not(),
-        ("rt_sigaction", Asked(pid)) => pid.is_number(1),
-        ("rt_sigaction", Taken(0 | 1, answer)) | ("wait4", Taken(2, answer)) => zero(answer),
-        ("exit_group", Taken(_, answer)) => zero(answer).not(),
-        ("wait4", Reaped(_)) | ("pause" | "ppoll", Slept(_)) => again(),
-        ("pause" | "ppoll", Reaped(_)) | ("exit_group", Slept(_)) => again().not(),
+    let condition = match (name, last) {
+        ("getpid", Started) => argument.is_number(0),
+        ("write", Started) => argument.is_number(0).not().and(&path.is_flag()),
+        ("write", Asked) => answer.is_number(1).not(),
+        ("rt_sigaction", Asked) => answer.is_number(1),
+        ("rt_sigaction", Taken(0 | 1)) | ("wait4", Taken(2)) => answer.is_number(0),
+        ("exit_group", Taken(_)) => answer.is_number(0).not(),
+        ("wait4", Reaped) | ("pause" | "ppoll", Slept) => again(),
+        ("pause" | "ppoll", Reaped) | ("exit_group", Slept) => again().not(),
         ("write", Signalled(..)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => {
             Term::truth(true)
         }
@@ -156,8 +126,8 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     let answer = proof.answer(path, name);
     let int = |index: usize, number| arguments[index].extract(0, 32).is_number(number);
     let is = |index: usize, number| arguments[index].is_number(number);
-    Ok(Some(match (name, last) {
-        ("getpid", _) => Asked(answer),
+    let next = match (name, last) {
+        ("getpid", _) => Asked,
         ("write", last) => {
             let (fd, text, next) = match last {
                 Signalled(_, line) => (2, line, Leaving),
@@ -173,7 +143,7 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
         }
         ("rt_sigaction", last) => {
             let index = match last {
-                Taken(index, _) => index + 1,
+                Taken(index) => index + 1,
                 _ => 0,
             };
             let signal = SIGNALS[index];
@@ -181,17 +151,17 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
             let otherwise = format!("rt_sigaction is not ({signal}, action, NULL, 8)");
             proof.prove(path, &wanted, &otherwise)?;
             takes(proof, path, index, &arguments[1])?;
-            Taken(index, answer)
+            Taken(index)
         }
         ("wait4", _) => {
             let wanted = Term::all([int(0, -1), is(1, 0), int(2, 1), is(3, 0)]);
             proof.prove(path, &wanted, "wait4 is not (-1, NULL, WNOHANG, NULL)")?;
-            Reaped(answer)
+            Reaped
         }
         ("exit_group", last) => {
             let code = match last {
-                Taken(index, _) => index as i64 + 1,
-                Slept(_) => 4,
+                Taken(index) => index as i64 + 1,
+                Slept => 4,
                 _ => 0,
             };
             proof.prove(path, &int(0, code), &format!("does not exit with {code}"))?;
@@ -200,10 +170,12 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
         ("ppoll", _) => {
             let wanted = Term::all([0, 1, 2, 3].map(|index| is(index, 0)));
             proof.prove(path, &wanted, "ppoll is not (NULL, 0, NULL, NULL)")?;
-            Slept(answer)
+            Slept
         }
-        _ => Slept(answer),
-    }))
+        _ => Slept,
+    };
+    path.answer = answer;
+    Ok(Some(next))
 }
 
 /// Writes that text from there.
@@ -219,7 +191,7 @@ fn says(proof: &mut Proof, from: &Term, text: &str) -> Result<()> {
 
 /// Takes a signal: with its handler, which is then proved, or, the last, to ignore it.
 fn takes(proof: &mut Proof, path: &mut Path, index: usize, action: &Term) -> Result<()> {
-    let (platform, signal) = (proof.platform, SIGNALS[index]);
+    let (platform, signal) = (proof.prover.platform, SIGNALS[index]);
     let mut field = |index: i64| proof.peek(path, &action.plus(index * platform.bytes()));
     let (handler, flags) = (field(0)?, field(1)?);
     let mask = field(2 + i64::from(platform.has_restorer))?;

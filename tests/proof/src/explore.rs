@@ -3,11 +3,10 @@
 //! has to come back to the same.
 
 use crate::{
-    Report,
+    Prover, Report,
     contract::{self, Phase},
-    isa::{Decoder, Flow, Machine, Memory},
+    isa::{Flow, Machine, Memory},
     kernel::Platform,
-    solver::Solver,
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
@@ -35,6 +34,8 @@ pub struct Path {
     /// What is true of an input that leads here.
     given: Vec<Term>,
     pub phase: Phase,
+    /// Of the last system call.
+    pub answer: Term,
     /// The first argument that it has not decided on: the place of the pointer, and the name.
     arguments: Term,
     argument: &'static str,
@@ -54,10 +55,8 @@ type Visit = (Rc<Path>, Option<Vec<bool>>);
 
 /// A program, and what is found of it.
 pub struct Proof<'a> {
-    pub platform: &'static Platform,
+    pub prover: &'a mut Prover,
     bytes: &'a [u8],
-    decoder: &'a Decoder,
-    pub solver: &'a mut Solver,
     /// Where it came again, with what stands for all times; and the registers that are any number there.
     heads: Vec<(Path, Vec<bool>)>,
     /// The signals that it takes, with their lines, each with the place of its handler.
@@ -132,17 +131,10 @@ impl Path {
 }
 
 impl<'a> Proof<'a> {
-    pub fn new(
-        platform: &'static Platform,
-        bytes: &'a [u8],
-        decoder: &'a Decoder,
-        solver: &'a mut Solver,
-    ) -> Self {
+    pub fn of(prover: &'a mut Prover, bytes: &'a [u8]) -> Self {
         Self {
-            platform,
+            prover,
             bytes,
-            decoder,
-            solver,
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             found: Report::default(),
@@ -154,7 +146,7 @@ impl<'a> Proof<'a> {
     /// # Errors
     ///
     /// What it does against it, the way there, and an input that leads there.
-    pub fn run(&mut self, entry: i64) -> Result<()> {
+    pub fn run(mut self, entry: i64) -> Result<Report> {
         self.explore(entry, Phase::Started)?;
         for ((signal, line), handler) in self.handlers.clone() {
             self.explore(handler, Phase::Signalled(signal, line))?;
@@ -166,11 +158,11 @@ impl<'a> Proof<'a> {
                 "{at:#x}: it jumps into the middle of an instruction"
             );
         }
-        Ok(())
+        Ok(self.found)
     }
 
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
-        let (platform, isa) = (self.platform, self.platform.isa);
+        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         let stack = Term::symbol("stack", isa.bits);
         let mut path = Path {
             platform,
@@ -194,6 +186,7 @@ impl<'a> Proof<'a> {
             length: 0,
             visits: Rc::default(),
             phase,
+            answer: Term::number(0, isa.bits),
         };
         path.set(platform.stack(), stack);
         if let Some(register) = platform.entry {
@@ -235,7 +228,7 @@ impl<'a> Proof<'a> {
     fn explain(&mut self, path: &Path, error: Error) -> Error {
         let input = match error.downcast_ref::<Against>() {
             Some(against) => Ok(Some(against.1.clone())),
-            None => self.solver.input(&path.given),
+            None => self.prover.solver.input(&path.given),
         };
         let input = input.ok().flatten().unwrap_or_default();
         let input = match input.is_empty() {
@@ -247,7 +240,7 @@ impl<'a> Proof<'a> {
         };
         let instruction = self.found.instructions.get(&path.at);
         let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
-        let (name, story) = (self.platform.name, path.story.join("; "));
+        let (name, story) = (self.prover.platform.name, path.story.join("; "));
         anyhow!(
             "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
             path.at
@@ -255,7 +248,7 @@ impl<'a> Proof<'a> {
     }
 
     fn step(&mut self, path: &mut Path) -> Result<Step> {
-        let isa = self.platform.isa;
+        let isa = self.prover.platform.isa;
         if self.comes_again(path)? {
             return Ok(Step::End);
         }
@@ -266,7 +259,7 @@ impl<'a> Proof<'a> {
         );
         let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
         let at = at.context("there is no instruction")?;
-        let instruction = self.decoder.decode(self.bytes, at)?;
+        let instruction = self.prover.decoder.decode(self.bytes, at)?;
         let instructions = &mut self.found.instructions;
         instructions.insert(path.at, instruction.clone());
         let mut registers = mem::take(&mut path.registers);
@@ -295,9 +288,9 @@ impl<'a> Proof<'a> {
                 let with =
                     |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
                 let (yes, no) = (with(&condition), with(&condition.not()));
-                let is_open = self.solver.input(&yes)?.is_some();
+                let is_open = self.prover.solver.input(&yes)?.is_some();
                 // One of the two is.
-                match is_open && self.solver.input(&no)?.is_some() {
+                match is_open && self.prover.solver.input(&no)?.is_some() {
                     true => {
                         let mut other = path.clone();
                         (other.given, other.at) = (yes, to);
@@ -317,8 +310,8 @@ impl<'a> Proof<'a> {
             path.remember(None);
             return Ok(false);
         };
-        let isa = self.platform.isa;
-        let is_started = matches!(path.phase, Phase::Started);
+        let isa = self.prover.platform.isa;
+        let is_started = path.phase == Phase::Started;
         // The pointers into the arguments go on from one to the next.
         let stood_for_all = any.is_some();
         let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
@@ -326,7 +319,7 @@ impl<'a> Proof<'a> {
         let arguments = Term::symbol("arguments", isa.bits);
         for (index, (_, bits)) in isa.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
-            let is_next = last.distance(now) == Some(self.platform.bytes());
+            let is_next = last.distance(now) == Some(self.prover.platform.bytes());
             let pointer = before.arguments.distance(last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
             let is_like = pointer.map_or(last == now, |_| is_next);
@@ -351,14 +344,13 @@ impl<'a> Proof<'a> {
             path.arguments = arguments;
             path.argument = "later";
         } else {
-            let answer = path.any(isa.bits);
-            path.phase = path.phase.with(answer);
-            path.given.push(path.phase.again(path).expect("it has one"));
+            path.answer = path.any(isa.bits);
+            path.given.push(contract::again(path).expect("it has one"));
         }
         let covers = |(head, open): &(Path, Vec<bool>)| {
             let mut registers = izip!(open, &head.registers, &path.registers);
             head.at == path.at
-                && head.phase.is_like(&path.phase)
+                && head.phase == path.phase
                 && registers.all(|(is_open, a, b)| *is_open || a == b)
                 && path.has_stack_of(head)
         };
@@ -373,15 +365,15 @@ impl<'a> Proof<'a> {
 
     /// How it was when it was here, if a step of the contract that may come again lies in between.
     fn last_visit(&mut self, path: &Path) -> Result<Option<Visit>> {
-        let (Some(visit), Some(again)) = (path.visits.get(&path.at), path.phase.again(path)) else {
+        let (Some(visit), Some(again)) = (path.visits.get(&path.at), contract::again(path)) else {
             return Ok(None);
         };
-        let is_step = matches!(path.phase, Phase::Started) || path.calls > visit.0.calls;
-        if !is_step || !visit.0.phase.is_like(&path.phase) {
+        let is_step = path.phase == Phase::Started || path.calls > visit.0.calls;
+        if !is_step || visit.0.phase != path.phase {
             return Ok(None);
         }
         let otherwise = [&*path.given, &[again.not()]].concat();
-        let is_again = self.solver.input(&otherwise)?.is_none();
+        let is_again = self.prover.solver.input(&otherwise)?.is_none();
         Ok(is_again.then(|| visit.clone()))
     }
 
@@ -391,13 +383,12 @@ impl<'a> Proof<'a> {
     pub fn prove(&mut self, path: &Path, goal: &Term, otherwise: &str) -> Result<()> {
         let mut conditions = path.given.clone();
         conditions.push(goal.not());
-        match self.solver.input(&conditions)? {
+        match self.prover.solver.input(&conditions)? {
             None => Ok(()),
             Some(input) => {
                 // An error is what the kernel rather answers.
-                let error = path.phase.answer().map(|it| it.sign());
-                conditions.extend(error);
-                let input = self.solver.input(&conditions)?.unwrap_or(input);
+                conditions.push(path.answer.sign());
+                let input = self.prover.solver.input(&conditions)?.unwrap_or(input);
                 Err(Against(otherwise.to_owned(), input).into())
             }
         }
@@ -405,7 +396,7 @@ impl<'a> Proof<'a> {
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
-        let (platform, isa) = (self.platform, self.platform.isa);
+        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         for (register, bits) in isa.state() {
             if bits < isa.bits || platform.lost.split(' ').contains(&register) {
                 let any = path.any(bits);
@@ -441,7 +432,7 @@ impl<'a> Proof<'a> {
         let (place, offset) = place.context("gives the kernel a pointer to somewhere")?;
         ensure!(place == "stack", "gives the kernel a pointer to {address}");
         let mut bytes = Vec::new();
-        for at in offset..offset + self.platform.bytes() {
+        for at in offset..offset + self.prover.platform.bytes() {
             let byte = path.stack.get(&at).cloned();
             bytes.push(byte.unwrap_or_else(|| path.any(8)));
         }
@@ -460,7 +451,7 @@ impl<'a> Proof<'a> {
     }
 
     fn joined(&self, bytes: &[Term]) -> Term {
-        let order = self.platform.isa.order(bytes.len());
+        let order = self.prover.platform.isa.order(bytes.len());
         let bytes = order.rev().map(|at| bytes[at].clone());
         let joined = bytes.reduce(|high, low| high.concat(&low));
         joined.expect("there is one")
@@ -502,7 +493,7 @@ struct World<'a, 'b> {
 
 impl World<'_, '_> {
     fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
-        let is_aligned = !self.proof.platform.isa.aligned || offset % bytes == 0;
+        let is_aligned = !self.proof.prover.platform.isa.aligned || offset % bytes == 0;
         ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
         Ok(())
     }
@@ -518,7 +509,7 @@ impl World<'_, '_> {
 
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let platform = self.proof.platform;
+        let platform = self.proof.prover.platform;
         let open = Term::symbol(pointer, platform.isa.bits);
         self.are_there([open].into_iter(), "reads where a null pointer leads")?;
         let letter = |index| Path::letter(pointer, index);
@@ -536,8 +527,8 @@ impl World<'_, '_> {
 
 impl Memory for World<'_, '_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
-        let (word, count) = (self.proof.platform.bytes(), i64::from(bytes));
-        let is_started = matches!(self.path.phase, Phase::Started);
+        let (word, count) = (self.proof.prover.platform.bytes(), i64::from(bytes));
+        let is_started = self.path.phase == Phase::Started;
         let place = address.place();
         let (place, offset) = place.with_context(|| format!("reads at {address}"))?;
         let is_argument = place.starts_with(self.path.argument) && place != "arguments";
@@ -582,7 +573,7 @@ impl Memory for World<'_, '_> {
     }
 
     fn address(&self, offset: u64) -> Term {
-        Term::symbol("file", self.proof.platform.isa.bits).plus(offset as i64)
+        Term::symbol("file", self.proof.prover.platform.isa.bits).plus(offset as i64)
     }
 
     fn any(&mut self, bits: u32) -> Term {

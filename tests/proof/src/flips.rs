@@ -1,7 +1,7 @@
 //! That the proof can fail: each bit of the file, flipped. Either it fails, or it proves the flipped
 //! file as well, which then is an equal program.
 
-use crate::{Program, Report, isa::Decoder, prove, solver::Solver};
+use crate::{Program, Prover, Report, isa::Decoder};
 use anyhow::Result;
 use itertools::iproduct;
 use std::thread;
@@ -30,12 +30,8 @@ pub fn flips(program: &Program, every: usize) -> Result<Flips> {
     let bits = iproduct!(0..program.bytes.len(), 0..8).step_by(every);
     let bits: Vec<Bit> = bits.collect();
     let try_all = |bits: &[Bit]| {
-        let decoder = Decoder::new(program.platform.isa);
-        let mut solver = Solver::new()?;
-        let is_equal = |bit: &Bit| {
-            let flipped = flip(&program.bytes, *bit);
-            prove(program.platform, &flipped, &decoder, &mut solver).is_ok()
-        };
+        let mut prover = Prover::new(program.platform)?;
+        let is_equal = |bit: &Bit| prover.prove(&flip(&program.bytes, *bit)).is_ok();
         Ok(bits.iter().copied().partition(is_equal))
     };
     let (some, others) = bits.split_at(bits.len() / 2);

@@ -84,8 +84,7 @@ impl Program {
     ///
     /// What it does against it, or what is not known of it; and where there is no z3.
     pub fn prove(&self) -> Result<Report> {
-        let decoder = Decoder::new(self.platform.isa);
-        prove(self.platform, &self.bytes, &decoder, &mut Solver::new()?)
+        Prover::new(self.platform)?.prove(&self.bytes)
     }
 }
 
@@ -97,25 +96,38 @@ impl Report {
     }
 }
 
-/// Proves the contract of a file.
-///
-/// # Errors
-///
-/// What it does against it, or what is not known of it.
-pub fn prove(
-    platform: &'static Platform,
-    file: &[u8],
-    decoder: &Decoder,
-    solver: &mut Solver,
-) -> Result<Report> {
-    let (start, before) = (Instant::now(), solver.questions);
-    let mut proof = Proof::new(platform, file, decoder, solver);
-    proof.run(elf::entry(platform, file)?)?;
-    Ok(Report {
-        questions: proof.solver.questions - before,
-        time: start.elapsed(),
-        ..proof.found
-    })
+/// What proves files of a platform, one after the other.
+pub struct Prover {
+    pub platform: &'static Platform,
+    pub decoder: Decoder,
+    pub solver: Solver,
+}
+
+impl Prover {
+    /// # Errors
+    ///
+    /// Where there is no z3.
+    pub fn new(platform: &'static Platform) -> Result<Self> {
+        Ok(Self {
+            platform,
+            decoder: Decoder::new(platform.isa),
+            solver: Solver::new()?,
+        })
+    }
+
+    /// Proves the contract of a file.
+    ///
+    /// # Errors
+    ///
+    /// What it does against it, or what is not known of it.
+    pub fn prove(&mut self, file: &[u8]) -> Result<Report> {
+        let (start, before) = (Instant::now(), self.solver.questions);
+        let entry = elf::entry(self.platform, file)?;
+        let mut found = Proof::of(self, file).run(entry)?;
+        found.questions = self.solver.questions - before;
+        found.time = start.elapsed();
+        Ok(found)
+    }
 }
 
 /// The files that go with those that ship, with what has to be in them: a listing for each

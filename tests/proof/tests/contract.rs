@@ -1,7 +1,7 @@
 //! The files that ship keep the contract, and no byte of them is left over; a file with an error in it
 //! does not, and the proof names the way there and an input that shows it.
 
-use proof::{Program, elf, isa::Decoder, prove, solver::Solver};
+use proof::{Program, Prover, elf};
 
 #[test]
 fn every_program_keeps_the_contract_and_every_byte_is_accounted_for() {
@@ -89,9 +89,7 @@ fn a_mistake_is_found_and_shown() {
         };
         let mut file = bytes.clone();
         file[place..][..wrong.len()].copy_from_slice(wrong);
-        let decoder = Decoder::new(program.platform.isa);
-        let mut solver = Solver::new().unwrap();
-        let Err(error) = prove(program.platform, &file, &decoder, &mut solver) else {
+        let Err(error) = Prover::new(program.platform).unwrap().prove(&file) else {
             panic!("{what}: it was proved")
         };
         let told = format!("{error:#}");
