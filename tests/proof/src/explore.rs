@@ -7,6 +7,7 @@ use crate::{
     contract::{self, Phase},
     isa::{Flow, Machine, Memory},
     kernel::Platform,
+    solver::Input,
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
@@ -61,6 +62,8 @@ pub struct Proof<'a> {
     heads: Vec<(Path, Vec<bool>)>,
     /// The signals that it takes, with their lines, each with the place of its handler.
     pub handlers: BTreeSet<((i64, &'static str), i64)>,
+    /// An input that shows what is wrong.
+    against: Option<Input>,
     pub found: Report,
 }
 
@@ -137,6 +140,7 @@ impl<'a> Proof<'a> {
             bytes,
             heads: Vec::new(),
             handlers: BTreeSet::new(),
+            against: None,
             found: Report::default(),
         }
     }
@@ -153,10 +157,8 @@ impl<'a> Proof<'a> {
         }
         for ((_, before), (at, _)) in self.found.instructions.iter().tuple_windows() {
             let is_behind = *at as u64 >= before.at + before.length;
-            ensure!(
-                is_behind,
-                "{at:#x}: it jumps into the middle of an instruction"
-            );
+            let otherwise = "it jumps into the middle of an instruction";
+            ensure!(is_behind, "{at:#x}: {otherwise}");
         }
         Ok(self.found)
     }
@@ -164,13 +166,11 @@ impl<'a> Proof<'a> {
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
         let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         let stack = Term::symbol("stack", isa.bits);
+        let any = |(name, bits): (&str, _)| Term::symbol(name.trim_start_matches('%'), bits);
         let mut path = Path {
             platform,
             at: entry,
-            registers: isa
-                .state()
-                .map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), bits))
-                .collect(),
+            registers: isa.state().map(any).collect(),
             stack: Rc::default(),
             given: Vec::new(),
             arguments: stack.plus(2 * platform.bytes()),
@@ -194,10 +194,8 @@ impl<'a> Proof<'a> {
         }
         if isa.is_thumb() {
             // The kernel takes the lowest bit off.
-            ensure!(
-                entry % 2 == 1,
-                "{entry:#x}: the kernel enters it, but not as Thumb"
-            );
+            let is_odd = entry % 2 == 1;
+            ensure!(is_odd, "{entry:#x}: the kernel enters it, but not as Thumb");
             path.at -= 1;
         }
         if let Phase::Signalled(signal, _) = path.phase {
@@ -212,10 +210,9 @@ impl<'a> Proof<'a> {
         while let Some(mut path) = open.pop() {
             // Its start and each fork begin one.
             loop {
-                match self.step(&mut path) {
-                    Ok(Step::On) => {}
-                    Ok(Step::End) => break,
-                    Ok(Step::Fork(other)) => open.push(other),
+                match self.step(&mut path, &mut open) {
+                    Ok(true) => {}
+                    Ok(false) => break,
                     Err(error) => return Err(self.explain(&path, error)),
                 }
             }
@@ -226,18 +223,14 @@ impl<'a> Proof<'a> {
 
     /// The error, with the way there and an input that leads there.
     fn explain(&mut self, path: &Path, error: Error) -> Error {
-        let input = match error.downcast_ref::<Against>() {
-            Some(against) => Ok(Some(against.1.clone())),
-            None => self.prover.solver.input(&path.given),
+        let input = match self.against.take() {
+            None => self.prover.solver.input(&path.given).ok().flatten(),
+            against => against,
         };
-        let input = input.ok().flatten().unwrap_or_default();
-        let input = match input.is_empty() {
-            true => "any".to_owned(),
-            false => input
-                .iter()
-                .map(|(name, value)| format!("{name} = {value}"))
-                .join(", "),
-        };
+        let pairs = input.iter().flatten();
+        let mut input = pairs.map(|(name, value)| format!("{name} = {value}"));
+        let input = Some(input.join(", ")).filter(|it| !it.is_empty());
+        let input = input.unwrap_or("any".to_owned());
         let instruction = self.found.instructions.get(&path.at);
         let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
         let (name, story) = (self.prover.platform.name, path.story.join("; "));
@@ -247,16 +240,15 @@ impl<'a> Proof<'a> {
         )
     }
 
-    fn step(&mut self, path: &mut Path) -> Result<Step> {
+    /// Goes on by an instruction, if it goes on; where both ways may be gone, the other is left open.
+    fn step(&mut self, path: &mut Path, open: &mut Vec<Path>) -> Result<bool> {
         let isa = self.prover.platform.isa;
         if self.comes_again(path)? {
-            return Ok(Step::End);
+            return Ok(false);
         }
         path.length += 1;
-        ensure!(
-            path.length < LONGEST && self.found.paths < MOST,
-            "goes on without an end"
-        );
+        let has_end = path.length < LONGEST && self.found.paths < MOST;
+        ensure!(has_end, "goes on without an end");
         let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
         let at = at.context("there is no instruction")?;
         let instruction = self.prover.decoder.decode(self.bytes, at)?;
@@ -276,7 +268,7 @@ impl<'a> Proof<'a> {
             Flow::Next => path.at = next,
             Flow::Jump(to) => path.at = in_file(&to)?,
             Flow::Kernel => match contract::call(self, path)? {
-                None => return Ok(Step::End),
+                None => return Ok(false),
                 Some(phase) => {
                     path.phase = phase;
                     path.calls += 1;
@@ -285,23 +277,21 @@ impl<'a> Proof<'a> {
             },
             Flow::Branch(condition, to) => {
                 let to = in_file(&to)?;
-                let with =
-                    |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
-                let (yes, no) = (with(&condition), with(&condition.not()));
+                let with = |condition| [&*path.given, &[condition]].concat();
+                let (yes, no) = (with(condition.clone()), with(condition.not()));
                 let is_open = self.prover.solver.input(&yes)?.is_some();
                 // One of the two is.
-                match is_open && self.prover.solver.input(&no)?.is_some() {
-                    true => {
-                        let mut other = path.clone();
-                        (other.given, other.at) = (yes, to);
-                        (path.given, path.at) = (no, next);
-                        return Ok(Step::Fork(other));
-                    }
-                    false => path.at = if is_open { to } else { next },
+                if is_open && self.prover.solver.input(&no)?.is_some() {
+                    let mut other = path.clone();
+                    (other.given, other.at) = (yes, to);
+                    open.push(other);
+                    (path.given, path.at) = (no, next);
+                } else {
+                    path.at = if is_open { to } else { next };
                 }
             }
         }
-        Ok(Step::On)
+        Ok(true)
     }
 
     /// Whether it is where it was, at the same step of the contract, and all that comes is proved.
@@ -388,8 +378,9 @@ impl<'a> Proof<'a> {
             Some(input) => {
                 // An error is what the kernel rather answers.
                 conditions.push(path.answer.sign());
-                let input = self.prover.solver.input(&conditions)?.unwrap_or(input);
-                Err(Against(otherwise.to_owned(), input).into())
+                let rather = self.prover.solver.input(&conditions)?;
+                self.against = rather.or(Some(input));
+                bail!("{otherwise}")
             }
         }
     }
@@ -465,25 +456,6 @@ fn in_file(address: &Term) -> Result<i64> {
         _ => bail!("jumps out of its file: to {address}"),
     }
 }
-
-enum Step {
-    On,
-    End,
-    /// Both ways may be gone; this is the other.
-    Fork(Path),
-}
-
-/// What is wrong, and for which input.
-#[derive(Debug)]
-struct Against(String, crate::solver::Input);
-
-impl std::fmt::Display for Against {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Against {}
 
 /// The memory that the program finds.
 struct World<'a, 'b> {

@@ -2,6 +2,7 @@
 //! by what the program was given. Operations are SMT-LIB's (theory of fixed-size bit-vectors), whose
 //! names they have. Where all is known, they calculate.
 
+use itertools::Itertools;
 use std::{fmt, rc::Rc};
 
 /// Such a number. A condition is one of one bit.
@@ -18,11 +19,9 @@ pub enum Node {
     Symbol(String),
     /// So many bits from that bit on.
     Extract(u32, Term),
-    /// SMT-LIB's `sign_extend` or `zero_extend`.
-    Extend(&'static str, Term),
     Apply(&'static str, Vec<Term>),
 }
-use Node::{Apply, Extend, Extract, Number, Symbol};
+use Node::{Apply, Extract, Number, Symbol};
 
 impl Term {
     fn new(node: Node, bits: u32) -> Self {
@@ -92,7 +91,7 @@ impl Term {
         match &*self.node {
             Number(_) => {}
             Symbol(name) => _ = into.insert(name.clone(), self.bits),
-            Extract(_, of) | Extend(_, of) => of.symbols(into),
+            Extract(_, of) => of.symbols(into),
             Apply(_, of) => of.iter().for_each(|of| of.symbols(into)),
         }
     }
@@ -186,39 +185,39 @@ impl Term {
     }
 
     pub fn extract(&self, low: u32, bits: u32) -> Self {
-        assert!(
-            bits > 0 && low + bits <= self.bits,
-            "{bits} bits from {low} of {self}"
-        );
+        let is_part = bits > 0 && low + bits <= self.bits;
+        assert!(is_part, "{bits} bits from {low} of {self}");
         if bits == self.bits {
             return self.clone();
         }
         match &*self.node {
             Number(value) => Self::number((value >> low) as i64, bits),
             Extract(further, of) => of.extract(low + further, bits),
-            Extend(_, of) if low + bits <= of.bits => of.extract(low, bits),
+            Apply("zero_extend" | "sign_extend", of) if low + bits <= of[0].bits => {
+                of[0].extract(low, bits)
+            }
             Apply("concat", of) if low + bits <= of[1].bits => of[1].extract(low, bits),
             Apply("concat", of) if low >= of[1].bits => of[0].extract(low - of[1].bits, bits),
             _ => Self::new(Extract(low, self.clone()), bits),
         }
     }
 
-    fn extend(&self, how: &'static str, value: Option<i64>, bits: u32) -> Self {
-        match value {
-            _ if bits == self.bits => self.clone(),
-            Some(value) => Self::number(value, bits),
-            None => Self::new(Extend(how, self.clone()), bits),
-        }
-    }
-
     /// With zeros in front.
     pub fn zeros(&self, bits: u32) -> Self {
-        self.extend("zero_extend", self.known().map(|it| it as i64), bits)
+        match self.known() {
+            _ if bits == self.bits => self.clone(),
+            Some(value) => Self::number(value as i64, bits),
+            None => Self::new(Apply("zero_extend", vec![self.clone()]), bits),
+        }
     }
 
     /// With its sign in front.
     pub fn signs(&self, bits: u32) -> Self {
-        self.extend("sign_extend", self.known_signed(), bits)
+        match self.known_signed() {
+            _ if bits == self.bits => self.clone(),
+            Some(value) => Self::number(value, bits),
+            None => Self::new(Apply("sign_extend", vec![self.clone()]), bits),
+        }
     }
 
     /// This in front of the lower bits.
@@ -233,18 +232,12 @@ impl Term {
         }
     }
 
-    /// With other bits from that bit on.
-    pub fn insert(&self, low: u32, part: &Self) -> Self {
-        let mut whole = part.clone();
-        if low > 0 {
-            whole = whole.concat(&self.extract(0, low));
+    /// With other lower bits.
+    pub fn with_low(&self, low: &Self) -> Self {
+        match self.bits - low.bits {
+            0 => low.clone(),
+            above => self.extract(low.bits, above).concat(low),
         }
-        if whole.bits < self.bits {
-            whole = self
-                .extract(whole.bits, self.bits - whole.bits)
-                .concat(&whole);
-        }
-        whole
     }
 }
 
@@ -255,16 +248,14 @@ impl fmt::Display for Term {
             Number(value) => write!(f, "(_ bv{value} {})", self.bits),
             Symbol(name) => f.write_str(name),
             Extract(low, of) => write!(f, "((_ extract {} {low}) {of})", low + self.bits - 1),
-            Extend(how, of) => write!(f, "((_ {how} {}) {of})", self.bits - of.bits),
+            Apply(name @ ("zero_extend" | "sign_extend"), of) => {
+                write!(f, "((_ {name} {}) {})", self.bits - of[0].bits, of[0])
+            }
             Apply("ite", of) => write!(f, "(ite (= {} #b1) {} {})", of[0], of[1], of[2]),
             Apply(name @ ("=" | "bvult" | "bvslt"), of) => {
                 write!(f, "(ite ({name} {} {}) #b1 #b0)", of[0], of[1])
             }
-            Apply(name, of) => {
-                write!(f, "({name}")?;
-                of.iter().try_for_each(|of| write!(f, " {of}"))?;
-                write!(f, ")")
-            }
+            Apply(name, of) => write!(f, "({name} {})", of.iter().join(" ")),
         }
     }
 }

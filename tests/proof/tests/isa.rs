@@ -16,8 +16,6 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
 };
 
 /// States for each instruction.
@@ -62,14 +60,11 @@ impl Emulator {
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut stream = UnixStream::connect(&socket);
-        for _ in 0..500 {
-            if stream.is_ok() {
-                break;
-            }
-            sleep(Duration::from_millis(20));
-            stream = UnixStream::connect(&socket);
-        }
+        let mut stream = None;
+        tests::wait_until("a socket", || {
+            stream = UnixStream::connect(&socket).ok();
+            stream.is_some()
+        });
         let mut emulator = Self {
             child,
             stream: BufReader::new(stream.unwrap()),
@@ -261,10 +256,9 @@ impl<'a> Bench<'a> {
         let mut registers = Vec::new();
         for (index, (_, bits)) in isa.state().enumerate() {
             let random = &mut self.random;
-            let value = if bits < 8 {
-                random.next()
-            } else {
-                random.pick(&pool)
+            let value = match bits {
+                0..8 => random.next(),
+                _ => random.pick(&pool),
             };
             self.emulator.set(&mut state, index, value);
             registers.push(Term::number(value as i64, bits));
@@ -307,31 +301,23 @@ impl<'a> Bench<'a> {
 
         self.emulator.put("G", &state);
         let stopped = self.emulator.ask("s");
-        let what = format!(
-            "{}: {:#x} {}",
-            program.name(),
-            instruction.at,
-            instruction.text()
-        );
-        assert!(
-            stopped.starts_with("T05") || stopped == "S05",
-            "{what}: {stopped}"
-        );
+        let (name, at, text) = (program.name(), instruction.at, instruction.text());
+        let what = format!("{name}: {at:#x} {text}");
+        let is_trap = stopped.starts_with("T05") || stopped == "S05";
+        assert!(is_trap, "{what}: {stopped}");
         let after = self.emulator.bytes("g");
         assert_eq!(isa.number(&after[pc]), next, "{what}: where it goes on");
+        let emulator = &mut self.emulator;
         for (index, (name, bits)) in isa.state().enumerate() {
             // A flag may be left open.
             match registers[index].known() {
-                Some(value) => {
-                    assert_eq!(self.emulator.get(&after, index), value, "{what}: {name}")
-                }
+                Some(value) => assert_eq!(emulator.get(&after, index), value, "{what}: {name}"),
                 None => assert!(bits < 8, "{what}: {name} is not known"),
             }
         }
         if reach {
-            let memory = self
-                .emulator
-                .bytes(&format!("m{:x},{WINDOW:x}", window.start));
+            let packet = format!("m{:x},{WINDOW:x}", window.start);
+            let memory = emulator.bytes(&packet);
             let expected = trial.bytes.range(window).map(|it| it.1);
             assert!(expected.eq(&memory), "{what}: memory");
         }

@@ -86,14 +86,13 @@ impl Table {
     /// Where the row is not in the notation.
     pub fn find(&self, isa: &Isa, name: &str, operands: &[String]) -> Option<Vec<Expression>> {
         let rows = self.0.get(name)?.iter();
-        let text = rows
-            .filter(|it| it.0.len() == operands.len())
-            .find_map(|(names, text)| {
-                let pairs = names.iter().zip(operands);
-                let given = pairs.map(|(name, text)| operand(isa, name, text));
-                let given: Vec<_> = given.collect::<Option<_>>()?;
-                Some(replace(text, &given.into_iter().flatten().collect()))
-            })?;
+        let mut rows = rows.filter(|it| it.0.len() == operands.len());
+        let text = rows.find_map(|(names, text)| {
+            let pairs = names.iter().zip(operands);
+            let given = pairs.map(|(name, text)| operand(isa, name, text));
+            let given: Vec<_> = given.collect::<Option<_>>()?;
+            Some(replace(text, &given.into_iter().flatten().collect()))
+        })?;
         let parse = |text| {
             let mut words = words(text).into_iter().peekable();
             let statement = expression(&mut words, 0);
@@ -128,12 +127,7 @@ fn operand(isa: &Isa, name: &str, text: &str) -> Option<Vec<(String, String)>> {
         ("P", Some(place)) => {
             let base = place.split(" + ").find(|it| isa.find(it).is_some());
             let base = ("base".to_owned(), base.unwrap_or_default().to_owned());
-            let stack = if isa.stack_step > 1 {
-                "aligned(sp)"
-            } else {
-                "sp"
-            };
-            vec![base, pair(&place.replace("sp", stack))]
+            vec![base, pair(&place.replace("sp", isa.base_stack))]
         }
         ("A" | "B" | "C" | "D", _) if isa.find(text).is_some() => vec![pair(text)],
         _ => return None,
@@ -142,11 +136,9 @@ fn operand(isa: &Isa, name: &str, text: &str) -> Option<Vec<(String, String)>> {
 
 /// The address of `8(r1)`, `[r0, #4]` or `dword ptr [eax + 4]`, in the notation.
 fn sum(place: &str) -> Option<String> {
-    let sizes = ["dword ptr ", "qword ptr "];
-    let place = sizes
-        .iter()
-        .find_map(|it| place.strip_prefix(it))
-        .unwrap_or(place);
+    let place = place
+        .trim_start_matches("dword ptr ")
+        .trim_start_matches("qword ptr ");
     Some(match place.strip_suffix(')') {
         Some(inner) => inner.replace('(', " + "),
         None => {
@@ -258,7 +250,7 @@ impl Machine<'_> {
             }
             (Apply(name, of), _) if name == "low" => {
                 let (whole, low) = (self.word(&of[0])?, self.value(from, 32)?);
-                sets.push((of[0].name(), whole.insert(0, &low)));
+                sets.push((of[0].name(), whole.with_low(&low)));
             }
             (Apply(name, of), _) if name == "mem" => {
                 let mut address = self.word(&of[0])?;
@@ -341,7 +333,7 @@ impl Machine<'_> {
             ("sign", [of]) => self.word(of)?.sign(),
             ("aligned", [of]) => {
                 let of = self.word(of)?;
-                let is_aligned = of.place().is_none_or(|it| it.1 % self.isa.stack_step == 0);
+                let is_aligned = of.place().is_none_or(|it| it.1 % 16 == 0);
                 ensure!(is_aligned, "the stack is not aligned: {of}");
                 of
             }

@@ -26,8 +26,8 @@ pub struct Isa {
     pub step: u64,
     /// Whether access to memory wants addresses that are a multiple of what is accessed.
     pub aligned: bool,
-    /// What sp must be a multiple of wherever it leads to memory, in bytes.
-    pub stack_step: i64,
+    /// What sp is where it leads to memory, in the notation: `aligned(sp)` must be a multiple of 16.
+    pub base_stack: &'static str,
     /// Of as many bits as an address. All else that the processor has is nothing to pause.
     pub registers: &'static str,
     /// Names of the lower 32 bits of each, which have zeros put above them when written; and of the
@@ -49,7 +49,7 @@ impl Isa {
         is_big_endian: false,
         step: 1,
         aligned: false,
-        stack_step: 1,
+        base_stack: "sp",
         registers: "",
         halves: "",
         low_bytes: "",
@@ -98,18 +98,15 @@ impl Isa {
 
     /// The number that these bytes are.
     pub fn number(&self, bytes: &[u8]) -> u64 {
-        let order = self.order(bytes.len());
-        order
-            .rev()
-            .fold(0, |all, at| all << 8 | u64::from(bytes[at]))
+        let order = self.order(bytes.len()).rev();
+        order.fold(0, |all, at| all << 8 | u64::from(bytes[at]))
     }
 
     /// And the other way.
     pub fn write(&self, number: u64, bytes: &mut [u8]) {
-        let order = self.order(bytes.len());
-        order
-            .zip(number.to_le_bytes())
-            .for_each(|(at, byte)| bytes[at] = byte);
+        for (at, byte) in self.order(bytes.len()).zip(number.to_le_bytes()) {
+            bytes[at] = byte;
+        }
     }
 }
 
@@ -136,9 +133,8 @@ pub struct Instruction {
 
 impl Instruction {
     pub fn text(&self) -> String {
-        format!("{} {}", self.name, self.operands.join(", "))
-            .trim_end()
-            .to_owned()
+        let text = format!("{} {}", self.name, self.operands.join(", "));
+        text.trim_end().to_owned()
     }
 
     /// That it is none of those that pause has.
@@ -248,24 +244,21 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     fn get(&self, name: &str) -> Result<Term> {
-        let found = self.isa.find(name);
-        let (index, bits) = found.with_context(|| format!("`{name}` is no register"))?;
-        Ok(index.map_or(Term::number(0, bits), |it| {
-            self.registers[it].extract(0, bits)
-        }))
+        match self.isa.find(name) {
+            Some((Some(index), bits)) => Ok(self.registers[index].extract(0, bits)),
+            Some((None, bits)) => Ok(Term::number(0, bits)),
+            None => bail!("`{name}` is no register"),
+        }
     }
 
     fn set(&mut self, name: &str, value: &Term) -> Result<()> {
-        ensure!(
-            self.get(name)?.bits == value.bits,
-            "{name} is not {} bits",
-            value.bits
-        );
+        let is_whole = self.get(name)?.bits == value.bits;
+        ensure!(is_whole, "{name} is not {} bits", value.bits);
         if let Some((Some(index), bits)) = self.isa.find(name) {
             let register = &mut self.registers[index];
             *register = match bits {
                 32 => value.zeros(register.bits),
-                _ => register.insert(0, value),
+                _ => register.with_low(value),
             };
         }
         Ok(())
