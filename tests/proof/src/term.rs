@@ -193,9 +193,7 @@ impl Term {
         match &*self.node {
             Number(value) => Self::number((value >> low) as i64, bits),
             Extract(further, of) => of.extract(low + further, bits),
-            Apply("zero_extend" | "sign_extend", of) if low + bits <= of[0].bits => {
-                of[0].extract(low, bits)
-            }
+            Apply("sign_extend", of) if low + bits <= of[0].bits => of[0].extract(low, bits),
             Apply("concat", of) if low + bits <= of[1].bits => of[1].extract(low, bits),
             Apply("concat", of) if low >= of[1].bits => of[0].extract(low - of[1].bits, bits),
             _ => Self::new(Extract(low, self.clone()), bits),
@@ -204,11 +202,7 @@ impl Term {
 
     /// With zeros in front.
     pub fn zeros(&self, bits: u32) -> Self {
-        match self.known() {
-            _ if bits == self.bits => self.clone(),
-            Some(value) => Self::number(value as i64, bits),
-            None => Self::new(Apply("zero_extend", vec![self.clone()]), bits),
-        }
+        Self::number(0, bits).with_low(self)
     }
 
     /// With its sign in front.
@@ -248,8 +242,8 @@ impl fmt::Display for Term {
             Number(value) => write!(f, "(_ bv{value} {})", self.bits),
             Symbol(name) => f.write_str(name),
             Extract(low, of) => write!(f, "((_ extract {} {low}) {of})", low + self.bits - 1),
-            Apply(name @ ("zero_extend" | "sign_extend"), of) => {
-                write!(f, "((_ {name} {}) {})", self.bits - of[0].bits, of[0])
+            Apply("sign_extend", of) => {
+                write!(f, "((_ sign_extend {}) {})", self.bits - of[0].bits, of[0])
             }
             Apply("ite", of) => write!(f, "(ite (= {} #b1) {} {})", of[0], of[1], of[2]),
             Apply(name @ ("=" | "bvult" | "bvslt"), of) => {

@@ -10,15 +10,21 @@ pub const ISA: Isa = Isa {
     aligned: true,
     registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 sb sl fp ip sp lr",
     flags: "n z c v",
-    meanings: &[FLAGS, MEANINGS],
+    meanings: &[BOTH, MEANINGS],
     ..Isa::PLAIN
 };
 
-/// As a result, a subtraction and an addition set them; AArch64 has the same.
-pub const FLAGS: &str = "
+/// What AArch64 has as well. A result, a subtraction and an addition set the flags.
+pub const BOTH: &str = "
 NZ A                     | n = sign(A); z = A == 0
 MINUS A, B               | NZ A - B; c = !(A <u B); v = sign((A ^ B) & (A ^ A - B))
 PLUS A, B                | NZ A + B; c = A + B <u A; v = sign((A ^ A + B) & (A + B ^ B))
+b T                      | goto T
+beq/b.eq T               | goto T if z
+bne/b.ne T               | goto T if !z
+bmi/b.mi T               | goto T if n
+bgt/b.gt T               | goto T if !z & (n == v)
+svc #0                   | kernel
 ";
 
 const MEANINGS: &str = "
@@ -44,10 +50,4 @@ ldm A!, L                | L = mem(A); A = A + bytes(L)
 push L                   | mem(sp - bytes(L)) = L; sp = sp - bytes(L)
 pop L                    | L = mem(sp); sp = sp + bytes(L)
 bl T                     | lr = next + 1; goto T
-b T                      | goto T
-beq T                    | goto T if z
-bne T                    | goto T if !z
-bmi T                    | goto T if n
-bgt T                    | goto T if !z & (n == v)
-svc #0                   | kernel
 ";

@@ -1,11 +1,10 @@
 //! AArch64: the Arm Architecture Reference Manual, A-profile, part C.
 
-use super::{Isa, arm::FLAGS};
+use super::{Isa, arm::BOTH};
 use capstone::{Arch, Mode};
 
 pub const ISA: Isa = Isa {
     decoder: (Arch::ARM64, Mode::Arm, None, None),
-    bits: 64,
     step: 4,
     base_stack: "aligned(sp)",
     registers: "x0 x1 x2 x3 x4 x5 x6 x7 x8 x9 x10 x11 x12 x13 x14 x15 x16 x17 x18 x19 x20 x21 x22 \
@@ -13,7 +12,7 @@ pub const ISA: Isa = Isa {
     halves: "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14 w15 w16 w17 w18 w19 w20 w21 w22 \
              w23 w24 w25 w26 w27 w28 w29 w30",
     flags: "n z c v",
-    meanings: &[FLAGS, MEANINGS],
+    meanings: &[BOTH, MEANINGS],
     ..Isa::PLAIN
 };
 
@@ -32,10 +31,4 @@ cmp A, B, lsr N          | MINUS A, B >> N
 cmn A, X                 | PLUS A, X
 tbnz A, N, T             | goto T if bit(A, N)
 cbz A, T                 | goto T if A == 0
-b T                      | goto T
-b.eq T                   | goto T if z
-b.ne T                   | goto T if !z
-b.mi T                   | goto T if n
-b.gt T                   | goto T if !z & (n == v)
-svc #0                   | kernel
 ";

@@ -212,21 +212,17 @@ impl Machine<'_> {
     pub fn run(&mut self) -> Result<Flow> {
         let (mut sets, mut flow) = (Vec::new(), Flow::Next);
         let instruction = self.instruction;
-        for statement in instruction
-            .meaning
-            .as_ref()
-            .map_or_else(|| instruction.unknown(), Ok)?
-        {
+        let Some(meaning) = &instruction.meaning else {
+            return instruction.unknown();
+        };
+        for statement in meaning {
             match statement {
                 Name(_) => flow = Flow::Kernel,
                 Both("set", of) => self.assign(&of[0], &of[1], &mut sets)?,
-                Both("if", of) => match &**of {
-                    [Apply(_, to), condition] => {
-                        flow = Flow::Branch(self.value(condition, 1)?, self.word(&to[0])?);
-                    }
-                    other => bail!("what is {other:?}?"),
-                },
-                Apply(name, of) if name == "goto" => flow = Flow::Jump(self.word(&of[0])?),
+                Both("if", of) => {
+                    flow = Flow::Branch(self.value(&of[1], 1)?, self.word(&of[0])?);
+                }
+                Apply(name, _) if name == "goto" => flow = Flow::Jump(self.word(statement)?),
                 Apply(_, of) if self.value(&of[0], 1)?.known() == Some(1) => {}
                 _ => return instruction.unknown(),
             }
@@ -327,6 +323,7 @@ impl Machine<'_> {
                 let count = self.list(list).unwrap_or_default().len();
                 Term::number((count as u32 * self.isa.bits / 8).into(), bits)
             }
+            ("goto", [to]) => self.word(to)?,
             ("low", [of]) => self.word(of)?.extract(0, 32),
             ("signs", [of]) => self.value(of, 32)?.extract(0, 32).signs(bits),
             ("zeros", [of]) => self.word(of)?.zeros(bits),

@@ -5,7 +5,6 @@ use capstone::{Arch, ExtraMode, Mode};
 
 pub const ISA: Isa = Isa {
     decoder: (Arch::RISCV, Mode::RiscV64, Some(ExtraMode::RiscVC), None),
-    bits: 64,
     step: 2,
     aligned: true,
     registers: "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 \

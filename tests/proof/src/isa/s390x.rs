@@ -5,7 +5,6 @@ use capstone::{Arch, Endian, Mode};
 
 pub const ISA: Isa = Isa {
     decoder: (Arch::SYSZ, Mode::Default, None, Some(Endian::Big)),
-    bits: 64,
     is_big_endian: true,
     step: 2,
     registers: "%r0 %r1 %r2 %r3 %r4 %r5 %r6 %r7 %r8 %r9 %r10 %r11 %r12 %r13 %r14 %r15",
