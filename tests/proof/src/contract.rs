@@ -41,7 +41,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 pub const WARNING: &str = "Warning: pause should be the first process\n";
-/// The signals that shut it down, with their lines, in the order of [`SIGNALS`].
+/// The signals that shut it down, with their lines, in the order of `SIGNALS`.
 pub const LINES: [(i64, &str); 2] = [
     (2, "Shutting down, got signal: Interrupt\n"),
     (15, "Shutting down, got signal: Terminated\n"),

@@ -10,6 +10,7 @@ use itertools::Itertools;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::{fs, path::Path};
 
+const SEGMENT: &str = "Program header: the segment, which is the whole file";
 /// Bytes on a line.
 const WIDTH: usize = 12;
 
@@ -39,12 +40,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     for field in elf::fields(platform, size) {
         match (field.name, field.value) {
             ("EI_MAG", _) => title(&mut listing, "ELF header (elf(5))"),
-            ("p_type", 1) => {
-                title(
-                    &mut listing,
-                    "Program header: the segment, which is the whole file",
-                );
-            }
+            ("p_type", 1) => title(&mut listing, SEGMENT),
             ("p_type", _) => title(&mut listing, "Program header: the stack is not executable"),
             _ => {}
         }
@@ -58,12 +54,9 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     while at < messages {
         // Thumb's symbols are odd.
         let mut symbols = object.symbols().filter(|it| it.is_global());
-        match symbols
-            .find(|it| it.address() & !1 == at as u64)
-            .map(|it| it.name())
-        {
-            Some(Ok(name @ ("_start" | "run"))) => title(&mut listing, &format!("Code: {name}")),
-            _ => {}
+        let symbol = symbols.find(|it| it.address() & !1 == at as u64);
+        if let Some(Ok(name @ ("_start" | "run"))) = symbol.map(|it| it.name()) {
+            title(&mut listing, &format!("Code: {name}"));
         }
         let (end, what) = match report.instructions.get(&(at as i64)) {
             Some(it) => {

@@ -18,28 +18,27 @@ fn every_program_keeps_the_contract_and_every_byte_is_accounted_for() {
         let (code, other): (Vec<_>, Vec<_>) = (headers..size).partition(is_code);
         let is_read = |at: &usize| report.read.contains(&(*at as i64));
         let (read, filler): (Vec<_>, Vec<_>) = other.into_iter().partition(is_read);
-        assert_eq!(
-            filler.len(),
-            platform.filler,
+        let is_told = filler.len() == platform.filler;
+        assert!(
+            is_told,
             "{name}: bytes that nothing is told of: {filler:x?}"
         );
+        let (code, read, filler) = (code.len(), read.len(), filler.len());
+        let (paths, questions, count) = (report.paths, report.questions, report.instructions.len());
         println!(
-            "{name}: {} paths, {} questions, {:.1} s; {size} bytes = {headers} of headers + {} of {} instructions, all on a path \
-             + {} of texts and numbers, all read + {} that align or end the code",
-            report.paths,
-            report.questions,
+            "{name}: {paths} paths, {questions} questions, {:.1} s; {size} bytes = {headers} of headers + \
+             {code} of {count} instructions, all on a path + {read} of texts and numbers, all read + \
+             {filler} that align or end the code",
             report.time.as_secs_f64(),
-            code.len(),
-            report.instructions.len(),
-            read.len(),
-            filler.len(),
         );
     }
 }
 
 /// Errors: of which program, what it is, the bytes that it replaces and those it puts there, how
 /// what the proof says begins, and what it has.
-const MISTAKES: [(&str, &str, &[u8], &[u8], [&str; 2]); 4] = [
+type Mistake<'a> = (&'a str, &'a str, &'a [u8], &'a [u8], [&'a str; 2]);
+
+const MISTAKES: [Mistake; 4] = [
     (
         "amd64",
         "it takes other errors for EINTR: cmp al, -4 for cmp eax, -4",

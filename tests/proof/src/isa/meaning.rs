@@ -320,8 +320,8 @@ impl Machine<'_> {
                 self.memory.load(&address, bytes)?.zeros(bits)
             }
             ("bytes", [list]) => {
-                let count = self.list(list).unwrap_or_default().len();
-                Term::number((count as u32 * self.isa.bits / 8).into(), bits)
+                let count = self.list(list).unwrap_or_default().len() as i64;
+                Term::number(count * i64::from(self.isa.bits / 8), bits)
             }
             ("goto", [to]) => self.word(to)?,
             ("low", [of]) => self.word(of)?.extract(0, 32),

@@ -148,8 +148,11 @@ pub struct Decoder {
     capstone: Capstone,
     table: Table,
     /// What it decoded, as flipped programs have most of their instructions in common.
-    known: RefCell<HashMap<(u64, Vec<u8>), Rc<Instruction>>>,
+    known: RefCell<Known>,
 }
+
+/// By address and bytes.
+type Known = HashMap<(u64, Vec<u8>), Rc<Instruction>>;
 
 impl Decoder {
     /// # Panics
