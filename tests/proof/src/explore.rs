@@ -471,10 +471,10 @@ impl World<'_, '_> {
     }
 
     /// Sees that none of these is 0: a pointer before one leads on, or a letter before the end.
-    fn are_there(&mut self, these: impl Iterator<Item = Term>, otherwise: &str) -> Result<()> {
+    fn are_there(&mut self, these: Vec<Term>, otherwise: &str) -> Result<()> {
         for it in these {
-            self.proof
-                .prove(self.path, &it.is_number(0).not(), otherwise)?;
+            let goal = it.is_number(0).not();
+            self.proof.prove(self.path, &goal, otherwise)?;
         }
         Ok(())
     }
@@ -483,14 +483,12 @@ impl World<'_, '_> {
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
         let platform = self.proof.prover.platform;
         let open = Term::symbol(pointer, platform.isa.bits);
-        self.are_there([open].into_iter(), "reads where a null pointer leads")?;
+        self.are_there(vec![open], "reads where a null pointer leads")?;
         let letter = |index| Path::letter(pointer, index);
-        if !platform
-            .word
-            .is_some_and(|(first, last)| (first..=last).contains(&index))
-        {
+        let is_in_word = |(first, last)| (first..=last).contains(&index);
+        if !platform.word.is_some_and(is_in_word) {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
-            let before = (0..index).map(letter);
+            let before = (0..index).map(letter).collect();
             self.are_there(before, "reads behind the end of an argument")?;
         }
         Ok(letter(index))
@@ -511,10 +509,8 @@ impl Memory for World<'_, '_> {
         if let Some(distance) = to_arguments.filter(|it| *it >= 0 && is_started) {
             let is_whole = distance % word == 0 && count == word;
             ensure!(is_whole, "reads a part of a pointer to an argument");
-            let before = (0..distance / word)
-                .map(|it| self.path.argument(it))
-                .collect_vec();
-            self.are_there(before.into_iter(), "reads behind the arguments")?;
+            let before = (0..distance / word).map(|it| self.path.argument(it));
+            self.are_there(before.collect(), "reads behind the arguments")?;
             return Ok(self.path.argument(distance / word));
         }
         let mut found = Vec::new();

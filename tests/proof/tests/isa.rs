@@ -112,16 +112,16 @@ impl Emulator {
 
     /// Where a register is, its lowest bit there and its bits, by its index in the state.
     fn place(&self, index: usize) -> (Range<usize>, u32, u32) {
-        let (word, (_, bits)) = (
-            self.isa.bits as usize / 8,
-            self.isa.state().nth(index).unwrap(),
-        );
+        let (_, bits) = self.isa.state().nth(index).unwrap();
+        let word = self.isa.bits as usize / 8;
         let at = self.first + index * word;
-        let flag = index.checked_sub(self.isa.registers.split(' ').count());
-        flag.map_or((at..at + word, 0, bits), |index| {
-            let (at, low) = self.flags[index];
-            (at..at + 4, low, bits)
-        })
+        match index.checked_sub(self.isa.registers.split(' ').count()) {
+            None => (at..at + word, 0, bits),
+            Some(flag) => {
+                let (at, low) = self.flags[flag];
+                (at..at + 4, low, bits)
+            }
+        }
     }
 
     fn get(&self, state: &[u8], index: usize) -> u64 {

@@ -193,13 +193,10 @@ fn list(words: &mut Words) -> Vec<Expression> {
     all
 }
 
-impl Expression {
-    /// Of a register.
-    fn name(&self) -> String {
-        match self {
-            Name(name) => name.clone(),
-            other => panic!("{other:?} is no register"),
-        }
+fn register(of: &Expression) -> String {
+    match of {
+        Name(name) => name.clone(),
+        other => panic!("{other:?} is no register"),
     }
 }
 
@@ -246,7 +243,7 @@ impl Machine<'_> {
             }
             (Apply(name, of), _) if name == "low" => {
                 let (whole, low) = (self.word(&of[0])?, self.value(from, 32)?);
-                sets.push((of[0].name(), whole.with_low(&low)));
+                sets.push((register(&of[0]), whole.with_low(&low)));
             }
             (Apply(name, of), _) if name == "mem" => {
                 let mut address = self.word(&of[0])?;
@@ -274,10 +271,10 @@ impl Machine<'_> {
     /// The registers of a list.
     fn list(&self, of: &Expression) -> Option<Vec<String>> {
         match of {
-            Apply(name, of) if name == "{" => Some(of.iter().map(Expression::name).collect()),
+            Apply(name, of) if name == "{" => Some(of.iter().map(register).collect()),
             // The first comes behind the last.
             Both("..", of) => {
-                let (from, to) = (of[0].name(), of[1].name());
+                let (from, to) = (register(&of[0]), register(&of[1]));
                 let all = self.isa.registers.split(' ').cycle();
                 let from = all.skip_while(|it| *it != from);
                 let list = from.take_while_inclusive(|it| *it != to);
