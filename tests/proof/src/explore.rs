@@ -5,6 +5,7 @@
 use crate::{
     Prover, Report,
     contract::{self, Phase},
+    elf,
     isa::{Flow, Machine, Memory},
     kernel::Platform,
     solver::Input,
@@ -16,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
     rc::Rc,
+    time::Instant,
 };
 
 /// Instructions of a path, and paths: more is a program that makes no step.
@@ -133,36 +135,40 @@ impl Path {
     }
 }
 
-impl<'a> Proof<'a> {
-    pub fn of(prover: &'a mut Prover, bytes: &'a [u8]) -> Self {
-        Self {
-            prover,
+impl Prover {
+    /// Proves the contract of a file.
+    ///
+    /// # Errors
+    ///
+    /// What it does against it, the way there, and an input that leads there; or what is not known.
+    pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
+        let (start, before) = (Instant::now(), self.solver.questions);
+        let entry = elf::entry(self.platform, bytes)?;
+        let mut proof = Proof {
+            prover: self,
             bytes,
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             against: None,
             found: Report::default(),
+        };
+        proof.explore(entry, Phase::Started)?;
+        for ((signal, line), handler) in proof.handlers.clone() {
+            proof.explore(handler, Phase::Signalled(signal, line))?;
         }
-    }
-
-    /// Proves the contract, for a program that the kernel enters there.
-    ///
-    /// # Errors
-    ///
-    /// What it does against it, the way there, and an input that leads there.
-    pub fn run(mut self, entry: i64) -> Result<Report> {
-        self.explore(entry, Phase::Started)?;
-        for ((signal, line), handler) in self.handlers.clone() {
-            self.explore(handler, Phase::Signalled(signal, line))?;
-        }
-        for ((_, before), (at, _)) in self.found.instructions.iter().tuple_windows() {
+        let mut found = proof.found;
+        for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at as u64 >= before.at + before.length;
             let otherwise = "it jumps into the middle of an instruction";
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
-        Ok(self.found)
+        found.questions = self.solver.questions - before;
+        found.time = start.elapsed();
+        Ok(found)
     }
+}
 
+impl Proof<'_> {
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
         let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         let stack = Term::symbol("stack", isa.bits);

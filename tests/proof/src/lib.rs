@@ -13,7 +13,6 @@ pub mod solver;
 pub mod term;
 
 use anyhow::{Context, Result};
-use explore::Proof;
 use isa::Decoder;
 use itertools::{Itertools, iproduct};
 use kernel::{PLATFORMS, Platform};
@@ -23,7 +22,7 @@ use std::{
     fs,
     path::PathBuf,
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tests::{built, project};
 
@@ -113,20 +112,6 @@ impl Prover {
             decoder: Decoder::new(platform.isa),
             solver: Solver::new()?,
         })
-    }
-
-    /// Proves the contract of a file.
-    ///
-    /// # Errors
-    ///
-    /// What it does against it, or what is not known of it.
-    pub fn prove(&mut self, file: &[u8]) -> Result<Report> {
-        let (start, before) = (Instant::now(), self.solver.questions);
-        let entry = elf::entry(self.platform, file)?;
-        let mut found = Proof::of(self, file).run(entry)?;
-        found.questions = self.solver.questions - before;
-        found.time = start.elapsed();
-        Ok(found)
     }
 }
 
