@@ -6,20 +6,24 @@
 //!
 //! The left has the instruction as the decoder writes it; names that mean the same share a row, as
 //! `lhi/iilf`. A capital stands for an operand: N, M and K for numbers, T for a place in the file, P
-//! for a place in memory, L for a list of registers, X for a register, a number or what is at P, and
-//! the others for registers.
+//! for a place in memory, L for a list of registers, X for a register, a number or what is at a place
+//! in memory, and A to D for registers. Lines without a bar are remarks.
 //!
 //! The right has what becomes of what. Everything is read before a register is written. Where there
-//! is no `=`, another row's meaning is taken over, with these operands; rows with a name in capitals
-//! are there for that alone. `goto` and `kernel` say where it goes on, and `only` which operands have
-//! a meaning here.
+//! is no `=`, the meaning of another row above is taken over, with these operands; rows with a name in
+//! capitals are there for that alone. `goto` and `kernel` say where it goes on, and `only` which
+//! operands have a meaning here.
 //!
-//! Operators are Rust's and bind as there; `<u` has no sign. `A .. B` are the
-//! registers from A to B, and `{A, B}` two. A number has as many bits as what it is combined with or
-//! becomes. `mem` is as many bytes of memory as are wanted there, `byte` one, with zeros in front;
-//! `low` the lower 32 bits, `signs` these with their sign in front, `zeros` what zeros are put in front
-//! of. `any` is open. `at` is the instruction's address, `next` the next one's, `words` that which
-//! Thumb counts words from, and `base` the register in P.
+//! Operators are Rust's and bind as there; `<u` has no sign. `A .. B` are the registers from A to B,
+//! and `{A, B}` two. A number has as many bits as what it is combined with or becomes.
+//!
+//! - `mem(a)` is as many bytes of memory as are wanted there, or as become it; `byte(a)` one, with
+//!   zeros in front; `bytes(L)` how many bytes the registers of a list have.
+//! - `low(a)` is the lower 32 bits, `signs(a)` these with their sign in front, `zeros(a)` all with zeros
+//!   in front, `sign(a)` the topmost bit, `bit(a, n)` that one, `choose(c, a, b)` a where c is true.
+//! - `any` is open. `at` is the instruction's address, `next` the next one's, `file` the file's, `words`
+//!   that which Thumb counts words from, and `base` the register in P. `aligned(a)` is an error unless
+//!   it is a multiple of 16.
 
 use super::{Flow, Isa, Machine, number, operands};
 use crate::term::Term;
