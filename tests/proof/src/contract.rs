@@ -37,11 +37,11 @@ use crate::{
     explore::{Path, Proof},
     term::Term,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 pub const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 pub const WARNING: &str = "Warning: pause should be the first process\n";
-/// The signals that shut it down, with their lines.
+/// The signals that shut it down, with their lines, in the order of `SIGNALS`.
 pub const LINES: [(i64, &str); 2] = [
     (2, "Shutting down, got signal: Interrupt\n"),
     (15, "Shutting down, got signal: Terminated\n"),
@@ -50,64 +50,39 @@ pub const LINES: [(i64, &str); 2] = [
 const SIGNALS: [i64; 3] = [2, 15, 17];
 /// What is blocked in the handler: SIGINT and SIGTERM.
 const MASK: u64 = 1 << 1 | 1 << 14;
-const SIG_IGN: u64 = 1;
+const SIG_IGN: i64 = 1;
 const EINTR: i64 = 4;
 
 /// How far it has come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Phase {
     /// It looks at its arguments.
     Started,
     /// `getpid` answered.
-    Asked(Term),
+    Asked,
     /// It said that it is not the first process.
     Warned,
     /// `rt_sigaction` answered: for the first, the second, the third signal.
-    Taken(usize, Term),
+    Taken(usize),
     /// `wait4` answered.
-    Reaped(Term),
+    Reaped,
     /// `pause` answered.
-    Slept(Term),
+    Slept,
     /// A signal is delivered, which has this line.
-    Signalled(&'static str),
+    Signalled(i64, &'static str),
     /// It has said its last words.
     Leaving,
 }
 use Phase::{Asked, Leaving, Reaped, Signalled, Slept, Started, Taken, Warned};
 
-impl Phase {
-    /// Whether the other is the same but for the answer.
-    pub fn is_like(&self, other: &Self) -> bool {
-        let index = |it: &Self| if let Taken(index, _) = it { *index } else { 0 };
-        std::mem::discriminant(self) == std::mem::discriminant(other) && index(self) == index(other)
-    }
-
-    /// The last answer, where it counts.
-    pub fn answer(&self) -> Option<&Term> {
-        match self {
-            Asked(answer) | Taken(_, answer) | Reaped(answer) | Slept(answer) => Some(answer),
-            _ => None,
-        }
-    }
-
-    /// The same, with any answer.
-    pub fn with(&self, answer: Term) -> Self {
-        match self {
-            Reaped(_) => Reaped(answer),
-            Slept(_) => Slept(answer),
-            other => other.clone(),
-        }
-    }
-
-    /// What must be true where it goes around once more: of the last answer, or, while it looks at
-    /// arguments, that this one is there and asks for nothing.
-    pub fn again(&self, path: &Path) -> Option<Term> {
-        match self {
-            Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
-            Reaped(zombie) => Some(Term::number(0, zombie.bits).less(zombie)),
-            Slept(answer) => Some(answer.is_number(-EINTR)),
-            _ => None,
-        }
+/// What must be true where it goes around once more: of the last answer, or, while it looks at
+/// arguments, that this one is there and asks for nothing.
+pub fn again(path: &Path) -> Option<Term> {
+    match path.phase {
+        Started => Some(path.argument(0).is_number(0).or(&path.is_flag()).not()),
+        Reaped => Some(path.answer.is_less(1).not()),
+        Slept => Some(path.answer.is_number(-EINTR)),
+        _ => None,
     }
 }
 
@@ -117,171 +92,128 @@ impl Phase {
 ///
 /// Where it is another.
 pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
-    let platform = proof.platform;
-    let number = path.register(platform.number).known();
+    let platform = proof.prover.platform;
+    let registers = platform.registers.map(|it| path.register(it));
+    let [number, arguments @ .., _, _] = &registers;
+    let number = number.known();
     let number = number.context("makes a system call whose number is open")?;
-    let name = platform
-        .call(number)
-        .with_context(|| format!("makes system call {number}"))?;
-    proof.calls.insert(name);
-    let arguments = platform.arguments.map(|it| path.register(it));
+    let call = platform.calls().find(|it| it.1 == number);
+    let (name, _) = call.with_context(|| format!("makes system call {number}"))?;
+    proof.found.calls.insert(name);
     path.tell(name);
 
-    let last = path.phase.clone();
-    let zero = |it: &Term| it.is_number(0);
+    let last = path.phase;
+    let again = || again(path).expect("it has one");
+    let (argument, answer) = (path.argument(0), &path.answer);
     // What the last answer has to be for this call to come, and for no other to.
-    let condition = match (name, &last) {
-        ("getpid", Started) => zero(&path.argument(0)),
-        ("write", Started) => zero(&path.argument(0)).not().and(&path.is_flag()),
-        ("write", Asked(pid)) => pid.is_number(1).not(),
-        ("rt_sigaction", Asked(pid)) => pid.is_number(1),
-        ("rt_sigaction", Taken(0 | 1, answer)) | ("wait4", Taken(2, answer)) => zero(answer),
-        ("exit_group", Taken(_, answer)) => zero(answer).not(),
-        ("wait4", Reaped(_)) | ("pause" | "ppoll", Slept(_)) => {
-            last.again(path).expect("it has one")
-        }
-        ("pause" | "ppoll", Reaped(_)) | ("exit_group", Slept(_)) => {
-            last.again(path).expect("it has one").not()
-        }
-        ("write", Signalled(_)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => {
+    let condition = match (name, last) {
+        ("getpid", Started) => argument.is_number(0),
+        ("write", Started) => argument.is_number(0).not().and(&path.is_flag()),
+        ("write", Asked) => answer.is_number(1).not(),
+        ("rt_sigaction", Asked) => answer.is_number(1),
+        ("rt_sigaction", Taken(0 | 1)) | ("wait4", Taken(2)) => answer.is_number(0),
+        ("exit_group", Taken(_)) => answer.is_number(0).not(),
+        ("wait4", Reaped) | ("pause" | "ppoll", Slept) => again(),
+        ("pause" | "ppoll", Reaped) | ("exit_group", Slept) => again().not(),
+        ("write", Signalled(..)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => {
             Term::truth(true)
         }
         _ => bail!("calls {name} where it is {last:?}"),
     };
-    proof.prove(
-        path,
-        &condition,
-        &format!("calls {name} where it should not"),
-    )?;
+    let otherwise = format!("calls {name} where it should not");
+    proof.prove(path, &condition, &otherwise)?;
 
     let answer = proof.answer(path, name);
-    Ok(Some(match (name, last) {
-        ("getpid", _) => Asked(answer),
+    let int = |index: usize, number| arguments[index].extract(0, 32).is_number(number);
+    let is = |index: usize, number| arguments[index].is_number(number);
+    let next = match (name, last) {
+        ("getpid", _) => Asked,
         ("write", last) => {
             let (fd, text, next) = match last {
-                Signalled(line) => (2, line, Leaving),
+                Signalled(_, line) => (2, line, Leaving),
                 Started => (1, VERSION, Leaving),
                 _ => (2, WARNING, Warned),
             };
-            says(proof, path, &arguments, fd, text)?;
+            proof.prove(path, &int(0, fd), &format!("does not write to {fd}"))?;
+            let length = text.len() as i64;
+            let otherwise = format!("does not write the {length} bytes of {text:?}");
+            proof.prove(path, &is(2, length), &otherwise)?;
+            says(proof, &arguments[1], text)?;
             next
         }
         ("rt_sigaction", last) => {
-            let index = if let Taken(index, _) = last {
-                index + 1
-            } else {
-                0
+            let index = match last {
+                Taken(index) => index + 1,
+                _ => 0,
             };
-            takes(proof, path, index, &arguments)?;
-            Taken(index, answer)
+            let signal = SIGNALS[index];
+            let wanted = Term::all([int(0, signal), is(2, 0), is(3, 8)]);
+            let otherwise = format!("rt_sigaction is not ({signal}, action, NULL, 8)");
+            proof.prove(path, &wanted, &otherwise)?;
+            takes(proof, path, index, &arguments[1])?;
+            Taken(index)
         }
         ("wait4", _) => {
-            let int = |it: &Term| it.extract(0, 32);
-            let wanted = int(&arguments[0]).is_number(-1).and(&zero(&arguments[1]));
-            let wanted = wanted
-                .and(&int(&arguments[2]).is_number(1))
-                .and(&zero(&arguments[3]));
+            let wanted = Term::all([int(0, -1), is(1, 0), int(2, 1), is(3, 0)]);
             proof.prove(path, &wanted, "wait4 is not (-1, NULL, WNOHANG, NULL)")?;
-            Reaped(answer)
+            Reaped
         }
         ("exit_group", last) => {
             let code = match last {
-                Taken(index, _) => index as i64 + 1,
-                Slept(_) => 4,
+                Taken(index) => index as i64 + 1,
+                Slept => 4,
                 _ => 0,
             };
-            let is_right = arguments[0].extract(0, 32).is_number(code);
-            proof.prove(path, &is_right, &format!("does not exit with {code}"))?;
+            proof.prove(path, &int(0, code), &format!("does not exit with {code}"))?;
             return Ok(None);
         }
-        (name, _) => {
-            if name == "ppoll" {
-                let wanted = arguments.iter().map(zero).reduce(|a, b| a.and(&b));
-                proof.prove(
-                    path,
-                    &wanted.expect("four"),
-                    "ppoll is not (NULL, 0, NULL, NULL)",
-                )?;
-            }
-            Slept(answer)
+        ("ppoll", _) => {
+            let wanted = Term::all([0, 1, 2, 3].map(|index| is(index, 0)));
+            proof.prove(path, &wanted, "ppoll is not (NULL, 0, NULL, NULL)")?;
+            Slept
         }
-    }))
+        _ => Slept,
+    };
+    path.answer = answer;
+    Ok(Some(next))
 }
 
-/// Writes that text, whole.
-fn says(
-    proof: &mut Proof,
-    path: &Path,
-    [to, from, bytes, _]: &[Term; 4],
-    fd: i64,
-    text: &str,
-) -> Result<()> {
-    let is_right = to.extract(0, 32).is_number(fd);
-    proof.prove(path, &is_right, &format!("does not write to {fd}"))?;
-    let is_whole = bytes.is_number(text.len() as i64);
-    proof.prove(
-        path,
-        &is_whole,
-        &format!("does not write the {} bytes of {text:?}", text.len()),
-    )?;
+/// Writes that text from there.
+fn says(proof: &mut Proof, from: &Term, text: &str) -> Result<()> {
     let Some(("file", start)) = from.place() else {
         bail!("writes what is not in its file: {from}");
     };
     let written = proof.file(start, text.len() as i64)?;
     let written = String::from_utf8_lossy(&written);
-    if written != text {
-        bail!("writes {written:?}, not {text:?}");
-    }
+    ensure!(written == text, "writes {written:?}, not {text:?}");
     Ok(())
 }
 
 /// Takes a signal: with its handler, which is then proved, or, the last, to ignore it.
-fn takes(proof: &mut Proof, path: &mut Path, index: usize, arguments: &[Term; 4]) -> Result<()> {
-    let platform = proof.platform;
-    let signal = SIGNALS[index];
-    let [which, action, old, bytes] = arguments;
-    let wanted = which
-        .extract(0, 32)
-        .is_number(signal)
-        .and(&old.is_number(0))
-        .and(&bytes.is_number(8));
-    proof.prove(
-        path,
-        &wanted,
-        &format!("rt_sigaction is not ({signal}, action, NULL, 8)"),
-    )?;
-
-    let word = platform.bytes();
-    let mut field = |index: i64| proof.peek(path, &action.plus(index * word));
+fn takes(proof: &mut Proof, path: &mut Path, index: usize, action: &Term) -> Result<()> {
+    let (platform, signal) = (proof.prover.platform, SIGNALS[index]);
+    let mut field = |index: i64| proof.peek(path, &action.plus(index * platform.bytes()));
     let (handler, flags) = (field(0)?, field(1)?);
     let mask = field(2 + i64::from(platform.has_restorer))?;
+    let (by, with, blocks) = (show(&handler), show(&flags), show(&mask));
     path.tell(&format!(
-        "signal {signal}, handler {}, flags {}, mask {}",
-        show(&handler),
-        show(&flags),
-        show(&mask)
+        "signal {signal}, handler {by}, flags {with}, mask {blocks}"
     ));
     // Of 32 bits, the mask's upper half is argc, and blocks real-time signals while it leaves: nobody
     // sends pause one, and it ends it as well.
     match (index, handler.place(), flags.known()) {
-        (2, Some(("", handler)), Some(flags)) if handler as u64 == SIG_IGN => {
-            // Two share their words: the flags may be the mask of the other action, whose bits are
-            // SA_NOCLDWAIT, which goes without saying, and one that has no meaning.
-            if flags != 0 && flags != MASK {
-                bail!("ignores signal {signal} with flags {flags:#x}");
-            }
+        // Two share their words: the flags may be the mask of the other action, whose bits are
+        // SA_NOCLDWAIT, which goes without saying, and one that has no meaning.
+        (2, Some(("", SIG_IGN)), Some(flags)) => {
+            let is_right = flags == 0 || flags == MASK;
+            ensure!(is_right, "ignores signal {signal} with flags {flags:#x}");
         }
         (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
-            if mask.known() != Some(MASK) {
-                bail!("signal {signal} blocks {}, not {MASK:#x}", show(&mask));
-            }
-            proof.handlers.insert((signal, handler));
+            let is_right = mask.known() == Some(MASK);
+            ensure!(is_right, "signal {signal} blocks {blocks}, not {MASK:#x}");
+            proof.handlers.insert((LINES[index], handler));
         }
-        _ => bail!(
-            "takes signal {signal} by handler {} and flags {}",
-            show(&handler),
-            show(&flags)
-        ),
+        _ => bail!("takes signal {signal} by handler {by} and flags {with}"),
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// A field of a header: its name as elf(5) has it, its place in the file, and what has to be there.
 pub struct Field {
-    pub name: String,
+    pub name: &'static str,
     pub place: Range<usize>,
     pub value: u64,
 }
@@ -18,40 +18,30 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
     let (header, segment) = if is_short { (52, 32) } else { (64, 56) };
     let (code, bytes) = (header + 2 * segment, size as u64);
     let is_big = platform.isa.is_big_endian;
-    let magic = if is_big { 0x7f45_4c46 } else { 0x464c_457f };
     // Thumb's addresses are odd.
-    let entry = code as u64 + u64::from(platform.isa.is_thumb());
-    let mut all: Vec<(&str, usize, u64)> = Vec::new();
-    all.extend([
-        ("EI_MAG", 4, magic),
+    let entry = code + u64::from(platform.isa.is_thumb());
+    let mut all = vec![
+        ("EI_MAG", 4, if is_big { 0x7f45_4c46 } else { 0x464c_457f }),
         ("EI_CLASS", 1, if is_short { 1 } else { 2 }),
-    ]);
-    all.extend([
         ("EI_DATA", 1, if is_big { 2 } else { 1 }),
         ("EI_VERSION", 1, 1),
-    ]);
-    all.extend([
         ("EI_OSABI", 1, 0),
         ("EI_ABIVERSION", 1, 0),
         ("EI_PAD", 7, 0),
         ("e_type", 2, 3),
-    ]);
-    all.extend([
         ("e_machine", 2, platform.machine),
         ("e_version", 4, 1),
         ("e_entry", word, entry),
-    ]);
-    all.extend([
-        ("e_phoff", word, header as u64),
+        ("e_phoff", word, header),
         ("e_shoff", word, 0),
         ("e_flags", 4, platform.elf_flags),
-    ]);
-    all.extend([
-        ("e_ehsize", 2, header as u64),
-        ("e_phentsize", 2, segment as u64),
+        ("e_ehsize", 2, header),
+        ("e_phentsize", 2, segment),
         ("e_phnum", 2, 2),
-    ]);
-    all.extend(["e_shentsize", "e_shnum", "e_shstrndx"].map(|name| (name, 2, 0)));
+        ("e_shentsize", 2, 0),
+        ("e_shnum", 2, 0),
+        ("e_shstrndx", 2, 0),
+    ];
     // The segment, which is the whole file; and that the stack is not executable.
     for (kind, flags, size, align) in [(1, 5, bytes, platform.page), (0x6474_e551, 6, 0, 0)] {
         let flags = ("p_flags", 4, flags);
@@ -63,13 +53,10 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
         all.push(("p_align", word, align));
     }
     let mut end = 0;
-    let place = |(name, size, value): (&str, usize, u64)| {
+    let place = |(name, size, value)| {
         end += size;
-        Field {
-            name: name.to_owned(),
-            place: end - size..end,
-            value,
-        }
+        let place = end - size..end;
+        Field { name, place, value }
     };
     all.into_iter().map(place).collect()
 }
@@ -83,7 +70,7 @@ pub fn entry(platform: &Platform, file: &[u8]) -> Result<i64> {
     let mut entry = 0;
     for Field { name, place, value } in fields(platform, file.len()) {
         let bytes = file.get(place).with_context(|| format!("{name} is cut"))?;
-        let number = number(platform, bytes);
+        let number = platform.isa.number(bytes);
         ensure!(number == value, "{name} is {number:#x}, not {value:#x}");
         if name == "e_entry" {
             entry = number as i64;
@@ -95,14 +82,4 @@ pub fn entry(platform: &Platform, file: &[u8]) -> Result<i64> {
 /// Where the code begins.
 pub fn code(platform: &Platform) -> usize {
     fields(platform, 0).last().map_or(0, |it| it.place.end)
-}
-
-/// The number in a field.
-pub fn number(platform: &Platform, bytes: &[u8]) -> u64 {
-    let add = |number: u64, byte: &u8| number << 8 | u64::from(*byte);
-    if platform.isa.is_big_endian {
-        bytes.iter().fold(0, add)
-    } else {
-        bytes.iter().rev().fold(0, add)
-    }
 }

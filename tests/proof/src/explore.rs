@@ -3,18 +3,21 @@
 //! has to come back to the same.
 
 use crate::{
-    contract::{self, LINES, Phase},
-    isa::{self, Flow, Instruction, Machine, Memory},
+    Prover, Report,
+    contract::{self, Phase},
+    elf,
+    isa::{Flow, Machine, Memory},
     kernel::Platform,
-    solver::Solver,
+    solver::Input,
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use capstone::Capstone;
+use itertools::{Itertools, izip};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
     rc::Rc,
+    time::Instant,
 };
 
 /// Instructions of a path, and paths: more is a program that makes no step.
@@ -34,6 +37,8 @@ pub struct Path {
     /// What is true of an input that leads here.
     given: Vec<Term>,
     pub phase: Phase,
+    /// Of the last system call.
+    pub answer: Term,
     /// The first argument that it has not decided on: the place of the pointer, and the name.
     arguments: Term,
     argument: &'static str,
@@ -53,20 +58,15 @@ type Visit = (Rc<Path>, Option<Vec<bool>>);
 
 /// A program, and what is found of it.
 pub struct Proof<'a> {
-    pub platform: &'static Platform,
+    pub prover: &'a mut Prover,
     bytes: &'a [u8],
-    decoder: &'a Capstone,
-    solver: &'a mut Solver,
-    pub instructions: BTreeMap<i64, Rc<Instruction>>,
     /// Where it came again, with what stands for all times; and the registers that are any number there.
     heads: Vec<(Path, Vec<bool>)>,
-    pub paths: usize,
-    /// The system calls that it makes.
-    pub calls: BTreeSet<&'static str>,
-    /// The signals that it takes, each with the place of its handler.
-    pub handlers: BTreeSet<(i64, i64)>,
-    /// The bytes of the file that it reads or writes out.
-    pub read: BTreeSet<i64>,
+    /// The signals that it takes, with their lines, each with the place of its handler.
+    pub handlers: BTreeSet<((i64, &'static str), i64)>,
+    /// An input that shows what is wrong.
+    against: Option<Input>,
+    pub found: Report,
 }
 
 impl Path {
@@ -76,10 +76,8 @@ impl Path {
     }
 
     fn index(&self, name: &str) -> usize {
-        let mut state = self.platform.isa.state();
-        state
-            .position(|it| it.0 == name)
-            .expect("the platform has it")
+        let index = self.platform.isa.index(name);
+        index.expect("the platform has it")
     }
 
     pub fn register(&self, name: &str) -> Term {
@@ -89,6 +87,15 @@ impl Path {
     fn set(&mut self, name: &str, value: Term) {
         let index = self.index(name);
         self.registers[index] = value;
+    }
+
+    /// Writes to the stack.
+    fn put(&mut self, at: i64, value: &Term) {
+        let stack = Rc::make_mut(&mut self.stack);
+        let order = self.platform.isa.order(value.bits as usize / 8);
+        for (index, place) in order.enumerate() {
+            stack.insert(at + place as i64, value.extract(8 * index as u32, 8));
+        }
     }
 
     fn any(&mut self, bits: u32) -> Term {
@@ -109,9 +116,13 @@ impl Path {
     pub fn is_flag(&self) -> Term {
         let name = format!("{}0", self.argument);
         let is = |index, letter: u8| Self::letter(&name, index).is_number(letter.into());
-        is(0, b'-')
-            .and(&is(1, b'v').or(&is(1, b'V')))
-            .and(&is(2, 0))
+        Term::all([is(0, b'-'), is(1, b'v').or(&is(1, b'V')), is(2, 0)])
+    }
+
+    /// Whether all that the other has on the stack is the same here.
+    fn has_stack_of(&self, other: &Self) -> bool {
+        let mut stack = other.stack.iter();
+        stack.all(|(at, byte)| self.stack.get(at) == Some(byte))
     }
 
     /// How it is here, for when it comes again.
@@ -122,77 +133,56 @@ impl Path {
         };
         Rc::make_mut(&mut self.visits).insert(self.at, (Rc::new(here), any));
     }
-
-    /// How far one address is behind the other.
-    fn distance(from: &Term, to: &Term) -> Option<i64> {
-        let (from, to) = (from.place()?, to.place()?);
-        (from.0 == to.0 && !from.0.is_empty()).then_some(to.1 - from.1)
-    }
 }
 
-impl<'a> Proof<'a> {
-    pub fn new(
-        platform: &'static Platform,
-        bytes: &'a [u8],
-        decoder: &'a Capstone,
-        solver: &'a mut Solver,
-    ) -> Self {
-        Self {
-            platform,
-            bytes,
-            decoder,
-            solver,
-            instructions: BTreeMap::new(),
-            heads: Vec::new(),
-            paths: 0,
-            calls: BTreeSet::new(),
-            handlers: BTreeSet::new(),
-            read: BTreeSet::new(),
-        }
-    }
-
-    /// Proves the contract, for a program that the kernel enters there.
+impl Prover {
+    /// Proves the contract of a file.
     ///
     /// # Errors
     ///
-    /// What it does against it, the way there, and an input that leads there.
-    pub fn run(&mut self, entry: i64) -> Result<()> {
-        self.explore(entry, Phase::Started)?;
-        for (signal, handler) in self.handlers.clone() {
-            let line = LINES
-                .iter()
-                .find(|it| it.0 == signal)
-                .expect("it is one of them")
-                .1;
-            self.explore(handler, Phase::Signalled(line))?;
+    /// What it does against it, the way there, and an input that leads there; or what is not known.
+    pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
+        let (start, before) = (Instant::now(), self.solver.questions);
+        let entry = elf::entry(self.platform, bytes)?;
+        let mut proof = Proof {
+            prover: self,
+            bytes,
+            heads: Vec::new(),
+            handlers: BTreeSet::new(),
+            against: None,
+            found: Report::default(),
+        };
+        proof.explore(entry, Phase::Started)?;
+        for ((signal, line), handler) in proof.handlers.clone() {
+            proof.explore(handler, Phase::Signalled(signal, line))?;
         }
-        let mut end = 0;
-        for (at, instruction) in &self.instructions {
-            ensure!(
-                *at >= end,
-                "{at:#x}: it jumps into the middle of an instruction"
-            );
-            end = at + instruction.length as i64;
+        let mut found = proof.found;
+        for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
+            let is_behind = *at as u64 >= before.at + before.length;
+            let otherwise = "it jumps into the middle of an instruction";
+            ensure!(is_behind, "{at:#x}: {otherwise}");
         }
-        Ok(())
+        found.questions = self.solver.questions - before;
+        found.time = start.elapsed();
+        Ok(found)
     }
+}
 
+impl Proof<'_> {
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
-        let (platform, isa) = (self.platform, self.platform.isa);
+        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         let stack = Term::symbol("stack", isa.bits);
+        let any = |(name, bits): (&str, _)| Term::symbol(name.trim_start_matches('%'), bits);
         let mut path = Path {
             platform,
             at: entry,
-            registers: isa
-                .state()
-                .map(|(name, bits)| Term::symbol(name.trim_start_matches('%'), bits))
-                .collect(),
+            registers: isa.state().map(any).collect(),
             stack: Rc::default(),
             given: Vec::new(),
             arguments: stack.plus(2 * platform.bytes()),
             argument: "argument",
             end: match phase {
-                Phase::Signalled(_) => platform.save_area,
+                Phase::Signalled(..) => platform.save_area,
                 _ if platform.takes_slots => 2 * platform.bytes(),
                 _ => 0,
             },
@@ -202,123 +192,89 @@ impl<'a> Proof<'a> {
             length: 0,
             visits: Rc::default(),
             phase,
+            answer: Term::number(0, isa.bits),
         };
-        path.set(platform.stack, stack);
+        path.set(platform.stack(), stack);
         if let Some(register) = platform.entry {
             path.set(register, Term::symbol("file", isa.bits).plus(entry));
         }
         if isa.is_thumb() {
             // The kernel takes the lowest bit off.
-            ensure!(
-                entry % 2 == 1,
-                "{entry:#x}: the kernel enters it, but not as Thumb"
-            );
+            let is_odd = entry % 2 == 1;
+            ensure!(is_odd, "{entry:#x}: the kernel enters it, but not as Thumb");
             path.at -= 1;
         }
-        if let Phase::Signalled(line) = path.phase {
-            let signal = LINES
-                .iter()
-                .find(|it| it.1 == line)
-                .expect("it is one of them")
-                .0;
+        if let Phase::Signalled(signal, _) = path.phase {
             path.tell(&format!("signal {signal}"));
             let signal = Term::number(signal, isa.bits);
             match platform.signal {
                 Some(register) => path.set(register, signal),
-                None => {
-                    let mut world = World {
-                        proof: self,
-                        path: &mut path,
-                    };
-                    world.put(platform.bytes(), &signal);
-                }
+                None => path.put(platform.bytes(), &signal),
             }
         }
         let mut open = vec![path];
         while let Some(mut path) = open.pop() {
             // Its start and each fork begin one.
             loop {
-                match self.step(&mut path) {
-                    Ok(Step::On) => {}
-                    Ok(Step::End) => break,
-                    Ok(Step::Fork(other)) => open.push(other),
+                match self.step(&mut path, &mut open) {
+                    Ok(true) => {}
+                    Ok(false) => break,
                     Err(error) => return Err(self.explain(&path, error)),
                 }
             }
-            self.paths += 1;
+            self.found.paths += 1;
         }
         Ok(())
     }
 
     /// The error, with the way there and an input that leads there.
     fn explain(&mut self, path: &Path, error: Error) -> Error {
-        let input = match error.downcast_ref::<Against>() {
-            Some(against) => Ok(Some(against.1.clone())),
-            None => self.solver.input(&path.given),
+        let input = match self.against.take() {
+            None => self.prover.solver.input(&path.given).ok().flatten(),
+            against => against,
         };
-        let input: Vec<String> = input
-            .ok()
-            .flatten()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| format!("{name} = {value}"))
-            .collect();
-        let input = if input.is_empty() {
-            "any".to_owned()
-        } else {
-            input.join(", ")
-        };
-        let instruction = self
-            .instructions
-            .get(&path.at)
-            .map_or(String::new(), |it| format!(", {}", it.text()));
-        let (name, story) = (self.platform.name, path.story.join("; "));
+        let pairs = input.iter().flatten();
+        let mut input = pairs.map(|(name, value)| format!("{name} = {value}"));
+        let input = Some(input.join(", ")).filter(|it| !it.is_empty());
+        let input = input.unwrap_or("any".to_owned());
+        let instruction = self.found.instructions.get(&path.at);
+        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
+        let (name, story) = (self.prover.platform.name, path.story.join("; "));
         anyhow!(
             "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
             path.at
         )
     }
 
-    fn step(&mut self, path: &mut Path) -> Result<Step> {
-        let isa = self.platform.isa;
+    /// Goes on by an instruction, if it goes on; where both ways may be gone, the other is left open.
+    fn step(&mut self, path: &mut Path, open: &mut Vec<Path>) -> Result<bool> {
+        let isa = self.prover.platform.isa;
         if self.comes_again(path)? {
-            return Ok(Step::End);
+            return Ok(false);
         }
         path.length += 1;
-        ensure!(
-            path.length < LONGEST && self.paths < MOST,
-            "goes on without an end"
-        );
-        let instruction = match self.instructions.get(&path.at) {
-            Some(instruction) => instruction.clone(),
-            None => {
-                let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
-                let at = at.context("there is no instruction")?;
-                let decoded = Rc::new(isa::decode(self.decoder, self.bytes, at)?);
-                self.instructions.insert(path.at, decoded.clone());
-                decoded
-            }
-        };
+        let has_end = path.length < LONGEST && self.found.paths < MOST;
+        ensure!(has_end, "goes on without an end");
+        let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
+        let at = at.context("there is no instruction")?;
+        let instruction = self.prover.decoder.decode(self.bytes, at)?;
+        let instructions = &mut self.found.instructions;
+        instructions.insert(path.at, instruction.clone());
         let mut registers = mem::take(&mut path.registers);
-        let flow = {
-            let mut world = World { proof: self, path };
-            let mut machine = Machine {
-                isa,
-                registers: &mut registers,
-                memory: &mut world,
-            };
-            (isa.meaning)(&mut machine, &instruction)
+        let mut machine = Machine {
+            isa,
+            instruction: &instruction,
+            registers: &mut registers,
+            memory: &mut World { proof: self, path },
         };
+        let flow = machine.run();
         path.registers = registers;
         let next = path.at + instruction.length as i64;
         match flow? {
             Flow::Next => path.at = next,
-            Flow::Jump(to) => match to.place() {
-                Some(("file", to)) => path.at = to,
-                _ => bail!("jumps out of its file: to {to}"),
-            },
+            Flow::Jump(to) => path.at = in_file(&to)?,
             Flow::Kernel => match contract::call(self, path)? {
-                None => return Ok(Step::End),
+                None => return Ok(false),
                 Some(phase) => {
                     path.phase = phase;
                     path.calls += 1;
@@ -326,24 +282,22 @@ impl<'a> Proof<'a> {
                 }
             },
             Flow::Branch(condition, to) => {
-                let to = to as i64;
-                let with =
-                    |condition: &Term| [&*path.given, std::slice::from_ref(condition)].concat();
-                let (yes, no) = (with(&condition), with(&condition.not()));
-                let is_open = self.solver.input(&yes)?.is_some();
+                let to = in_file(&to)?;
+                let with = |condition| [&*path.given, &[condition]].concat();
+                let (yes, no) = (with(condition.clone()), with(condition.not()));
+                let is_open = self.prover.solver.input(&yes)?.is_some();
                 // One of the two is.
-                match is_open && self.solver.input(&no)?.is_some() {
-                    true => {
-                        let mut other = path.clone();
-                        (other.given, other.at) = (yes, to);
-                        (path.given, path.at) = (no, next);
-                        return Ok(Step::Fork(other));
-                    }
-                    false => path.at = if is_open { to } else { next },
+                if is_open && self.prover.solver.input(&no)?.is_some() {
+                    let mut other = path.clone();
+                    (other.given, other.at) = (yes, to);
+                    open.push(other);
+                    (path.given, path.at) = (no, next);
+                } else {
+                    path.at = if is_open { to } else { next };
                 }
             }
         }
-        Ok(Step::On)
+        Ok(true)
     }
 
     /// Whether it is where it was, at the same step of the contract, and all that comes is proved.
@@ -352,27 +306,20 @@ impl<'a> Proof<'a> {
             path.remember(None);
             return Ok(false);
         };
-        let isa = self.platform.isa;
-        let is_started = matches!(path.phase, Phase::Started);
+        let isa = self.prover.platform.isa;
+        let is_started = path.phase == Phase::Started;
         // The pointers into the arguments go on from one to the next.
         let stood_for_all = any.is_some();
         let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
-        let mut is_same = before
-            .stack
-            .iter()
-            .all(|(at, byte)| path.stack.get(at) == Some(byte));
+        let mut is_same = path.has_stack_of(&before);
         let arguments = Term::symbol("arguments", isa.bits);
         for (index, (_, bits)) in isa.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
-            let is_next = Path::distance(last, now) == Some(self.platform.bytes());
-            let pointer = Path::distance(&before.arguments, last);
+            let is_next = last.distance(now) == Some(self.prover.platform.bytes());
+            let pointer = before.arguments.distance(last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
-            is_same &= any[index]
-                || if pointer.is_some() {
-                    is_next
-                } else {
-                    last == now
-                };
+            let is_like = pointer.map_or(last == now, |_| is_next);
+            is_same &= any[index] || is_like;
             path.registers[index] = match pointer {
                 Some(offset) if is_next => arguments.plus(offset),
                 None if last == now && !any[index] => continue,
@@ -393,18 +340,15 @@ impl<'a> Proof<'a> {
             path.arguments = arguments;
             path.argument = "later";
         } else {
-            let answer = path.any(isa.bits);
-            path.phase = path.phase.with(answer);
-            path.given.push(path.phase.again(path).expect("it has one"));
+            path.answer = path.any(isa.bits);
+            path.given.push(contract::again(path).expect("it has one"));
         }
         let covers = |(head, open): &(Path, Vec<bool>)| {
-            let is_same =
-                |index: usize| open[index] || head.registers[index] == path.registers[index];
-            let is_like = head.at == path.at && head.phase.is_like(&path.phase);
-            let mut stack = head.stack.iter();
-            is_like
-                && (0..open.len()).all(is_same)
-                && stack.all(|(at, byte)| path.stack.get(at) == Some(byte))
+            let mut registers = izip!(open, &head.registers, &path.registers);
+            head.at == path.at
+                && head.phase == path.phase
+                && registers.all(|(is_open, a, b)| *is_open || a == b)
+                && path.has_stack_of(head)
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
@@ -417,19 +361,16 @@ impl<'a> Proof<'a> {
 
     /// How it was when it was here, if a step of the contract that may come again lies in between.
     fn last_visit(&mut self, path: &Path) -> Result<Option<Visit>> {
-        let (Some(visit), Some(again)) = (path.visits.get(&path.at), path.phase.again(path)) else {
+        let (Some(visit), Some(again)) = (path.visits.get(&path.at), contract::again(path)) else {
             return Ok(None);
         };
-        let is_step = matches!(path.phase, Phase::Started) || path.calls > visit.0.calls;
-        if !is_step || !visit.0.phase.is_like(&path.phase) {
+        let is_step = path.phase == Phase::Started || path.calls > visit.0.calls;
+        if !is_step || visit.0.phase != path.phase {
             return Ok(None);
         }
         let otherwise = [&*path.given, &[again.not()]].concat();
-        Ok(self
-            .solver
-            .input(&otherwise)?
-            .is_none()
-            .then(|| visit.clone()))
+        let is_again = self.prover.solver.input(&otherwise)?.is_none();
+        Ok(is_again.then(|| visit.clone()))
     }
 
     /// # Errors
@@ -438,40 +379,40 @@ impl<'a> Proof<'a> {
     pub fn prove(&mut self, path: &Path, goal: &Term, otherwise: &str) -> Result<()> {
         let mut conditions = path.given.clone();
         conditions.push(goal.not());
-        match self.solver.input(&conditions)? {
+        match self.prover.solver.input(&conditions)? {
             None => Ok(()),
             Some(input) => {
                 // An error is what the kernel rather answers.
-                let error = path.phase.answer().map(|it| it.sign());
-                conditions.extend(error);
-                let input = self.solver.input(&conditions)?.unwrap_or(input);
-                Err(Against(otherwise.to_owned(), input).into())
+                conditions.push(path.answer.sign());
+                let rather = self.prover.solver.input(&conditions)?;
+                self.against = rather.or(Some(input));
+                bail!("{otherwise}")
             }
         }
     }
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
-        let (platform, isa) = (self.platform, self.platform.isa);
+        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
         for (register, bits) in isa.state() {
-            if bits < isa.bits || platform.lost.contains(&register) {
+            if bits < isa.bits || platform.lost.split(' ').contains(&register) {
                 let any = path.any(bits);
                 path.set(register, any);
             }
         }
         let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
-        let least = answer.less_than(-4095).not();
-        path.given.push(if isa.bits > 32 {
-            least.and(&answer.less_than(1 << 31))
-        } else {
-            least
-        });
+        let mut given = answer.is_less(-4095).not();
+        if isa.bits > 32 {
+            given = given.and(&answer.is_less(1 << 31));
+        }
+        path.given.push(given);
         match platform.error {
-            None => path.set(platform.answer, answer.clone()),
+            None => path.set(platform.registers[5], answer.clone()),
             Some(flag) => {
                 let is_error = answer.sign();
-                let positive = is_error.choose(&Term::number(0, isa.bits).sub(&answer), &answer);
-                path.set(platform.answer, positive);
+                let negated = Term::number(0, isa.bits).apply("bvsub", &answer);
+                let positive = is_error.choose(&negated, &answer);
+                path.set(platform.registers[5], positive);
                 path.set(flag, is_error);
             }
         }
@@ -484,17 +425,14 @@ impl<'a> Proof<'a> {
     ///
     /// Where it is not known where the pointer leads.
     pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
-        let (place, offset) = address
-            .place()
-            .context("gives the kernel a pointer to somewhere")?;
+        let place = address.place();
+        let (place, offset) = place.context("gives the kernel a pointer to somewhere")?;
         ensure!(place == "stack", "gives the kernel a pointer to {address}");
-        let bytes =
-            (0..self.platform.bytes()).map(|index| path.stack.get(&(offset + index)).cloned());
-        let bytes: Vec<Term> = bytes
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|it| it.unwrap_or_else(|| path.any(8)))
-            .collect();
+        let mut bytes = Vec::new();
+        for at in offset..offset + self.prover.platform.bytes() {
+            let byte = path.stack.get(&at).cloned();
+            bytes.push(byte.unwrap_or_else(|| path.any(8)));
+        }
         Ok(self.joined(&bytes))
     }
 
@@ -503,44 +441,27 @@ impl<'a> Proof<'a> {
     /// Where the file has no such bytes.
     pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
         let range = usize::try_from(start)?..usize::try_from(start + length)?;
-        let bytes = self
-            .bytes
-            .get(range)
-            .with_context(|| format!("reads beyond its file: {start:#x}"))?;
-        self.read.extend(start..start + length);
+        let bytes = self.bytes.get(range);
+        let bytes = bytes.with_context(|| format!("reads beyond its file: {start:#x}"))?;
+        self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
     }
 
     fn joined(&self, bytes: &[Term]) -> Term {
-        let mut bytes = bytes.to_vec();
-        if !self.platform.isa.is_big_endian {
-            bytes.reverse();
-        }
-        bytes
-            .into_iter()
-            .reduce(|high, low| high.concat(&low))
-            .expect("there is one")
+        let order = self.prover.platform.isa.order(bytes.len());
+        let bytes = order.rev().map(|at| bytes[at].clone());
+        let joined = bytes.reduce(|high, low| high.concat(&low));
+        joined.expect("there is one")
     }
 }
 
-enum Step {
-    On,
-    End,
-    /// Both ways may be gone; this is the other.
-    Fork(Path),
-}
-
-/// What is wrong, and for which input.
-#[derive(Debug)]
-struct Against(String, crate::solver::Input);
-
-impl std::fmt::Display for Against {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+/// The place in the file that an address of code is.
+fn in_file(address: &Term) -> Result<i64> {
+    match address.place() {
+        Some(("file", offset)) => Ok(offset),
+        _ => bail!("jumps out of its file: to {address}"),
     }
 }
-
-impl std::error::Error for Against {}
 
 /// The memory that the program finds.
 struct World<'a, 'b> {
@@ -549,84 +470,65 @@ struct World<'a, 'b> {
 }
 
 impl World<'_, '_> {
-    fn put(&mut self, at: i64, value: &Term) {
-        let count = i64::from(value.bits / 8);
-        for index in 0..count {
-            let place = if self.proof.platform.isa.is_big_endian {
-                count - 1 - index
-            } else {
-                index
-            };
-            Rc::make_mut(&mut self.path.stack)
-                .insert(at + place, value.extract(8 * index as u32, 8));
-        }
+    fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
+        let is_aligned = !self.proof.prover.platform.isa.aligned || offset % bytes == 0;
+        ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
+        Ok(())
     }
 
-    fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
-        let is_aligned = !self.proof.platform.isa.aligned || offset % bytes == 0;
-        ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
+    /// Sees that none of these is 0: a pointer before one leads on, or a letter before the end.
+    fn are_there(&mut self, these: Vec<Term>, otherwise: &str) -> Result<()> {
+        for it in these {
+            let goal = it.is_number(0).not();
+            self.proof.prove(self.path, &goal, otherwise)?;
+        }
         Ok(())
     }
 
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let open = Term::symbol(pointer, self.proof.platform.isa.bits)
-            .is_number(0)
-            .not();
-        self.proof
-            .prove(self.path, &open, "reads where a null pointer leads")?;
-        let word = self.proof.platform.word;
-        if !word.is_some_and(|(first, last)| (first..=last).contains(&index)) {
+        let platform = self.proof.prover.platform;
+        let open = Term::symbol(pointer, platform.isa.bits);
+        self.are_there(vec![open], "reads where a null pointer leads")?;
+        let letter = |index| Path::letter(pointer, index);
+        let is_in_word = |(first, last)| (first..=last).contains(&index);
+        if !platform.word.is_some_and(is_in_word) {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
-            for before in 0..index {
-                let is_inside = Path::letter(pointer, before).is_number(0).not();
-                self.proof
-                    .prove(self.path, &is_inside, "reads behind the end of an argument")?;
-            }
+            let before = (0..index).map(letter).collect();
+            self.are_there(before, "reads behind the end of an argument")?;
         }
-        Ok(Path::letter(pointer, index))
+        Ok(letter(index))
     }
 }
 
 impl Memory for World<'_, '_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
-        let platform = self.proof.platform;
-        let (word, count) = (platform.bytes(), i64::from(bytes));
-        let (place, offset) = address
-            .place()
-            .with_context(|| format!("reads at {address}"))?;
-        let place = place.to_owned();
-        if !place.starts_with(self.path.argument) || place == "arguments" {
+        let (word, count) = (self.proof.prover.platform.bytes(), i64::from(bytes));
+        let is_started = self.path.phase == Phase::Started;
+        let place = address.place();
+        let (place, offset) = place.with_context(|| format!("reads at {address}"))?;
+        let is_argument = place.starts_with(self.path.argument) && place != "arguments";
+        if !is_argument {
             self.check_alignment(address, offset, count)?;
         }
-        let to_arguments = Path::distance(&self.path.arguments, address)
-            .filter(|it| *it >= 0 && matches!(self.path.phase, Phase::Started));
-        if let Some(distance) = to_arguments {
-            ensure!(
-                distance % word == 0 && count == word,
-                "reads a part of a pointer to an argument"
-            );
-            for before in 0..distance / word {
-                let is_there = self.path.argument(before).is_number(0).not();
-                self.proof
-                    .prove(self.path, &is_there, "reads behind the arguments")?;
-            }
+        let to_arguments = self.path.arguments.distance(address);
+        if let Some(distance) = to_arguments.filter(|it| *it >= 0 && is_started) {
+            let is_whole = distance % word == 0 && count == word;
+            ensure!(is_whole, "reads a part of a pointer to an argument");
+            let before = (0..distance / word).map(|it| self.path.argument(it));
+            self.are_there(before.collect(), "reads behind the arguments")?;
             return Ok(self.path.argument(distance / word));
         }
         let mut found = Vec::new();
         for at in offset..offset + count {
-            found.push(match (&*place, self.path.stack.get(&at)) {
+            found.push(match (place, self.path.stack.get(&at)) {
                 ("file", _) => Term::number(self.proof.file(at, 1)?[0].into(), 8),
                 ("stack", Some(byte)) => byte.clone(),
                 // argc and the pointer to the name.
-                ("stack", None)
-                    if (0..2 * word).contains(&at) && matches!(self.path.phase, Phase::Started) =>
-                {
+                ("stack", None) if is_started && (0..2 * word).contains(&at) => {
                     Path::letter("argc", at)
                 }
-                (argument, _) if argument.starts_with(self.path.argument) => {
-                    self.letter(&place, at)?
-                }
+                _ if is_argument => self.letter(place, at)?,
                 _ => bail!("reads what it did not write: {address}"),
             });
         }
@@ -635,18 +537,17 @@ impl Memory for World<'_, '_> {
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
         let count = i64::from(value.bits / 8);
-        let (place, offset) = address
-            .place()
-            .with_context(|| format!("writes at {address}"))?;
+        let place = address.place();
+        let (place, offset) = place.with_context(|| format!("writes at {address}"))?;
         let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
         self.check_alignment(address, offset, count)?;
-        self.put(offset, value);
+        self.path.put(offset, value);
         Ok(())
     }
 
     fn address(&self, offset: u64) -> Term {
-        Term::symbol("file", self.proof.platform.isa.bits).plus(offset as i64)
+        Term::symbol("file", self.proof.prover.platform.isa.bits).plus(offset as i64)
     }
 
     fn any(&mut self, bits: u32) -> Term {

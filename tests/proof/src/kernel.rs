@@ -2,9 +2,6 @@
 
 use crate::isa::{Isa, arm, arm64, ppc64le, riscv64, s390x, x86};
 
-/// The system calls of pause, by name; the one that sleeps is the last but one.
-pub const CALLS: [&str; 5] = ["getpid", "write", "rt_sigaction", "wait4", "exit_group"];
-
 pub struct Platform {
     /// The architecture, as OCI calls it.
     pub name: &'static str,
@@ -17,19 +14,15 @@ pub struct Platform {
     pub machine: u64,
     pub elf_flags: u64,
     pub page: u64,
-    /// The numbers of [`CALLS`] (`arch/*/include/uapi/asm/unistd.h`).
-    pub numbers: [u64; 5],
-    /// The call that sleeps.
-    pub sleep: (&'static str, u64),
-    /// System calls: number, arguments, answer (syscall(2)).
-    pub number: &'static str,
-    pub arguments: [&'static str; 4],
-    pub answer: &'static str,
+    /// The system calls of pause, with their numbers (`arch/*/include/uapi/asm/unistd.h`).
+    pub calls: &'static str,
+    /// The registers of a system call: its number, four arguments, the answer; and the stack pointer
+    /// (syscall(2)).
+    pub registers: [&'static str; 7],
     /// What else a system call does not keep; flags are taken not to be, anywhere.
-    pub lost: &'static [&'static str],
+    pub lost: &'static str,
     /// The flag that tells an error, which is positive then; without one, errors are negative.
     pub error: Option<&'static str>,
-    pub stack: &'static str,
     /// Where a handler finds the signal: in that register, or on the stack, above the address to
     /// return to.
     pub signal: Option<&'static str>,
@@ -58,12 +51,17 @@ impl Platform {
         i64::from(self.isa.bits / 8)
     }
 
-    pub fn call(&self, number: u64) -> Option<&'static str> {
-        let index = self.numbers.iter().position(|it| *it == number);
-        match index {
-            Some(index) => Some(CALLS[index]),
-            None => (self.sleep.1 == number).then_some(self.sleep.0),
-        }
+    /// The names of the system calls, and their numbers.
+    pub fn calls(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let pair = |it: &'static str| it.split_once(' ').expect("a name and a number");
+        let number = |it: &str| it.parse().expect("a number");
+        let pairs = self.calls.split(", ").map(pair);
+        pairs.map(move |(name, it)| (name, number(it)))
+    }
+
+    /// The stack pointer.
+    pub fn stack(&self) -> &'static str {
+        self.registers[6]
     }
 }
 
@@ -75,14 +73,10 @@ pub const PLATFORMS: [Platform; 7] = [
         seccomp: Some("X86"),
         isa: &x86::I386,
         machine: 3,
-        numbers: [20, 4, 174, 114, 252],
-        sleep: ("pause", 29),
-        number: "eax",
-        arguments: ["ebx", "ecx", "edx", "esi"],
-        answer: "eax",
-        stack: "esp",
+        calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 252",
+        registers: ["eax", "ebx", "ecx", "edx", "esi", "eax", "esp"],
         signal: None,
-        lost: &[],
+        lost: "",
         takes_slots: false,
         ..AMD64
     },
@@ -92,13 +86,9 @@ pub const PLATFORMS: [Platform; 7] = [
         seccomp: Some("ARM"),
         isa: &arm::ISA,
         machine: 40,
+        calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
+        registers: ["r7", "r0", "r1", "r2", "r3", "r0", "sp"],
         elf_flags: 0x0500_0200,
-        numbers: [20, 4, 174, 114, 248],
-        sleep: ("pause", 29),
-        number: "r7",
-        arguments: ["r0", "r1", "r2", "r3"],
-        answer: "r0",
-        stack: "sp",
         signal: Some("r0"),
         word: None,
         filler: 2,
@@ -110,17 +100,11 @@ pub const PLATFORMS: [Platform; 7] = [
         seccomp: Some("PPC64LE"),
         isa: &ppc64le::ISA,
         machine: 21,
+        calls: "getpid 20, write 4, rt_sigaction 173, wait4 114, pause 29, exit_group 234",
+        registers: ["r0", "r3", "r4", "r5", "r6", "r3", "r1"],
         elf_flags: 2,
-        numbers: [20, 4, 173, 114, 234],
-        sleep: ("pause", 29),
-        number: "r0",
-        arguments: ["r3", "r4", "r5", "r6"],
-        answer: "r3",
-        lost: &[
-            "r0", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12",
-        ],
+        lost: "r0 r4 r5 r6 r7 r8 r9 r10 r11 r12",
         error: Some("so"),
-        stack: "r1",
         signal: Some("r3"),
         entry: Some("r12"),
         word: None,
@@ -132,10 +116,8 @@ pub const PLATFORMS: [Platform; 7] = [
         seccomp: None,
         isa: &riscv64::ISA,
         machine: 243,
+        registers: ["a7", "a0", "a1", "a2", "a3", "a0", "sp"],
         elf_flags: 5,
-        number: "a7",
-        arguments: ["a0", "a1", "a2", "a3"],
-        answer: "a0",
         signal: Some("a0"),
         has_restorer: false,
         word: None,
@@ -146,13 +128,9 @@ pub const PLATFORMS: [Platform; 7] = [
         seccomp: None,
         isa: &s390x::ISA,
         machine: 22,
+        calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
+        registers: ["%r1", "%r2", "%r3", "%r4", "%r5", "%r2", "%r15"],
         page: 0x1000,
-        numbers: [20, 4, 174, 114, 248],
-        sleep: ("pause", 29),
-        number: "%r1",
-        arguments: ["%r2", "%r3", "%r4", "%r5"],
-        answer: "%r2",
-        stack: "%r15",
         signal: Some("%r2"),
         save_area: 160,
         word: Some((0, 3)),
@@ -165,14 +143,10 @@ const AMD64: Platform = Platform {
     seccomp: Some("X86_64"),
     isa: &x86::X86_64,
     machine: 62,
+    calls: "getpid 39, write 1, rt_sigaction 13, wait4 61, pause 34, exit_group 231",
+    registers: ["rax", "rdi", "rsi", "rdx", "r10", "rax", "rsp"],
     page: 0x1000,
-    numbers: [39, 1, 13, 61, 231],
-    sleep: ("pause", 34),
-    number: "rax",
-    arguments: ["rdi", "rsi", "rdx", "r10"],
-    answer: "rax",
-    lost: &["rcx", "r11"],
-    stack: "rsp",
+    lost: "rcx r11",
     signal: Some("rdi"),
     flags: SA_RESTORER,
     takes_slots: true,
@@ -185,16 +159,12 @@ const ARM64: Platform = Platform {
     seccomp: Some("AARCH64"),
     isa: &arm64::ISA,
     machine: 183,
+    calls: "getpid 172, write 64, rt_sigaction 134, wait4 260, ppoll 73, exit_group 94",
+    registers: ["x8", "x0", "x1", "x2", "x3", "x0", "sp"],
     elf_flags: 0,
     page: 0x10000,
-    numbers: [172, 64, 134, 260, 94],
-    sleep: ("ppoll", 73),
-    number: "x8",
-    arguments: ["x0", "x1", "x2", "x3"],
-    answer: "x0",
-    lost: &[],
+    lost: "",
     error: None,
-    stack: "sp",
     signal: Some("x0"),
     entry: None,
     save_area: 0,

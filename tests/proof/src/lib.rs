@@ -13,14 +13,16 @@ pub mod solver;
 pub mod term;
 
 use anyhow::{Context, Result};
-use explore::Proof;
+use isa::Decoder;
+use itertools::{Itertools, iproduct};
 use kernel::{PLATFORMS, Platform};
 use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    time::{Duration, Instant},
+    rc::Rc,
+    time::Duration,
 };
 use tests::{built, project};
 
@@ -33,13 +35,15 @@ pub struct Program {
 }
 
 /// What is found of a program that keeps the contract.
+#[derive(Default)]
 pub struct Report {
     pub paths: usize,
     /// How many times z3 was asked.
     pub questions: usize,
     pub time: Duration,
+    /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
-    pub instructions: BTreeMap<i64, isa::Instruction>,
+    pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
     /// The bytes that it reads or writes out.
     pub read: BTreeSet<i64>,
 }
@@ -52,15 +56,12 @@ impl Program {
     ///
     /// Where one is not built.
     pub fn all() -> Result<Vec<Self>> {
+        let sc = ["amd64", "arm64", "riscv64"];
         let mut all: Vec<Self> = Vec::new();
-        let sc = |it: &&Platform| ["amd64", "arm64", "riscv64"].contains(&it.name);
-        let names = PLATFORMS.iter().map(|it| ("pause", it));
-        for (folder, platform) in
-            names.chain(PLATFORMS.iter().filter(sc).map(|it| ("pause-sc", it)))
-        {
-            let path = built(&format!("{folder}/{}/pause", platform.name));
-            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-            if !all.iter().any(|it| it.bytes == bytes) {
+        for (folder, platform) in iproduct!(["pause", "pause-sc"], &PLATFORMS) {
+            if folder == "pause" || sc.contains(&platform.name) {
+                let path = built(&format!("{folder}/{}/pause", platform.name));
+                let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
                 all.push(Self {
                     platform,
                     folder,
@@ -68,7 +69,7 @@ impl Program {
                 });
             }
         }
-        Ok(all)
+        Ok(all.into_iter().unique_by(|it| it.bytes.clone()).collect())
     }
 
     /// As in target/: pause/amd64.
@@ -82,41 +83,36 @@ impl Program {
     ///
     /// What it does against it, or what is not known of it; and where there is no z3.
     pub fn prove(&self) -> Result<Report> {
-        prove(
-            self.platform,
-            &self.bytes,
-            &isa::decoder(self.platform.isa),
-            &mut Solver::new()?,
-        )
+        Prover::new(self.platform)?.prove(&self.bytes)
     }
 }
 
-/// Proves the contract of a file.
-///
-/// # Errors
-///
-/// What it does against it, or what is not known of it.
-pub fn prove(
-    platform: &'static Platform,
-    file: &[u8],
-    decoder: &capstone::Capstone,
-    solver: &mut Solver,
-) -> Result<Report> {
-    let (start, before) = (Instant::now(), solver.questions);
-    let mut proof = Proof::new(platform, file, decoder, solver);
-    proof.run(elf::entry(platform, file)?)?;
-    Ok(Report {
-        paths: proof.paths,
-        calls: proof.calls,
-        instructions: proof
-            .instructions
-            .into_iter()
-            .map(|(at, it)| (at, (*it).clone()))
-            .collect(),
-        read: proof.read,
-        questions: solver.questions - before,
-        time: start.elapsed(),
-    })
+impl Report {
+    /// The instruction that this byte of the file is of.
+    pub fn instruction_around(&self, offset: usize) -> Option<&isa::Instruction> {
+        let (_, before) = self.instructions.range(..=offset as i64).next_back()?;
+        ((offset as u64) < before.at + before.length).then_some(before)
+    }
+}
+
+/// What proves files of a platform, one after the other.
+pub struct Prover {
+    pub platform: &'static Platform,
+    pub decoder: Decoder,
+    pub solver: Solver,
+}
+
+impl Prover {
+    /// # Errors
+    ///
+    /// Where there is no z3.
+    pub fn new(platform: &'static Platform) -> Result<Self> {
+        Ok(Self {
+            platform,
+            decoder: Decoder::new(platform.isa),
+            solver: Solver::new()?,
+        })
+    }
 }
 
 /// The files that go with those that ship, with what has to be in them: a listing for each
@@ -133,13 +129,11 @@ pub fn audit() -> Result<Vec<(PathBuf, String)>> {
         if program.folder == "pause" {
             let name = program.platform.name;
             let unstripped = built(&format!("pause-unstripped/{name}/pause"));
-            let path = project().join(format!("tests/proof/listings/{name}.txt"));
-            files.push((path, listing::list(&program, &report, &unstripped)?));
+            let text = listing::list(&program, &report, &unstripped)?;
+            files.push((format!("tests/proof/listings/{name}.txt"), text));
         }
     }
-    files.push((
-        project().join("image/seccomp.json"),
-        seccomp::profile(&calls),
-    ));
-    Ok(files)
+    files.push(("image/seccomp.json".to_owned(), seccomp::profile(&calls)));
+    let whole = |(path, text)| (project().join(path), text);
+    Ok(files.into_iter().map(whole).collect())
 }

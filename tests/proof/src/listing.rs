@@ -6,9 +6,11 @@ use crate::{
 };
 use addr2line::Loader;
 use anyhow::{Context, Result, ensure};
+use itertools::Itertools;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::{fs, path::Path};
 
+const SEGMENT: &str = "Program header: the segment, which is the whole file";
 /// Bytes on a line.
 const WIDTH: usize = 12;
 
@@ -31,67 +33,61 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
         program.name()
     );
     let lines = Loader::new(unstripped).map_err(|error| anyhow::anyhow!("{error}"))?;
-    let mut listing = Listing {
-        text: format!(
-            "pause for linux/{}, all of its {} bytes. `make audit` writes this.\n",
-            platform.name,
-            file.len()
-        ),
-    };
-    for field in elf::fields(platform, file.len()) {
-        match (&*field.name, field.value) {
-            ("EI_MAG", _) => listing.title("ELF header (elf(5))"),
-            ("p_type", 1) => listing.title("Program header: the segment, which is the whole file"),
-            ("p_type", _) => listing.title("Program header: the stack is not executable"),
+    let (name, size) = (platform.name, file.len());
+    let mut listing =
+        format!("pause for linux/{name}, all of its {size} bytes. `make audit` writes this.\n");
+    let title = |listing: &mut String, title: &str| *listing += &format!("\n{title}\n\n");
+    for field in elf::fields(platform, size) {
+        match (field.name, field.value) {
+            ("EI_MAG", _) => title(&mut listing, "ELF header (elf(5))"),
+            ("p_type", 1) => title(&mut listing, SEGMENT),
+            ("p_type", _) => title(&mut listing, "Program header: the stack is not executable"),
             _ => {}
         }
-        let name = meaning(program, &field);
-        let what = format!("{:14} {:<#8x} {name}", field.name, field.value);
-        listing.line(field.place.start, &file[field.place], what.trim_end());
+        let what = meaning(program, &field);
+        let what = format!("{:14} {:<#8x} {what}", field.name, field.value);
+        listing += &line(field.place.start, &file[field.place], &what);
     }
     let messages = messages(file)?;
+    let is_read = |at: usize| report.read.contains(&(at as i64));
     let mut at = code;
     while at < messages {
         // Thumb's symbols are odd.
-        let symbol = object
-            .symbols()
-            .find(|it| it.is_global() && it.address() & !1 == at as u64);
-        if let Some(symbol) = symbol.filter(|it| matches!(it.name(), Ok("_start" | "run"))) {
-            listing.title(&format!("Code: {}", symbol.name()?));
+        let mut symbols = object.symbols().filter(|it| it.is_global());
+        let symbol = symbols.find(|it| it.address() & !1 == at as u64);
+        if let Some(Ok(name @ ("_start" | "run"))) = symbol.map(|it| it.name()) {
+            title(&mut listing, &format!("Code: {name}"));
         }
-        let (length, what) = match report.instructions.get(&(at as i64)) {
-            Some(it) => (
-                it.length as usize,
-                format!("{:36} {}", it.text(), source(&lines, at as u64)?),
-            ),
+        let (end, what) = match report.instructions.get(&(at as i64)) {
+            Some(it) => {
+                let source = source(&lines, at as u64)?;
+                (
+                    at + it.length as usize,
+                    format!("{:36} {source}", it.text()),
+                )
+            }
             None => {
-                let is_read = report.read.contains(&(at as i64));
-                let next = (at..messages).find(|next| {
-                    let next = *next as i64;
-                    report.instructions.contains_key(&next)
-                        || report.read.contains(&next) != is_read
-                });
-                let what = if is_read {
-                    "numbers that the code reads"
-                } else {
-                    "of no use: aligns what follows, or ends the code"
+                let is_other = |next: &usize| {
+                    report.instruction_around(*next).is_some() || is_read(*next) != is_read(at)
                 };
-                (next.unwrap_or(messages) - at, what.to_owned())
+                let what = match is_read(at) {
+                    true => "numbers that the code reads",
+                    false => "of no use: aligns what follows, or ends the code",
+                };
+                let end = (at..messages).find(is_other).unwrap_or(messages);
+                (end, what.to_owned())
             }
         };
-        listing.line(at, &file[at..at + length], what.trim_end());
-        at += length;
+        listing += &line(at, &file[at..end], &what);
+        at = end;
     }
-    listing.title("Messages");
+    title(&mut listing, "Messages");
     for message in file[at..].split_inclusive(|byte| *byte == b'\n') {
-        listing.line(
-            at,
-            message,
-            &format!("{:?}", String::from_utf8_lossy(message)),
-        );
+        let text = format!("{:?}", String::from_utf8_lossy(message));
+        listing += &line(at, message, &text);
         at += message.len();
     }
-    Ok(listing.text)
+    Ok(listing)
 }
 
 /// Where the first message begins.
@@ -101,25 +97,16 @@ fn messages(file: &[u8]) -> Result<usize> {
     found.context("the messages are not in the file")
 }
 
-struct Listing {
-    text: String,
-}
-
-impl Listing {
-    fn title(&mut self, title: &str) {
-        self.text += &format!("\n{title}\n\n");
+/// One line, or more where there are many bytes; what they are for on the first.
+fn line(offset: usize, bytes: &[u8], what: &str) -> String {
+    let mut lines = String::new();
+    for (row, bytes) in bytes.chunks(WIDTH).enumerate() {
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).join(" ");
+        let what = if row == 0 { what } else { "" };
+        let line = format!("{:04x}  {hex:36} {what}", offset + row * WIDTH);
+        lines += &format!("{}\n", line.trim_end());
     }
-
-    /// One line, or more where there are many bytes; what they are for on the first.
-    fn line(&mut self, offset: usize, bytes: &[u8], what: &str) {
-        for (row, bytes) in bytes.chunks(WIDTH).enumerate() {
-            let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let what = if row == 0 { what } else { "" };
-            let line = format!("{:04x}  {:36} {what}", offset + row * WIDTH, hex.join(" "));
-            self.text += line.trim_end();
-            self.text.push('\n');
-        }
-    }
+    lines
 }
 
 /// The line of `run` that an instruction is from, and the function of ours that was inlined there.
@@ -131,28 +118,23 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         let (Some(location), Some(function)) = (frame.location, frame.function) else {
             continue;
         };
-        let (Some(file), Some(line)) = (location.file, location.line) else {
-            continue;
-        };
-        let Some((_, ours)) = file
-            .rsplit_once("/src/")
-            .filter(|(_, it)| *it == "main.rs" || it.starts_with("arch/"))
-        else {
-            continue;
-        };
-        let function = function.demangle()?;
-        let function = function.rsplit("::").next().unwrap_or_default();
-        if outer.is_empty() && function != "run" {
-            function.clone_into(&mut inner);
+        let ours = location.file.and_then(|it| it.rsplit_once("/src/"));
+        let ours = ours.filter(|(_, it)| *it == "main.rs" || it.starts_with("arch/"));
+        if let (Some((_, ours)), Some(line)) = (ours, location.line) {
+            let function = function.demangle()?;
+            let function = function.rsplit("::").next().unwrap_or_default();
+            if outer.is_empty() && function != "run" {
+                function.clone_into(&mut inner);
+            }
+            outer = format!("{ours}:{line}");
         }
-        outer = format!("{}:{line}", ours);
     }
     Ok(format!("{outer:12} {inner}").trim_end().to_owned())
 }
 
 /// What a field says, as elf(5) calls it.
 fn meaning<'a>(program: &'a Program, field: &Field) -> &'a str {
-    match (&*field.name, field.value) {
+    match (field.name, field.value) {
         ("EI_CLASS", 1) => "ELFCLASS32",
         ("EI_CLASS", 2) => "ELFCLASS64",
         ("EI_DATA", 1) => "ELFDATA2LSB",

@@ -3,14 +3,14 @@
 use crate::term::Term;
 use anyhow::{Context as _, Result, bail};
 use easy_smt::{Context, ContextBuilder, Response};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What symbols may be, one number with a sign for each: an input.
 pub type Input = BTreeMap<String, i64>;
 
 pub struct Solver {
     z3: Context,
-    declared: BTreeMap<String, u32>,
+    declared: BTreeSet<String>,
     /// What was asked before, as flipped programs have most of their paths in common.
     known: HashMap<Vec<Term>, Option<Input>>,
     /// How many times z3 was asked.
@@ -29,7 +29,7 @@ impl Solver {
             .context("z3: cannot be run; install it (Debian's package z3)")?;
         Ok(Self {
             z3,
-            declared: BTreeMap::new(),
+            declared: BTreeSet::new(),
             known: HashMap::new(),
             questions: 0,
         })
@@ -41,11 +41,8 @@ impl Solver {
     ///
     /// Where z3 does not know within a second.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
-        let open: Vec<Term> = conditions
-            .iter()
-            .filter(|it| it.known() != Some(1))
-            .cloned()
-            .collect();
+        let mut open = conditions.to_vec();
+        open.retain(|it| it.known() != Some(1));
         if open.iter().any(|it| it.known() == Some(0)) {
             return Ok(None);
         }
@@ -61,20 +58,16 @@ impl Solver {
         let mut symbols = BTreeMap::new();
         conditions.iter().for_each(|it| it.symbols(&mut symbols));
         for (name, &bits) in &symbols {
-            match self.declared.get(name) {
-                None => {
-                    let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
-                    self.z3.declare_const(name, sort)?;
-                    self.declared.insert(name.clone(), bits);
-                }
-                Some(before) => assert_eq!(*before, bits, "{name}"),
+            if self.declared.insert(name.clone()) {
+                let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
+                self.z3.declare_const(name, sort)?;
             }
         }
         self.questions += 1;
         self.z3.push()?;
         for condition in conditions {
-            self.z3
-                .assert(self.z3.atom(format!("(= {condition} #b1)")))?;
+            let is_true = self.z3.atom(format!("(= {condition} #b1)"));
+            self.z3.assert(is_true)?;
         }
         let answer = self.answer(&symbols);
         self.z3.pop()?;
@@ -82,26 +75,22 @@ impl Solver {
     }
 
     fn answer(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Option<Input>> {
-        Ok(match self.z3.check()? {
-            Response::Unsat => None,
+        match self.z3.check()? {
+            Response::Unsat => return Ok(None),
             Response::Unknown => bail!("z3 does not know"),
-            Response::Sat => {
-                let names = symbols.keys().map(|name| self.z3.atom(name)).collect();
-                let mut input = Input::new();
-                for (name, value) in self.z3.get_value(names)? {
-                    let value = self.z3.display(value).to_string();
-                    let digits = |prefix| value.strip_prefix(prefix);
-                    let value = match (digits("#x"), digits("#b")) {
-                        (Some(digits), _) => u64::from_str_radix(digits, 16)?,
-                        (_, Some(digits)) => u64::from_str_radix(digits, 2)?,
-                        _ => bail!("z3 says {value}"),
-                    };
-                    let name = self.z3.display(name).to_string();
-                    let value = Term::number(value as i64, symbols[&name]).known_signed();
-                    input.insert(name, value.expect("it is a number"));
-                }
-                Some(input)
-            }
-        })
+            Response::Sat => {}
+        }
+        let names = symbols.keys().map(|name| self.z3.atom(name)).collect();
+        let mut input = Input::new();
+        for (name, value) in self.z3.get_value(names)? {
+            let name = self.z3.display(name).to_string();
+            let value = self.z3.display(value).to_string();
+            let (base, digits) = value.split_at(2);
+            let base = if base == "#x" { 16 } else { 2 };
+            let value = u64::from_str_radix(digits, base)?;
+            let value = Term::number(value as i64, symbols[&name]).known_signed();
+            input.insert(name, value.expect("it is a number"));
+        }
+        Ok(Some(input))
     }
 }

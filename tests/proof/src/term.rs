@@ -2,6 +2,7 @@
 //! by what the program was given. Operations are SMT-LIB's (theory of fixed-size bit-vectors), whose
 //! names they have. Where all is known, they calculate.
 
+use itertools::Itertools;
 use std::{fmt, rc::Rc};
 
 /// Such a number. A condition is one of one bit.
@@ -18,11 +19,9 @@ pub enum Node {
     Symbol(String),
     /// So many bits from that bit on.
     Extract(u32, Term),
-    /// SMT-LIB's `sign_extend` or `zero_extend`.
-    Extend(&'static str, Term),
     Apply(&'static str, Vec<Term>),
 }
-use Node::{Apply, Extend, Extract, Number, Symbol};
+use Node::{Apply, Extract, Number, Symbol};
 
 impl Term {
     fn new(node: Node, bits: u32) -> Self {
@@ -42,6 +41,12 @@ impl Term {
         Self::number(value.into(), 1)
     }
 
+    /// Whether all conditions are true.
+    pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
+        let all = conditions.into_iter().reduce(|a, b| a.and(&b));
+        all.unwrap_or(Self::truth(true))
+    }
+
     /// The number, where it is known.
     pub fn known(&self) -> Option<u64> {
         match *self.node {
@@ -56,18 +61,29 @@ impl Term {
         Some((self.known()? << shift) as i64 >> shift)
     }
 
+    /// What a known number is added to, and that.
+    fn sum(&self) -> Option<(&Self, &Self)> {
+        match &*self.node {
+            Apply("bvadd", of) if of[1].known().is_some() => Some((&of[0], &of[1])),
+            _ => None,
+        }
+    }
+
     /// A symbol and what is added to it: an address, by what it is relative to. No symbol where the
     /// number is known.
     pub fn place(&self) -> Option<(&str, i64)> {
-        match &*self.node {
-            Number(value) => Some(("", *value as i64)),
-            Symbol(name) => Some((name, 0)),
-            Apply("bvadd", of) => match (&*of[0].node, of[1].known_signed()) {
-                (Symbol(name), Some(offset)) => Some((name, offset)),
-                _ => None,
-            },
+        match (&*self.node, self.sum()) {
+            (Number(value), _) => Some(("", *value as i64)),
+            (Symbol(name), _) => Some((name, 0)),
+            (_, Some((of, by))) => of.place().map(|it| it.0).zip(by.known_signed()),
             _ => None,
         }
+    }
+
+    /// How far the other address is behind this.
+    pub fn distance(&self, other: &Self) -> Option<i64> {
+        let (from, to) = (self.place()?, other.place()?);
+        (from.0 == to.0 && !from.0.is_empty()).then_some(to.1.wrapping_sub(from.1))
     }
 
     /// The names of all symbols in it, with their bits.
@@ -75,132 +91,76 @@ impl Term {
         match &*self.node {
             Number(_) => {}
             Symbol(name) => _ = into.insert(name.clone(), self.bits),
-            Extract(_, of) | Extend(_, of) => of.symbols(into),
+            Extract(_, of) => of.symbols(into),
             Apply(_, of) => of.iter().for_each(|of| of.symbols(into)),
         }
     }
 
-    fn apply(name: &'static str, bits: u32, of: &[&Term]) -> Self {
-        let of = of.iter().map(|&it| it.clone()).collect();
-        Self::new(Apply(name, of), bits)
-    }
-
-    fn both(
-        &self,
-        other: &Self,
-        name: &'static str,
-        bits: u32,
-        calculate: impl Fn(u64, u64) -> u64,
-    ) -> Self {
+    /// SMT-LIB's operation of that name, of two.
+    pub fn apply(&self, name: &'static str, other: &Self) -> Self {
         assert_eq!(self.bits, other.bits, "{name} of {self} and {other}");
-        match (self.known(), other.known()) {
-            (Some(a), Some(b)) => Self::number(calculate(a, b) as i64, bits),
-            _ => Self::apply(name, bits, &[self, other]),
-        }
-    }
-
-    pub fn add(&self, other: &Self) -> Self {
-        match (&*self.node, self.known(), other.known()) {
-            (_, Some(_), None) => other.add(self),
-            (_, _, Some(0)) => self.clone(),
-            (Apply("bvadd", of), _, Some(_)) if of[1].known().is_some() => {
-                of[0].add(&of[1].add(other))
+        let (a, b) = (self.known(), other.known());
+        let number = |number| Self::number(number, self.bits);
+        let both = || vec![self.clone(), other.clone()];
+        match (name, a, b) {
+            // What is known stands behind.
+            ("bvadd" | "bvand" | "bvor", Some(_), None) => other.apply(name, self),
+            ("bvadd" | "bvor" | "bvshl" | "bvlshr", _, Some(0)) => self.clone(),
+            ("bvand", _, Some(0)) => number(0),
+            ("bvand", None, Some(_)) if *other == number(-1) => self.clone(),
+            ("bvshl" | "bvlshr", _, Some(by)) if by >= self.bits.into() => number(0),
+            ("bvxor", ..) if self == other => number(0),
+            ("=", ..) if self == other => Self::truth(true),
+            ("=", Some(a), Some(b)) => Self::truth(a == b),
+            ("bvult", Some(a), Some(b)) => Self::truth(a < b),
+            ("bvslt", Some(_), Some(_)) => Self::truth(self.known_signed() < other.known_signed()),
+            ("=" | "bvult" | "bvslt", ..) => Self::new(Apply(name, both()), 1),
+            ("bvadd", None, Some(_)) if let Some((of, by)) = self.sum() => {
+                of.apply(name, &by.apply(name, other))
             }
-            _ => self.both(other, "bvadd", self.bits, u64::wrapping_add),
+            ("bvsub", _, Some(_)) => self.plus(other.known_signed().map_or(0, i64::wrapping_neg)),
+            ("bvsub", ..) if let Some(distance) = other.distance(self) => number(distance),
+            (_, Some(a), Some(b)) => number(match name {
+                "bvadd" => a.wrapping_add(b),
+                "bvmul" => a.wrapping_mul(b),
+                "bvand" => a & b,
+                "bvor" => a | b,
+                "bvxor" => a ^ b,
+                "bvshl" => a << b,
+                "bvlshr" => a >> b,
+                _ => panic!("{name} is no operation"),
+            } as i64),
+            _ => Self::new(Apply(name, both()), self.bits),
         }
     }
 
     pub fn plus(&self, number: i64) -> Self {
-        self.add(&Self::number(number, self.bits))
-    }
-
-    pub fn sub(&self, other: &Self) -> Self {
-        match (self.place(), other.place(), other.known_signed()) {
-            (_, _, Some(number)) => self.plus(number.wrapping_neg()),
-            (Some((a, from)), Some((b, to)), _) if a == b => {
-                Self::number(from.wrapping_sub(to), self.bits)
-            }
-            _ => self.both(other, "bvsub", self.bits, u64::wrapping_sub),
-        }
-    }
-
-    pub fn mul(&self, other: &Self) -> Self {
-        self.both(other, "bvmul", self.bits, u64::wrapping_mul)
+        self.apply("bvadd", &Self::number(number, self.bits))
     }
 
     pub fn and(&self, other: &Self) -> Self {
-        let all = u64::MAX >> (64 - self.bits);
-        match (self.known(), other.known()) {
-            (Some(_), None) => other.and(self),
-            (None, Some(0)) => other.clone(),
-            (None, Some(mask)) if mask == all => self.clone(),
-            _ => self.both(other, "bvand", self.bits, |a, b| a & b),
-        }
+        self.apply("bvand", other)
     }
 
     pub fn or(&self, other: &Self) -> Self {
-        match (self.known(), other.known()) {
-            (Some(_), None) => other.or(self),
-            (None, Some(0)) => self.clone(),
-            _ => self.both(other, "bvor", self.bits, |a, b| a | b),
-        }
-    }
-
-    pub fn xor(&self, other: &Self) -> Self {
-        if self == other {
-            return Self::number(0, self.bits);
-        }
-        self.both(other, "bvxor", self.bits, |a, b| a ^ b)
+        self.apply("bvor", other)
     }
 
     pub fn not(&self) -> Self {
         match &*self.node {
             Apply("bvnot", of) => of[0].clone(),
             Number(value) => Self::number(!value as i64, self.bits),
-            _ => Self::apply("bvnot", self.bits, &[self]),
+            _ => Self::new(Apply("bvnot", vec![self.clone()]), self.bits),
         }
-    }
-
-    /// To the left where `by` is positive, and to the right without a sign where it is negative.
-    pub fn shift(&self, by: i32) -> Self {
-        let by_term = Self::number(by.unsigned_abs().into(), self.bits);
-        match by {
-            0 => self.clone(),
-            _ if by.unsigned_abs() >= self.bits => Self::number(0, self.bits),
-            1.. => self.both(&by_term, "bvshl", self.bits, |a, b| a << b),
-            _ => self.both(&by_term, "bvlshr", self.bits, |a, b| a >> b),
-        }
-    }
-
-    pub fn rotate_left(&self, by: i32) -> Self {
-        self.shift(by).or(&self.shift(by - self.bits as i32))
-    }
-
-    pub fn is(&self, other: &Self) -> Self {
-        if self == other {
-            return Self::truth(true);
-        }
-        self.both(other, "=", 1, |a, b| (a == b).into())
     }
 
     pub fn is_number(&self, number: i64) -> Self {
-        self.is(&Self::number(number, self.bits))
-    }
-
-    /// Without signs.
-    pub fn below(&self, other: &Self) -> Self {
-        self.both(other, "bvult", 1, |a, b| (a < b).into())
+        self.apply("=", &Self::number(number, self.bits))
     }
 
     /// With signs.
-    pub fn less(&self, other: &Self) -> Self {
-        // The top bit turned makes the order of the one that of the other.
-        let turned = |it: u64| it ^ 1 << (self.bits - 1);
-        self.both(other, "bvslt", 1, |a, b| (turned(a) < turned(b)).into())
-    }
-
-    pub fn less_than(&self, number: i64) -> Self {
-        self.less(&Self::number(number, self.bits))
+    pub fn is_less(&self, number: i64) -> Self {
+        self.apply("bvslt", &Self::number(number, self.bits))
     }
 
     /// Where this is true the one, else the other.
@@ -209,7 +169,10 @@ impl Term {
             _ if yes == no => yes.clone(),
             Some(0) => no.clone(),
             Some(_) => yes.clone(),
-            None => Self::apply("ite", yes.bits, &[self, yes, no]),
+            None => {
+                let of = vec![self.clone(), yes.clone(), no.clone()];
+                Self::new(Apply("ite", of), yes.bits)
+            }
         }
     }
 
@@ -222,39 +185,33 @@ impl Term {
     }
 
     pub fn extract(&self, low: u32, bits: u32) -> Self {
-        assert!(
-            bits > 0 && low + bits <= self.bits,
-            "{bits} bits from {low} of {self}"
-        );
+        let is_part = bits > 0 && low + bits <= self.bits;
+        assert!(is_part, "{bits} bits from {low} of {self}");
         if bits == self.bits {
             return self.clone();
         }
         match &*self.node {
             Number(value) => Self::number((value >> low) as i64, bits),
             Extract(further, of) => of.extract(low + further, bits),
-            Extend(_, of) if low + bits <= of.bits => of.extract(low, bits),
+            Apply("sign_extend", of) if low + bits <= of[0].bits => of[0].extract(low, bits),
             Apply("concat", of) if low + bits <= of[1].bits => of[1].extract(low, bits),
             Apply("concat", of) if low >= of[1].bits => of[0].extract(low - of[1].bits, bits),
             _ => Self::new(Extract(low, self.clone()), bits),
         }
     }
 
-    fn extend(&self, how: &'static str, value: Option<i64>, bits: u32) -> Self {
-        match value {
-            _ if bits == self.bits => self.clone(),
-            Some(value) => Self::number(value, bits),
-            None => Self::new(Extend(how, self.clone()), bits),
-        }
-    }
-
     /// With zeros in front.
     pub fn zeros(&self, bits: u32) -> Self {
-        self.extend("zero_extend", self.known().map(|it| it as i64), bits)
+        Self::number(0, bits).with_low(self)
     }
 
     /// With its sign in front.
     pub fn signs(&self, bits: u32) -> Self {
-        self.extend("sign_extend", self.known_signed(), bits)
+        match self.known_signed() {
+            _ if bits == self.bits => self.clone(),
+            Some(value) => Self::number(value, bits),
+            None => Self::new(Apply("sign_extend", vec![self.clone()]), bits),
+        }
     }
 
     /// This in front of the lower bits.
@@ -265,22 +222,16 @@ impl Term {
             ((Extract(at, a), _), (Extract(from, b), _)) if a == b && *at == from + low.bits => {
                 a.extract(*from, bits)
             }
-            _ => Self::apply("concat", bits, &[self, low]),
+            _ => Self::new(Apply("concat", vec![self.clone(), low.clone()]), bits),
         }
     }
 
-    /// With other bits from that bit on.
-    pub fn insert(&self, low: u32, part: &Self) -> Self {
-        let mut whole = part.clone();
-        if low > 0 {
-            whole = whole.concat(&self.extract(0, low));
+    /// With other lower bits.
+    pub fn with_low(&self, low: &Self) -> Self {
+        match self.bits - low.bits {
+            0 => low.clone(),
+            above => self.extract(low.bits, above).concat(low),
         }
-        if whole.bits < self.bits {
-            whole = self
-                .extract(whole.bits, self.bits - whole.bits)
-                .concat(&whole);
-        }
-        whole
     }
 }
 
@@ -291,16 +242,14 @@ impl fmt::Display for Term {
             Number(value) => write!(f, "(_ bv{value} {})", self.bits),
             Symbol(name) => f.write_str(name),
             Extract(low, of) => write!(f, "((_ extract {} {low}) {of})", low + self.bits - 1),
-            Extend(how, of) => write!(f, "((_ {how} {}) {of})", self.bits - of.bits),
+            Apply("sign_extend", of) => {
+                write!(f, "((_ sign_extend {}) {})", self.bits - of[0].bits, of[0])
+            }
             Apply("ite", of) => write!(f, "(ite (= {} #b1) {} {})", of[0], of[1], of[2]),
             Apply(name @ ("=" | "bvult" | "bvslt"), of) => {
                 write!(f, "(ite ({name} {} {}) #b1 #b0)", of[0], of[1])
             }
-            Apply(name, of) => {
-                write!(f, "({name}")?;
-                of.iter().try_for_each(|of| write!(f, " {of}"))?;
-                write!(f, ")")
-            }
+            Apply(name, of) => write!(f, "({name} {})", of.iter().join(" ")),
         }
     }
 }

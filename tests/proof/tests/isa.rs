@@ -2,20 +2,20 @@
 //! for each processor): from random states, all registers, flags and memory are compared, by way of
 //! the debugger's protocol that it speaks ("GDB Remote Serial Protocol", in GDB's manual).
 
+use anyhow::Context;
 use proof::{
     Program,
-    isa::{Flow, Instruction, Machine, Memory},
+    isa::{Flow, Instruction, Isa, Machine, Memory},
     kernel::Platform,
     term::Term,
 };
 use std::{
     collections::BTreeMap,
     io::{BufReader, Read, Write},
+    ops::Range,
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
 };
 
 /// States for each instruction.
@@ -23,72 +23,20 @@ const ROUNDS: usize = 24;
 /// Memory that instructions may reach, in bytes, around where registers lead.
 const WINDOW: u64 = 1024;
 
-/// A flag: its register's place in bytes, and its place in that, in bits.
-type Flag = (&'static str, usize, usize, u32, u32);
-
-/// Where the protocol has what, in bytes: the first register, the rest of which follow in the order
-/// of the platform's table; the address of the instruction; flags (`gdbstub.c` of each processor in
-/// QEMU).
-fn layout(platform: &Platform) -> (&'static str, usize, usize, &'static [Flag]) {
+/// The emulator, and where the protocol has what, in bytes: the first register, the rest of which
+/// follow in the order of the platform's table; the address of the instruction; and for each flag the
+/// four bytes that it is in, with its lowest bit there (`gdbstub.c` of each processor in QEMU).
+fn layout(platform: &Platform) -> (&'static str, usize, usize, Vec<(usize, u32)>) {
+    let x86 = |at| [0, 6, 7, 11].map(|bit| (at, bit)).to_vec();
+    let top = |at| [31, 30, 29, 28].map(|bit| (at, bit)).to_vec();
     match platform.name {
-        "386" => (
-            "i386",
-            0,
-            32,
-            &[
-                ("cf", 36, 4, 0, 1),
-                ("zf", 36, 4, 6, 1),
-                ("sf", 36, 4, 7, 1),
-                ("of", 36, 4, 11, 1),
-            ],
-        ),
-        "amd64" => (
-            "x86_64",
-            0,
-            128,
-            &[
-                ("cf", 136, 4, 0, 1),
-                ("zf", 136, 4, 6, 1),
-                ("sf", 136, 4, 7, 1),
-                ("of", 136, 4, 11, 1),
-            ],
-        ),
-        "arm" => (
-            "arm",
-            0,
-            60,
-            &[
-                ("n", 64, 4, 31, 1),
-                ("z", 64, 4, 30, 1),
-                ("c", 64, 4, 29, 1),
-                ("v", 64, 4, 28, 1),
-            ],
-        ),
-        "arm64" => (
-            "aarch64",
-            0,
-            256,
-            &[
-                ("n", 264, 4, 31, 1),
-                ("z", 264, 4, 30, 1),
-                ("c", 264, 4, 29, 1),
-                ("v", 264, 4, 28, 1),
-            ],
-        ),
-        "ppc64le" => (
-            "ppc64le",
-            0,
-            256,
-            &[
-                ("lt", 272, 4, 31, 1),
-                ("gt", 272, 4, 30, 1),
-                ("eq", 272, 4, 29, 1),
-                ("so", 272, 4, 28, 1),
-                ("xer.so", 292, 4, 31, 1),
-            ],
-        ),
-        "riscv64" => ("riscv64", 8, 256, &[]),
-        "s390x" => ("s390x", 16, 8, &[("cc", 0, 8, 44, 2)]),
+        "386" => ("i386", 0, 32, x86(36)),
+        "amd64" => ("x86_64", 0, 128, x86(136)),
+        "arm" => ("arm", 0, 60, top(64)),
+        "arm64" => ("aarch64", 0, 256, top(264)),
+        "ppc64le" => ("ppc64le", 0, 256, [top(272), vec![(292, 31)]].concat()),
+        "riscv64" => ("riscv64", 8, 256, Vec::new()),
+        "s390x" => ("s390x", 16, 8, vec![(0, 12)]),
         other => panic!("{other}: which emulator?"),
     }
 }
@@ -97,43 +45,30 @@ fn layout(platform: &Platform) -> (&'static str, usize, usize, &'static [Flag]) 
 struct Emulator {
     child: Child,
     stream: BufReader<UnixStream>,
-    is_big_endian: bool,
-    bits: u32,
+    isa: &'static Isa,
     first: usize,
     pc: usize,
-    flags: &'static [Flag],
+    flags: Vec<(usize, u32)>,
 }
 
 impl Emulator {
     fn start(platform: &'static Platform, program: &Path, folder: &Path) -> Self {
         let (name, first, pc, flags) = layout(platform);
         let socket = folder.join(platform.name);
-        let emulator = format!("qemu-{name}-static");
-        let mut command = Command::new(&emulator);
-        let command = command
-            .arg("-g")
-            .arg(&socket)
-            .arg(program)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{emulator}: {error}"));
-        let mut stream = UnixStream::connect(&socket);
-        for _ in 0..500 {
-            if stream.is_ok() {
-                break;
-            }
-            sleep(Duration::from_millis(20));
-            stream = UnixStream::connect(&socket);
-        }
-        let stream = BufReader::new(stream.unwrap());
-        let isa = platform.isa;
+        let mut command = Command::new(format!("qemu-{name}-static"));
+        command.arg("-g").arg(&socket).arg(program);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn();
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut stream = None;
+        tests::wait_until("a socket", || {
+            stream = UnixStream::connect(&socket).ok();
+            stream.is_some()
+        });
         let mut emulator = Self {
             child,
-            stream,
-            is_big_endian: isa.is_big_endian,
-            bits: isa.bits,
+            stream: BufReader::new(stream.unwrap()),
+            isa: platform.isa,
             first,
             pc,
             flags,
@@ -165,50 +100,46 @@ impl Emulator {
     fn bytes(&mut self, packet: &str) -> Vec<u8> {
         let answer = self.ask(packet);
         let digits = |at| u8::from_str_radix(&answer[at..at + 2], 16);
-        (0..answer.len())
-            .step_by(2)
-            .map(|at| digits(at).unwrap_or_else(|_| panic!("{packet}: {answer}")))
-            .collect()
+        let bytes = (0..answer.len()).step_by(2).map(digits);
+        let bytes: Result<_, _> = bytes.collect();
+        bytes.unwrap_or_else(|_| panic!("{packet}: {answer}"))
     }
 
-    fn number(&self, state: &[u8], at: usize, size: usize) -> u64 {
-        let mut bytes = state[at..at + size].to_vec();
-        if self.is_big_endian {
-            bytes.reverse();
+    fn put(&mut self, packet: &str, bytes: &[u8]) {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(self.ask(&format!("{packet}{hex}")), "OK");
+    }
+
+    /// Where a register is, its lowest bit there and its bits, by its index in the state.
+    fn place(&self, index: usize) -> (Range<usize>, u32, u32) {
+        let (_, bits) = self.isa.state().nth(index).unwrap();
+        let word = self.isa.bits as usize / 8;
+        let at = self.first + index * word;
+        match index.checked_sub(self.isa.registers.split(' ').count()) {
+            None => (at..at + word, 0, bits),
+            Some(flag) => {
+                let (at, low) = self.flags[flag];
+                (at..at + 4, low, bits)
+            }
         }
-        bytes
-            .iter()
-            .rev()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    fn put(&self, state: &mut [u8], at: usize, size: usize, number: u64) {
-        let place = &mut state[at..at + size];
-        place.copy_from_slice(&number.to_le_bytes()[..size]);
-        if self.is_big_endian {
-            place.reverse();
-        }
+    fn get(&self, state: &[u8], index: usize) -> u64 {
+        let (place, low, bits) = self.place(index);
+        self.isa.number(&state[place]) >> low & u64::MAX >> (64 - bits)
     }
 
-    /// Where a register is: its place, its size, its lowest bit and its bits.
-    fn place(&self, index: usize, name: &str) -> (usize, usize, u32, u32) {
-        let flag = self.flags.iter().find(|it| it.0 == name);
-        let word = self.bits as usize / 8;
-        flag.map_or((self.first + index * word, word, 0, self.bits), |it| {
-            (it.1, it.2, it.3, it.4)
-        })
-    }
-
-    fn get(&self, state: &[u8], index: usize, name: &str) -> u64 {
-        let (at, size, low, bits) = self.place(index, name);
-        self.number(state, at, size) >> low & u64::MAX >> (64 - bits)
-    }
-
-    fn set(&self, state: &mut [u8], index: usize, name: &str, value: u64) {
-        let (at, size, low, bits) = self.place(index, name);
+    fn set(&self, state: &mut [u8], index: usize, value: u64) {
+        let (place, low, bits) = self.place(index);
         let mask = u64::MAX >> (64 - bits) << low;
-        let number = self.number(state, at, size) & !mask | value << low & mask;
-        self.put(state, at, size, number);
+        let place = &mut state[place];
+        let number = self.isa.number(place) & !mask | value << low & mask;
+        self.isa.write(number, place);
+    }
+
+    /// Where the address of the instruction is.
+    fn pc(&self) -> Range<usize> {
+        self.pc..self.pc + self.isa.bits as usize / 8
     }
 }
 
@@ -220,58 +151,37 @@ impl Drop for Emulator {
 }
 
 /// Memory of known bytes: the file and the window.
-struct Trial<'a> {
+struct Trial {
     bytes: BTreeMap<u64, u8>,
     base: u64,
-    platform: &'a Platform,
-    /// What it reached.
-    used: bool,
-    anys: usize,
+    isa: &'static Isa,
 }
 
-impl Memory for Trial<'_> {
+impl Memory for Trial {
     fn load(&mut self, address: &Term, bytes: u32) -> anyhow::Result<Term> {
-        self.used = true;
         let address = address.known().unwrap();
-        let mut number = 0;
-        for index in 0..u64::from(bytes) {
-            let at = if self.platform.isa.is_big_endian {
-                index
-            } else {
-                u64::from(bytes) - 1 - index
-            };
-            let byte = self.bytes.get(&address.wrapping_add(at));
-            number = number << 8 | u64::from(*byte.ok_or_else(|| anyhow::anyhow!("outside"))?);
-        }
-        Ok(Term::number(number as i64, 8 * bytes))
+        let found = (0..bytes.into()).map(|at| self.bytes.get(&address.wrapping_add(at)).copied());
+        let found: Vec<u8> = found.collect::<Option<_>>().context("outside")?;
+        Ok(Term::number(self.isa.number(&found) as i64, 8 * bytes))
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> anyhow::Result<()> {
-        self.used = true;
-        let (address, number) = (address.known().unwrap(), value.known().unwrap());
-        let count = u64::from(value.bits / 8);
-        for index in 0..count {
-            let at = if self.platform.isa.is_big_endian {
-                count - 1 - index
-            } else {
-                index
-            };
-            let byte = self.bytes.get_mut(&address.wrapping_add(at));
-            *byte.ok_or_else(|| anyhow::anyhow!("outside"))? = (number >> (8 * index)) as u8;
+        let address = address.known().unwrap();
+        let mut bytes = vec![0; value.bits as usize / 8];
+        self.isa.write(value.known().unwrap(), &mut bytes);
+        for (at, byte) in (0..).zip(bytes) {
+            let place = self.bytes.get_mut(&address.wrapping_add(at));
+            *place.context("outside")? = byte;
         }
         Ok(())
     }
 
     fn address(&self, offset: u64) -> Term {
-        Term::number(
-            self.base.wrapping_add(offset) as i64,
-            self.platform.isa.bits,
-        )
+        Term::number(self.base.wrapping_add(offset) as i64, self.isa.bits)
     }
 
     fn any(&mut self, bits: u32) -> Term {
-        self.anys += 1;
-        Term::symbol(format!("any{}", self.anys), bits)
+        Term::symbol("any", bits)
     }
 }
 
@@ -291,202 +201,147 @@ impl Random {
     }
 }
 
-/// Compares one instruction in one state; false where the state does not suit it.
-fn try_one(
-    emulator: &mut Emulator,
-    program: &Program,
-    instruction: &Instruction,
+/// A program at work in its emulator: where it lies, and where the window is.
+struct Bench<'a> {
+    emulator: Emulator,
+    program: &'a Program,
     base: u64,
     window: u64,
-    reach: bool,
-    random: &mut Random,
-) -> bool {
-    let platform = program.platform;
-    let mask = u64::MAX >> (64 - platform.isa.bits);
-    let numbers = instruction
-        .operands
-        .iter()
-        .filter_map(|it| proof::isa::number(it).ok());
-    let mut pool = vec![
-        0,
-        1,
-        mask,
-        1 << (platform.isa.bits - 1),
-        0x7fff_ffff,
-        0x8000_0000,
-        random.next(),
-        random.next(),
-        random.next(),
-    ];
-    pool.extend(
-        numbers.flat_map(|it| [it as u64, it.wrapping_neg() as u64, it as u64 & 0xffff_ffff]),
-    );
-    if reach {
-        pool = (0..4)
-            .map(|_| window + WINDOW / 2 + 16 * (random.next() % 16))
-            .collect();
-    }
-    let mut state = emulator.bytes("g");
-    let mut registers = Vec::new();
-    for (index, (name, bits)) in platform.isa.state().enumerate() {
-        let value = if bits < 8 {
-            random.next()
-        } else {
-            random.pick(&pool)
-        } & u64::MAX >> (64 - bits);
-        emulator.set(&mut state, index, name, value);
-        registers.push(Term::number(value as i64, bits));
-    }
-    emulator.put(
-        &mut state,
-        emulator.pc,
-        platform.bytes() as usize,
-        base + instruction.at,
-    );
-    let mut trial = Trial {
-        bytes: BTreeMap::new(),
-        base,
-        platform,
-        used: false,
-        anys: 0,
-    };
-    trial
-        .bytes
-        .extend((base..).zip(program.bytes.iter().copied()));
-    if reach {
-        trial
-            .bytes
-            .extend((window..window + WINDOW).map(|at| (at, random.next() as u8)));
-        let hex: String = trial
-            .bytes
-            .range(window..window + WINDOW)
-            .map(|(_, byte)| format!("{byte:02x}"))
-            .collect();
-        assert_eq!(emulator.ask(&format!("M{window:x},{WINDOW:x}:{hex}")), "OK");
+    random: Random,
+}
+
+impl<'a> Bench<'a> {
+    fn new(program: &'a Program, folder: &Path) -> Self {
+        let platform = program.platform;
+        let path = tests::built(&format!("pause/{}/pause", platform.name));
+        let mut emulator = Emulator::start(platform, &path, folder);
+        let state = emulator.bytes("g");
+        let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
+        let pc = platform.isa.number(&state[emulator.pc()]);
+        let stack = platform.isa.index(platform.stack()).unwrap();
+        Self {
+            program,
+            base: pc - (entry & !(platform.isa.step - 1)),
+            window: (emulator.get(&state, stack) - 4 * WINDOW) & !15,
+            random: Random(0),
+            emulator,
+        }
     }
 
-    let mut machine = Machine {
-        isa: platform.isa,
-        registers: &mut registers,
-        memory: &mut trial,
-    };
-    let Ok(flow) = (platform.isa.meaning)(&mut machine, instruction) else {
-        return false;
-    };
-    let next = base + instruction.at + instruction.length;
-    let next = match flow {
-        Flow::Next => next,
-        Flow::Jump(to) => to.known().unwrap(),
-        Flow::Branch(condition, to) => {
-            if condition.known().unwrap() == 1 {
-                base + to
-            } else {
-                next
+    /// What a register may be, around the numbers of the instruction, or leading to memory.
+    fn pool(&mut self, instruction: &Instruction, reach: bool) -> Vec<u64> {
+        let random = &mut self.random;
+        if reach {
+            let middle = self.window + WINDOW / 2;
+            return (0..4).map(|_| middle + 16 * (random.next() % 16)).collect();
+        }
+        let bits = self.program.platform.isa.bits;
+        let mut pool = vec![0, 1, u64::MAX >> (64 - bits), 1 << (bits - 1)];
+        pool.extend([0x7fff_ffff, 0x8000_0000]);
+        pool.extend([random.next(), random.next(), random.next()]);
+        let numbers = instruction.operands.iter();
+        for number in numbers.filter_map(|it| proof::isa::number(it).ok()) {
+            let number = number as u64;
+            pool.extend([number, number.wrapping_neg(), number & 0xffff_ffff]);
+        }
+        pool
+    }
+
+    /// Compares one instruction in one state; false where the state does not suit it. With `reach`
+    /// all registers lead to memory.
+    fn suits(&mut self, instruction: &Instruction, reach: bool) -> bool {
+        let (program, isa) = (self.program, self.program.platform.isa);
+        let pool = self.pool(instruction, reach);
+        let mut state = self.emulator.bytes("g");
+        let mut registers = Vec::new();
+        for (index, (_, bits)) in isa.state().enumerate() {
+            let random = &mut self.random;
+            let value = match bits {
+                0..8 => random.next(),
+                _ => random.pick(&pool),
+            };
+            self.emulator.set(&mut state, index, value);
+            registers.push(Term::number(value as i64, bits));
+        }
+        let pc = self.emulator.pc();
+        isa.write(self.base + instruction.at, &mut state[pc.clone()]);
+        let mut trial = Trial {
+            bytes: (self.base..).zip(program.bytes.iter().copied()).collect(),
+            base: self.base,
+            isa,
+        };
+        let window = self.window..self.window + WINDOW;
+        if reach {
+            let bytes: Vec<u8> = window.clone().map(|_| self.random.next() as u8).collect();
+            let packet = format!("M{:x},{WINDOW:x}:", window.start);
+            self.emulator.put(&packet, &bytes);
+            trial.bytes.extend(window.clone().zip(bytes));
+        }
+
+        let mut machine = Machine {
+            isa,
+            instruction,
+            registers: &mut registers,
+            memory: &mut trial,
+        };
+        let Ok(flow) = machine.run() else {
+            return false;
+        };
+        let next = match flow {
+            Flow::Jump(to) => to.known(),
+            Flow::Branch(condition, to) if condition.known() == Some(1) => to.known(),
+            Flow::Branch(..) | Flow::Next => Some(self.base + instruction.at + instruction.length),
+            Flow::Kernel => unreachable!("a system call is the kernel's"),
+        };
+        let next = next.unwrap();
+        if next % isa.step != 0 {
+            // It would leave Thumb, which is against the contract.
+            return false;
+        }
+
+        self.emulator.put("G", &state);
+        let stopped = self.emulator.ask("s");
+        let (name, at, text) = (program.name(), instruction.at, instruction.text());
+        let what = format!("{name}: {at:#x} {text}");
+        let is_trap = stopped.starts_with("T05") || stopped == "S05";
+        assert!(is_trap, "{what}: {stopped}");
+        let after = self.emulator.bytes("g");
+        assert_eq!(isa.number(&after[pc]), next, "{what}: where it goes on");
+        let emulator = &mut self.emulator;
+        for (index, (name, bits)) in isa.state().enumerate() {
+            // A flag may be left open.
+            match registers[index].known() {
+                Some(value) => assert_eq!(emulator.get(&after, index), value, "{what}: {name}"),
+                None => assert!(bits < 8, "{what}: {name} is not known"),
             }
         }
-        Flow::Kernel => unreachable!("a system call is the kernel's"),
-    };
-    if next % platform.isa.step != 0 {
-        // It would leave Thumb, which is against the contract.
-        return false;
-    }
-
-    let hex: String = state.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(emulator.ask(&format!("G{hex}")), "OK");
-    let stopped = emulator.ask("s");
-    let what = format!(
-        "{}: {:#x} {}",
-        program.name(),
-        instruction.at,
-        instruction.text()
-    );
-    assert!(
-        stopped.starts_with("T05") || stopped == "S05",
-        "{what}: {stopped}"
-    );
-    let after = emulator.bytes("g");
-    assert_eq!(
-        emulator.number(&after, emulator.pc, platform.bytes() as usize),
-        next,
-        "{what}: where it goes on"
-    );
-    for (index, (name, bits)) in platform.isa.state().enumerate() {
-        // A flag may be left open.
-        if let Some(value) = registers[index].known() {
-            assert_eq!(emulator.get(&after, index, name), value, "{what}: {name}");
-        } else {
-            assert!(bits < 8, "{what}: {name} is not known");
+        if reach {
+            let packet = format!("m{:x},{WINDOW:x}", window.start);
+            let memory = emulator.bytes(&packet);
+            let expected = trial.bytes.range(window).map(|it| it.1);
+            assert!(expected.eq(&memory), "{what}: memory");
         }
+        true
     }
-    if reach {
-        let memory = emulator.bytes(&format!("m{window:x},{WINDOW:x}"));
-        assert!(
-            trial
-                .bytes
-                .range(window..window + WINDOW)
-                .map(|it| it.1)
-                .eq(&memory),
-            "{what}: memory"
-        );
-    }
-    true
 }
 
 #[test]
 fn each_instruction_means_what_the_processor_makes_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    for program in Program::all()
-        .unwrap()
-        .into_iter()
-        .filter(|it| it.folder == "pause")
-    {
-        let platform = program.platform;
-        let instructions = program.prove().unwrap().instructions;
-        let path = tests::built(&format!("pause/{}/pause", platform.name));
-        let mut emulator = Emulator::start(platform, &path, folder.path());
-        let state = emulator.bytes("g");
-        let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
-        let base = emulator.number(&state, emulator.pc, platform.bytes() as usize)
-            - (entry & !(platform.isa.step - 1));
-        let stack = platform
-            .isa
-            .registers
-            .iter()
-            .position(|it| *it == platform.stack)
-            .unwrap();
-        let window = (emulator.get(&state, stack, platform.stack) - 4 * WINDOW) & !15;
-        let (mut random, mut count) = (Random(0), 0);
+    let programs = Program::all().unwrap();
+    for program in programs.iter().filter(|it| it.folder == "pause") {
+        let mut instructions = program.prove().unwrap().instructions;
+        let calls = ["syscall", "int", "svc", "sc", "ecall"];
+        instructions.retain(|_, it| !calls.contains(&&*it.name));
+        let mut bench = Bench::new(program, folder.path());
         for instruction in instructions.values() {
-            let is_call = ["syscall", "int", "svc", "sc", "ecall"].contains(&&*instruction.name);
-            if is_call {
-                continue;
-            }
-            count += 1;
-            let (mut rounds, mut draws) = (0, 0);
-            while rounds < ROUNDS {
-                draws += 1;
-                assert!(
-                    draws < 100 * ROUNDS,
-                    "{}: no state suits {}",
-                    program.name(),
-                    instruction.text()
-                );
-                // Half of the draws have all registers lead to memory.
-                let suits = try_one(
-                    &mut emulator,
-                    &program,
-                    instruction,
-                    base,
-                    window,
-                    draws % 2 == 0,
-                    &mut random,
-                );
-                rounds += usize::from(suits);
-            }
+            // Half of the draws have all registers lead to memory.
+            let draws = (1..100 * ROUNDS).filter(|draw| bench.suits(instruction, draw % 2 == 0));
+            let rounds = draws.take(ROUNDS).count();
+            let (name, text) = (program.name(), instruction.text());
+            assert_eq!(rounds, ROUNDS, "{name}: too few states suit {text}");
         }
-        println!(
-            "{}: {count} instructions, each from {ROUNDS} states",
-            platform.name
-        );
+        let (name, count) = (program.platform.name, instructions.len());
+        println!("{name}: {count} instructions, each from {ROUNDS} states");
     }
 }

@@ -12,9 +12,8 @@ fn main() -> Result<()> {
         // Whole or not at all.
         let mut new = tempfile::NamedTempFile::new_in(folder)?;
         new.write_all(text.as_bytes())?;
-        let file = new
-            .persist(&path)
-            .with_context(|| path.display().to_string())?;
+        let file = new.persist(&path);
+        let file = file.with_context(|| path.display().to_string())?;
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         println!("{}", path.display());
     }

@@ -6,29 +6,22 @@ use proof::{
     Program,
     flips::{describe, flips},
 };
+use std::time::Instant;
 
 fn main() -> Result<()> {
     let with_flips = std::env::args().skip(1).any(|it| it == "--flips");
     for program in Program::all()? {
-        let report = program
-            .prove()
-            .with_context(|| format!("{} does not keep the contract", program.name()))?;
-        println!(
-            "{:16} {:3} paths  {:4} questions  {:.1} s",
-            program.name(),
-            report.paths,
-            report.questions,
-            report.time.as_secs_f64()
-        );
+        let (name, report) = (program.name(), program.prove());
+        let report = report.with_context(|| format!("{name} does not keep the contract"))?;
+        let (paths, questions) = (report.paths, report.questions);
+        let seconds = report.time.as_secs_f64();
+        println!("{name:16} {paths:3} paths  {questions:4} questions  {seconds:.1} s");
         if with_flips {
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             let flips = flips(&program, 1)?;
             let (caught, equal) = (flips.caught.len(), flips.equal.len());
-            println!(
-                "  {} bits flipped = {caught} caught + {equal} proved, too ({} s)",
-                caught + equal,
-                start.elapsed().as_secs()
-            );
+            let (bits, seconds) = (caught + equal, start.elapsed().as_secs());
+            println!("  {bits} bits flipped = {caught} caught + {equal} proved, too ({seconds} s)");
             for bit in flips.equal {
                 println!("    {}", describe(&program, &report, bit));
             }

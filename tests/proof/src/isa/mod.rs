@@ -1,9 +1,10 @@
-//! What the instructions of a processor mean, one file for each. The decoder is capstone; an
-//! instruction is matched by its text. Only what pause has is there: anything else is an error that
+//! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. The
+//! decoder is capstone; an instruction is matched by its text. Only what pause has is there: anything else is an error that
 //! names it. `tests/isa.rs` holds each meaning against the processor, or an emulator of it.
 
 pub mod arm;
 pub mod arm64;
+mod meaning;
 pub mod ppc64le;
 pub mod riscv64;
 pub mod s390x;
@@ -12,6 +13,8 @@ pub mod x86;
 use crate::term::Term;
 use anyhow::{Context, Result, bail, ensure};
 use capstone::{Arch, Capstone, Endian, ExtraMode, Mode};
+use meaning::{Expression, Table};
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 /// A processor.
 pub struct Isa {
@@ -23,20 +26,38 @@ pub struct Isa {
     pub step: u64,
     /// Whether access to memory wants addresses that are a multiple of what is accessed.
     pub aligned: bool,
-    /// Of as many bits as an address; and those of few, which no instruction names. All else that the
-    /// processor has is nothing to pause.
-    pub registers: &'static [&'static str],
-    pub flags: &'static [&'static str],
+    /// What sp is where it leads to memory, in the notation: `aligned(sp)` must be a multiple of 16.
+    pub base_stack: &'static str,
+    /// Of as many bits as an address. All else that the processor has is nothing to pause.
+    pub registers: &'static str,
+    /// Names of the lower 32 bits of each, which have zeros put above them when written; and of the
+    /// lowest byte, above which all stays.
+    pub halves: &'static str,
+    pub low_bytes: &'static str,
+    /// Registers of few bits, which no instruction names.
+    pub flags: &'static str,
     pub flag_bits: u32,
-    /// Other names: of which register, from which bit on, how many bits, and what becomes of those
-    /// above when it is written.
-    pub part: fn(&str) -> Option<Part>,
-    pub meaning: fn(&mut Machine, &Instruction) -> Result<Flow>,
+    /// Rows as `meaning.rs` says.
+    pub meanings: &'static [&'static str],
 }
 
-type Part = (&'static str, u32, u32, Above);
-
 impl Isa {
+    /// What most have in common.
+    const PLAIN: Self = Self {
+        decoder: (Arch::X86, Mode::Mode64, None, None),
+        bits: 64,
+        is_big_endian: false,
+        step: 1,
+        aligned: false,
+        base_stack: "sp",
+        registers: "",
+        halves: "",
+        low_bytes: "",
+        flags: "",
+        flag_bits: 1,
+        meanings: &[],
+    };
+
     /// Whether the lowest bit of an address of code says that it is Thumb.
     pub fn is_thumb(&self) -> bool {
         matches!(self.decoder.1, Mode::Thumb)
@@ -44,43 +65,76 @@ impl Isa {
 
     /// All that a processor's state is, with the bits of each.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let registers = self.registers.iter().map(|it| (*it, self.bits));
-        registers.chain(self.flags.iter().map(|it| (*it, self.flag_bits)))
+        let registers = self.registers.split(' ').map(|it| (it, self.bits));
+        let flags = self.flags.split_terminator(' ');
+        registers.chain(flags.map(|it| (it, self.flag_bits)))
     }
-}
 
-/// What becomes of the other bits of a register of which a part is written.
-#[derive(Clone, Copy)]
-pub enum Above {
-    Stays,
-    Zeros,
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.state().position(|it| it.0 == name)
+    }
+
+    /// Where a register is in the state, and how many bits of it have this name. Some are always 0,
+    /// and nowhere.
+    fn find(&self, name: &str) -> Option<(Option<usize>, u32)> {
+        let among = |names: &str| names.split(' ').position(|it| it == name);
+        Some(match name {
+            "zero" | "xzr" => (None, 64),
+            "wzr" => (None, 32),
+            _ if let Some(index) = among(self.halves) => (Some(index), 32),
+            _ if let Some(index) = among(self.low_bytes) => (Some(index), 8),
+            _ => {
+                let index = self.index(name)?;
+                (Some(index), self.state().nth(index)?.1)
+            }
+        })
+    }
+
+    /// Where the bytes of a number are, from its lowest on.
+    pub fn order(&self, bytes: usize) -> impl DoubleEndedIterator<Item = usize> {
+        let is_big_endian = self.is_big_endian;
+        (0..bytes).map(move |it| if is_big_endian { bytes - 1 - it } else { it })
+    }
+
+    /// The number that these bytes are.
+    pub fn number(&self, bytes: &[u8]) -> u64 {
+        let order = self.order(bytes.len()).rev();
+        order.fold(0, |all, at| all << 8 | u64::from(bytes[at]))
+    }
+
+    /// And the other way.
+    pub fn write(&self, number: u64, bytes: &mut [u8]) {
+        for (at, byte) in self.order(bytes.len()).zip(number.to_le_bytes()) {
+            bytes[at] = byte;
+        }
+    }
 }
 
 /// Where it goes on.
 pub enum Flow {
     Next,
     Jump(Term),
-    /// To the offset in the file, where the condition is true.
-    Branch(Term, u64),
+    /// There, where the condition is true.
+    Branch(Term, Term),
     /// Into the kernel.
     Kernel,
 }
 
 /// A decoded instruction.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Instruction {
     /// Its offset in the file, and its length.
     pub at: u64,
     pub length: u64,
     pub name: String,
     pub operands: Vec<String>,
+    meaning: Option<Vec<Expression>>,
 }
 
 impl Instruction {
     pub fn text(&self) -> String {
-        format!("{} {}", self.name, self.operands.join(", "))
-            .trim_end()
-            .to_owned()
+        let text = format!("{} {}", self.name, self.operands.join(", "));
+        text.trim_end().to_owned()
     }
 
     /// That it is none of those that pause has.
@@ -89,42 +143,71 @@ impl Instruction {
     }
 }
 
-/// # Panics
-///
-/// Where capstone was built without the processor.
-pub fn decoder(isa: &Isa) -> Capstone {
-    let (arch, mode, extra, endian) = isa.decoder;
-    Capstone::new_raw(arch, mode, extra.into_iter(), endian).expect("capstone has it")
+pub struct Decoder {
+    isa: &'static Isa,
+    capstone: Capstone,
+    table: Table,
+    /// What it decoded, as flipped programs have most of their instructions in common.
+    known: RefCell<Known>,
 }
 
-/// The instruction at that offset.
-///
-/// # Errors
-///
-/// Where there is none.
-pub fn decode(decoder: &Capstone, file: &[u8], at: u64) -> Result<Instruction> {
-    let none = || format!("{at:#x}: no instruction");
-    let bytes = file.get(at as usize..).with_context(none)?;
-    let found = decoder.disasm_count(&bytes[..bytes.len().min(16)], at, 1);
-    let found = found.ok().with_context(none)?;
-    let found = found.first().with_context(none)?;
-    // Commas also separate within brackets.
-    let (mut operands, mut depth) = (vec![String::new()], 0);
-    for letter in found.op_str().unwrap_or_default().chars() {
-        depth += i32::from(matches!(letter, '[' | '{')) - i32::from(matches!(letter, ']' | '}'));
-        match letter {
-            ',' if depth == 0 => operands.push(String::new()),
-            ' ' if operands.last().is_some_and(String::is_empty) => {}
-            _ => operands.last_mut().expect("there is one").push(letter),
+/// By address and bytes.
+type Known = HashMap<(u64, Vec<u8>), Rc<Instruction>>;
+
+impl Decoder {
+    /// # Panics
+    ///
+    /// Where capstone was built without the processor.
+    pub fn new(isa: &'static Isa) -> Self {
+        let (arch, mode, extra, endian) = isa.decoder;
+        let capstone = Capstone::new_raw(arch, mode, extra.into_iter(), endian);
+        Self {
+            isa,
+            capstone: capstone.expect("capstone has it"),
+            table: Table::read(isa),
+            known: RefCell::default(),
         }
     }
-    operands.retain(|it| !it.is_empty());
-    Ok(Instruction {
-        at,
-        length: found.bytes().len() as u64,
-        name: found.mnemonic().unwrap_or_default().to_owned(),
-        operands,
-    })
+
+    /// The instruction at that offset.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none.
+    pub fn decode(&self, file: &[u8], at: u64) -> Result<Rc<Instruction>> {
+        let none = || format!("{at:#x}: no instruction");
+        let bytes = file.get(at as usize..).with_context(none)?;
+        let bytes = &bytes[..bytes.len().min(16)];
+        let mut known = self.known.borrow_mut();
+        if let Some(instruction) = known.get(&(at, bytes.to_vec())) {
+            return Ok(instruction.clone());
+        }
+        let found = self.capstone.disasm_count(bytes, at, 1);
+        let found = found.ok().with_context(none)?;
+        let found = found.first().with_context(none)?;
+        let name = found.mnemonic().unwrap_or_default().to_owned();
+        let operands = operands(found.op_str().unwrap_or_default());
+        let instruction = Rc::new(Instruction {
+            at,
+            length: found.bytes().len() as u64,
+            meaning: self.table.find(self.isa, &name, &operands),
+            name,
+            operands,
+        });
+        known.insert((at, bytes.to_vec()), instruction.clone());
+        Ok(instruction)
+    }
+}
+
+/// What commas separate, but for those in brackets.
+fn operands(text: &str) -> Vec<String> {
+    let mut depth = 0;
+    let is_between = |letter: char| {
+        depth += i32::from("([{".contains(letter)) - i32::from(")]}".contains(letter));
+        letter == ',' && depth == 0
+    };
+    let all = text.split(is_between).map(str::trim);
+    all.filter(|it| !it.is_empty()).map(str::to_owned).collect()
 }
 
 /// A number as an assembler writes it.
@@ -157,93 +240,30 @@ pub trait Memory {
 /// A processor at work.
 pub struct Machine<'a> {
     pub isa: &'static Isa,
+    pub instruction: &'a Instruction,
     pub registers: &'a mut [Term],
     pub memory: &'a mut dyn Memory,
 }
 
 impl Machine<'_> {
-    fn find(&self, name: &str) -> Result<(usize, u32, u32, Above)> {
-        let whole = |name| self.isa.state().position(|it| it.0 == name);
-        let bits = |index: usize| self.registers[index].bits;
-        if let Some(index) = whole(name) {
-            return Ok((index, 0, bits(index), Above::Stays));
+    fn get(&self, name: &str) -> Result<Term> {
+        match self.isa.find(name) {
+            Some((Some(index), bits)) => Ok(self.registers[index].extract(0, bits)),
+            Some((None, bits)) => Ok(Term::number(0, bits)),
+            None => bail!("`{name}` is no register"),
         }
-        let part = (self.isa.part)(name)
-            .and_then(|(of, low, bits, above)| Some((whole(of)?, low, bits, above)));
-        part.with_context(|| format!("`{name}` is no register"))
     }
 
-    /// # Errors
-    ///
-    /// Where there is no such register; so too the next.
-    pub fn get(&self, name: &str) -> Result<Term> {
-        let (index, low, bits, _) = self.find(name)?;
-        Ok(self.registers[index].extract(low, bits))
-    }
-
-    pub fn set(&mut self, name: &str, value: &Term) -> Result<()> {
-        let (index, low, bits, above) = self.find(name)?;
-        ensure!(value.bits == bits, "{name} is not {} bits", value.bits);
-        let register = &mut self.registers[index];
-        *register = match above {
-            Above::Stays => register.insert(low, value),
-            Above::Zeros => value.zeros(register.bits),
-        };
+    fn set(&mut self, name: &str, value: &Term) -> Result<()> {
+        let is_whole = self.get(name)?.bits == value.bits;
+        ensure!(is_whole, "{name} is not {} bits", value.bits);
+        if let Some((Some(index), bits)) = self.isa.find(name) {
+            let register = &mut self.registers[index];
+            *register = match bits {
+                32 => value.zeros(register.bits),
+                _ => register.with_low(value),
+            };
+        }
         Ok(())
-    }
-
-    /// A register, or a number of as many bits.
-    pub fn value(&self, text: &str, bits: u32) -> Result<Term> {
-        let value = self
-            .get(text)
-            .or_else(|_| Ok::<_, anyhow::Error>(Term::number(number(text)?, bits)))?;
-        ensure!(value.bits == bits, "{text} is not {bits} bits");
-        Ok(value)
-    }
-
-    /// A register and a number that is added.
-    pub fn sum(&self, register: &str, offset: &str) -> Result<Term> {
-        Ok(self.get(register)?.plus(number(offset)?))
-    }
-
-    /// An address as `8(r1)`.
-    pub fn place(&self, text: &str) -> Result<Term> {
-        let parts = text.strip_suffix(')').and_then(|it| it.split_once('('));
-        let (offset, register) = parts.with_context(|| format!("`{text}` is no address"))?;
-        self.sum(register, offset)
-    }
-
-    /// Sets the flags that Arm calls N, Z, C and V by a subtraction, whose result this is.
-    fn compare(&mut self, a: &Term, b: &Term) -> Result<Term> {
-        let result = a.sub(b);
-        self.set("n", &result.sign())?;
-        self.set("z", &result.is_number(0))?;
-        self.set("c", &a.below(b).not())?;
-        self.set("v", &a.xor(b).and(&a.xor(&result)).sign())?;
-        Ok(result)
-    }
-
-    /// And by an addition.
-    fn compare_negative(&mut self, a: &Term, b: &Term) -> Result<Term> {
-        let result = a.add(b);
-        self.set("n", &result.sign())?;
-        self.set("z", &result.is_number(0))?;
-        self.set("c", &result.below(a))?;
-        self.set("v", &a.xor(&result).and(&b.xor(&result)).sign())?;
-        Ok(result)
-    }
-
-    /// Whether they fit Arm's condition of that name.
-    fn condition(&self, name: &str) -> Result<Option<Term>> {
-        Ok(Some(match name {
-            "eq" => self.get("z")?,
-            "ne" => self.get("z")?.not(),
-            "mi" => self.get("n")?,
-            "gt" => self
-                .get("z")?
-                .not()
-                .and(&self.get("n")?.is(&self.get("v")?)),
-            _ => return Ok(None),
-        }))
     }
 }
