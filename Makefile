@@ -11,7 +11,7 @@ HOST := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo docker-load push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -131,9 +131,12 @@ ifneq ($(packed),$(shell cat target/pause.tar.args 2>/dev/null))
 .PHONY: target/pause.tar
 endif
 
-target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml
+# The day of its release: no clock is asked, so that the bytes are the same for everybody.
+created = $(patsubst %,--created %T00:00:00Z,$(shell sed -n 's/^## \[$(VERSION)\] - //p' CHANGELOG.md))
+
+target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $(wildcard image/src/*.rs) image/Cargo.toml CHANGELOG.md
 	@tests/tools/packages cc
-	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
+	@cargo run --locked --package pause-image -- pack --image '$(IMAGE)' $(created) --output $@ $(foreach platform,$(platforms),$(platform)=target/pause/$(call arch,$(platform))/pause)
 	@echo '$(packed)' > target/pause.tar.args
 
 # --- use-pause -------------------------------------------------------------------------------------
@@ -160,13 +163,17 @@ target/use-pause/%/use-pause: $(wildcard node/src/*.rs image/src/*.rs) node/buil
 	@mv $@.new $@
 
 target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
-	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' --output $@ --title use-pause \
+	@cargo run --locked --quiet --package pause-image -- pack --image '$(USE_PAUSE_IMAGE)' $(created) --output $@ --title use-pause \
 		--description 'Has a node take the image of pause for the sandbox of each pod' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
 
 ##@ Use
 
 demo: target/pause/$(HOST)/pause ## pause as PID 1, told in plain sentences; needs no engine and no root
 	@examples/demo $<
+
+docker-load: build ## loads the image of docker's own platform into docker
+	$(build_pause_image)
+	@image/docker-load '$(IMAGE)' $(created)
 
 kind: image ## a kind cluster whose pods all have it for their sandbox; needs kind and docker
 	@examples/kind/up '$(IMAGE)' target

@@ -14,12 +14,13 @@ use binary::Binary;
 use clap::{Parser, Subcommand};
 use digests::{Found, read};
 use facts::Facts;
-use pack::Archive;
+use pack::{About, Archive};
 use pause_image::{layout::write_whole, name::Name, read::Image};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use verify::Verify;
 
 #[derive(Parser)]
@@ -80,6 +81,9 @@ struct Pack {
         default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
     )]
     description: String,
+    /// When the image was made, as engines show it: 2026-11-25T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time_of)]
+    created: Option<String>,
     /// The archive to write; appears whole or not at all
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -122,19 +126,30 @@ fn run(command: &Command) -> Result<bool> {
     Ok(true)
 }
 
+/// A time, as RFC 3339 has it.
+fn time_of(text: &str) -> Result<String, time::error::Parse> {
+    OffsetDateTime::parse(text, &Rfc3339).map(|_| text.to_owned())
+}
+
 fn pack(arguments: &Pack) -> Result<()> {
     let Pack {
         image,
         title,
         description,
+        created,
         output,
         binaries,
     } = arguments;
+    let about = About {
+        title: title.clone(),
+        description: description.clone(),
+        created: created.clone(),
+    };
     let name: Name = image
         .parse()
         .with_context(|| format!("{image:?} names no image"))?;
     let binaries = Binary::read_all(binaries)?;
-    let archive = Archive::pack(&name, &binaries, title, description)?;
+    let archive = Archive::pack(&name, &binaries, &about)?;
     archive
         .layout
         .write(output)

@@ -23,12 +23,17 @@ use std::io::Read;
 /// The name under which containerd files an image of an archive.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// What each manifest says of the image. Every node pulls it, so it says only what lists of what runs
-/// there ask for.
-const BRIEF: [(&str, &str); 2] = [
-    (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION")),
-    (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE")),
-];
+/// What the index and each manifest say of the image. Every node pulls a manifest, so that says no more.
+const VERSION: (&str, &str) = (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION"));
+
+/// What an image tells of itself.
+pub struct About {
+    /// What its one file is called, too.
+    pub title: String,
+    pub description: String,
+    /// When it was made (RFC 3339): no clock is asked.
+    pub created: Option<String>,
+}
 
 /// A multi-arch image, ready to be written.
 pub struct Archive {
@@ -42,16 +47,18 @@ pub struct Archive {
 
 impl Archive {
     /// Packs one image per binary, of which there is one at least, and the index of them. Equal
-    /// arguments make equal bytes. The one file is called as the title, and a registry shows title and
-    /// description.
-    pub fn pack(name: &Name, binaries: &[Binary], title: &str, description: &str) -> Result<Self> {
+    /// arguments make equal bytes.
+    pub fn pack(name: &Name, binaries: &[Binary], about: &About) -> Result<Self> {
         let name = name.to_string();
+        let About {
+            title, description, ..
+        } = about;
         let mut layout = Layout::default();
         let mut manifests = Vec::new();
         let mut docker = Vec::new();
         let mut pulled = Vec::new();
         for binary in binaries {
-            let [manifest, config, layer] = add_image(&mut layout, binary, title)?;
+            let [manifest, config, layer] = add_image(&mut layout, binary, about)?;
             pulled.push(manifest.size() + config.size() + layer.size());
             // As moby's `image/tarexport` reads it, which alone describes it.
             docker.push(json!({
@@ -60,13 +67,15 @@ impl Archive {
             manifests.push(manifest);
         }
 
-        let mut annotations = owned(BRIEF);
-        let described = [
+        let annotations = [
+            VERSION,
+            (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE")),
             (ANNOTATION_TITLE, title),
             (ANNOTATION_DESCRIPTION, description),
         ];
-        annotations.extend(owned(described));
-        let index = index_of(manifests).annotations(annotations).build()?;
+        let index = index_of(manifests)
+            .annotations(owned(annotations))
+            .build()?;
         let mut index = layout.add_json(MediaType::ImageIndex, &index)?;
         // The full name in both: of a bare tag containerd makes "import-<date>:tag".
         let names = [ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME];
@@ -86,19 +95,19 @@ impl Archive {
 }
 
 /// Adds manifest, config and layer of one platform.
-fn add_image(layout: &mut Layout, binary: &Binary, program: &str) -> Result<[Descriptor; 3]> {
+fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Descriptor; 3]> {
     let mut tar = tar::Builder::new(Vec::new());
-    append(&mut tar, program, 0o555, &binary.bytes)?;
+    append(&mut tar, &about.title, 0o555, &binary.bytes)?;
     let unpacked = tar.into_inner()?;
     let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
     let diff_id = format!("sha256:{}", sha256(&unpacked));
-    let config = add_config(layout, binary.platform, program, diff_id)?;
+    let config = add_config(layout, binary.platform, about, diff_id)?;
     let manifest = ImageManifestBuilder::default()
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageManifest)
         .config(config.clone())
         .layers([layer.clone()])
-        .annotations(owned(BRIEF))
+        .annotations(owned([VERSION]))
         .build()?;
     let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
     manifest.set_platform(Some(binary.platform.oci()?));
@@ -120,14 +129,18 @@ fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
 fn add_config(
     layout: &mut Layout,
     platform: Platform,
-    program: &str,
+    about: &About,
     diff_id: String,
 ) -> Result<Descriptor> {
     let run = ConfigBuilder::default()
         .user("65535:65535")
-        .entrypoint([format!("/{program}")]);
+        .entrypoint([format!("/{}", about.title)]);
     let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);
-    let mut config = ImageConfigurationBuilder::default()
+    let mut config = ImageConfigurationBuilder::default();
+    if let Some(created) = &about.created {
+        config = config.created(created);
+    }
+    let mut config = config
         .architecture(platform.arch())
         .os(Os::Linux)
         .config(run.build()?)

@@ -161,3 +161,15 @@ fn packs_the_same_bytes_each_time() {
     });
     assert!(archives[0] == archives[1]);
 }
+
+#[test]
+fn takes_no_time_that_is_none() {
+    let folder = TempDir::new().unwrap();
+    let output = folder.path().join("pause.tar");
+    let words = ["--created=yesterday".to_owned(), binary("amd64")];
+    let packed = pack(NAME, &output, &words);
+    assert_eq!(packed.status.code(), Some(2));
+    let said = String::from_utf8(packed.stderr).unwrap();
+    assert!(said.contains("'yesterday' for '--created"), "{said}");
+    assert!(!output.exists());
+}

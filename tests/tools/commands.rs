@@ -1,7 +1,9 @@
 //! The commands that people type: make's targets, and what they say where something is amiss.
 
+use serde_json::Value;
 use std::{
     fs,
+    io::Read,
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
 };
@@ -112,4 +114,53 @@ fn make_kind_names_what_is_missing() {
     command("kind", "echo pause");
     fs::copy("/bin/grep", folder.path().join("grep")).unwrap();
     assert!(line().contains("kind delete cluster --name pause"));
+}
+
+/// `make docker-load` gives docker the platform of its machine, or says that there is none.
+#[test]
+fn make_docker_load_packs_the_platform_of_docker() {
+    let folder = tempfile::tempdir().unwrap();
+    let loaded = folder.path().join("loaded.tar");
+    let load = |arch: &str| {
+        let script = format!(
+            "#!/bin/sh\ncase $1 in version) echo {arch} ;; load) cp \"$3\" {} ;; esac\n",
+            loaded.display()
+        );
+        let docker = folder.path().join("docker");
+        fs::write(&docker, script).unwrap();
+        fs::set_permissions(docker, fs::Permissions::from_mode(0o755)).unwrap();
+        let others = std::env::var("PATH").unwrap();
+        let mut make = make(Command::new("make"));
+        make.env("PATH", format!("{}:{others}", folder.path().display()));
+        make.arg("docker-load").output().unwrap()
+    };
+    for (arch, variant) in [("amd64", None), ("arm64", Some("v8")), ("arm", Some("v6"))] {
+        assert!(load(arch).status.success());
+        let archive = tar::Archive::new(fs::File::open(&loaded).unwrap());
+        let platforms = configs(archive);
+        let found: Vec<_> = platforms
+            .iter()
+            .map(|it| (it["architecture"].as_str().unwrap(), it["variant"].as_str()))
+            .collect();
+        assert_eq!(found, [(arch, variant)]);
+    }
+    let failed = load("loong64");
+    assert!(!failed.status.success());
+    let stderr = text(failed.stderr);
+    assert!(
+        stderr.contains("docker runs on loong64, for which there is no"),
+        "{stderr}"
+    );
+}
+
+/// The configurations of an archive's images.
+fn configs(mut archive: tar::Archive<fs::File>) -> Vec<Value> {
+    let contents = archive.entries().unwrap().map(|entry| {
+        let mut content = Vec::new();
+        entry.unwrap().read_to_end(&mut content).unwrap();
+        serde_json::from_slice(&content).unwrap_or_default()
+    });
+    contents
+        .filter(|it: &Value| it["rootfs"].is_object())
+        .collect()
 }
