@@ -11,7 +11,7 @@ HOST := $(shell uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-cosign test-arm64-node prove audit mutants bench lint demo docker-load push kind node attestations verify digests deny release tools clean help
+.PHONY: all build build-sc image test test-platforms test-scale test-kubelet test-kind test-containerd-2 test-engines test-packager test-cosign test-arm64-node prove audit mutants bench lint demo docker-load push kind node attestations verify digests deny release tools clean help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -68,8 +68,16 @@ flags_s390x := -C link-arg=-zmax-page-size=0x1000
 # It takes the way from one exit to the next apart, so that the program leaves in one place only.
 flags := -C llvm-args=-jump-threading-across-loop-headers
 
-# rust-lld comes with every toolchain of rustup and links all architectures.
-link := -C linker=rust-lld -C linker-flavor=ld.lld -C relocation-model=pie -C link-arg=-pie \
+# Every toolchain of rustup brings a linker for all architectures, and what cuts off the section headers,
+# which needs the toolchain's libLLVM. A distribution has both in packages of their own.
+rustlib = $$(rustc --print sysroot)/lib
+tools_of_rustup = $(rustlib)/rustlib/$$(rustc --print host-tuple)/bin
+of_rustup_or = $$(test -e "$(tools_of_rustup)/$(1)" && echo "$(tools_of_rustup)/$(1)" || echo $(2))
+lld = $(call of_rustup_or,rust-lld,ld.lld)
+objcopy = LD_LIBRARY_PATH="$(rustlib)" "$(call of_rustup_or,rust-objcopy,llvm-objcopy)"
+has_llvm = test -e "$(tools_of_rustup)/rust-lld" || tests/tools/packages ld.lld llvm-objcopy
+
+link = -C linker="$(lld)" -C linker-flavor=ld.lld -C relocation-model=pie -C link-arg=-pie \
 	-C link-arg=--no-dynamic-linker -C link-arg=-Tlinker.ld -C strip=symbols
 
 # No path of this machine is to get into a file, from the program or from what it is made of.
@@ -78,14 +86,11 @@ remap = CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$PWD=/pause"$$'\x1f'"--rem
 features_pause :=
 features_pause-sc := --no-default-features --features sc
 
-# So does rust-objcopy, which needs the toolchain's libLLVM. It cuts off the section headers.
-rustlib = $$(rustc --print sysroot)/lib
-objcopy = LD_LIBRARY_PATH="$(rustlib)" "$(rustlib)/rustlib/$$(rustc --print host-tuple)/bin/rust-objcopy"
-
 # $(call binary,BACKEND,ARCH)
 define binary
 target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) linker.ld Cargo.toml Cargo.lock rust-toolchain.toml Makefile
 	@tests/tools/packages cc # which links the build script of the crate syscalls
+	@$$(has_llvm)
 	@$$(call target,$$(triple_$(2)))
 	@mkdir -p $$(@D)
 	$$(remap) cargo rustc --locked --package pause --bin pause --profile pause --target $$(triple_$(2)) \
@@ -256,6 +261,9 @@ test-engines: tools image $(RELEASES:%=target/releases/%) ## the engines of Debi
 	cargo test --locked --package tests --test engines -- --ignored --nocapture
 	@cat target/engines/*
 
+test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## the same bytes by Debian testing's rustc, without rustup, on amd64 and on an emulated arm64: minutes, 3 GB
+	cargo test --locked --package tests --test packager -- --ignored --nocapture
+
 test-cosign: tools image target/cosign ## signs the image and what goes with it, and verifies, by the cosign of Debian 13
 	cargo test --locked --package tests --test verify cosign -- --ignored --nocapture
 
@@ -319,6 +327,7 @@ help: ## this list
 	@echo '  IMAGE=$(IMAGE)  the image, registry and tag included'
 	@echo '  QUICK=1  few samples in make bench; SIZES=1  none but of sizes; KEEP=1 keeps its run in benches/run'
 	@echo '  SOURCE=  BUILDER=  URIs of the repository and of the builder, for the provenance'
+	@echo '  KIND_IMAGE=  another image for the nodes of kind; KIND_FLAGS=  more options of kind create cluster'
 	@echo '  REGISTRY=  where make push copies it to; PUSH_FLAGS=, and PULL_FLAGS= of make verify, go to skopeo copy'
 
 tools: # what the tests run

@@ -32,7 +32,7 @@ impl Checkout {
                 "mkdir bin project && cat > bin/make && chmod +x bin/make
             cd {}
             {{ tar --create --exclude=./target --exclude=./.git .
-              tar --create target/pause target/pause.tar target/pause.tar.args; }} |
+              tar --create target/pause target/pause.tar target/pause.tar.args target/use-pause; }} |
               tar --extract --ignore-zeros --directory $OLDPWD/project
             cd - && cd project && git init --quiet",
                 project().display()
@@ -117,6 +117,9 @@ fn a_release_has_all_of_it() {
         "pause.tar",
         "seccomp.json",
         "sha256sums",
+        "use-pause-386",
+        "use-pause-amd64",
+        "use-pause-arm64",
     ];
     assert_eq!(names, all.map(str::to_owned).into());
     let notes = fs::read_to_string(folder.join("notes.md")).unwrap();

@@ -56,6 +56,10 @@ engines := podman crun runc conmon docker.io docker-cli docker-compose container
 target/releases/%: tests/tools/release
 	@tests/tools/release $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
+packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
+target/releases/rust-%: tests/tools/release
+	@ARCH=$* tests/tools/release forky $@ $(packager)
+
 target/node/arm64/root.cpio: tests/tools/root
 	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
 		busybox-static bash coreutils iproute2 mount util-linux

@@ -87,7 +87,8 @@ impl Nest {
         Self::of(first, folder, &["--net", "--mount", "--pid", "--ipc"])
     }
 
-    pub(crate) fn mount(&self, arguments: &[&str]) {
+    /// Mounts something in here.
+    pub fn mount(&self, arguments: &[&str]) {
         output(self.command("mount").args(arguments));
     }
 
