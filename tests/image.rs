@@ -68,19 +68,45 @@ impl Files {
         image.clone()
     }
 
-    /// The manifests by platform.
-    fn manifests(&self) -> Vec<(&'static Platform, Descriptor)> {
+    /// The image of each platform, each with its one layer.
+    fn images(&self) -> Vec<Image> {
         let index: ImageIndex = self.json_blob(&self.image(), MediaType::ImageIndex);
         assert_eq!(index.manifests().len(), PLATFORMS.len());
-        PLATFORMS.iter().zip(index.manifests().clone()).collect()
+        let images = PLATFORMS.iter().zip(index.manifests());
+        let images = images.map(|(platform, descriptor)| {
+            let manifest: ImageManifest = self.json_blob(descriptor, MediaType::ImageManifest);
+            let [layer] = &**manifest.layers() else {
+                panic!("{manifest:?}")
+            };
+            Image {
+                platform,
+                descriptor: descriptor.clone(),
+                config: self.json_blob(manifest.config(), MediaType::ImageConfig),
+                layer: layer.clone(),
+                manifest,
+            }
+        });
+        images.collect()
+    }
+}
+
+struct Image {
+    platform: &'static Platform,
+    descriptor: Descriptor,
+    manifest: ImageManifest,
+    config: ImageConfiguration,
+    layer: Descriptor,
+}
+
+impl Image {
+    /// What an engine pulls.
+    fn blobs(&self) -> [&Descriptor; 3] {
+        [&self.descriptor, self.manifest.config(), &self.layer]
     }
 }
 
 fn path(descriptor: &Descriptor) -> String {
-    descriptor
-        .digest()
-        .to_string()
-        .replace("sha256:", "blobs/sha256/")
+    format!("blobs/sha256/{}", descriptor.digest().digest())
 }
 
 #[test]
@@ -93,11 +119,9 @@ fn is_a_layout_with_every_blob_and_no_other() {
         .map(Into::into)
         .into();
     paths.insert(path(&files.image()));
-    for (_, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        files.blob(manifest.config());
-        files.blob(&manifest.layers()[0]);
-        paths.extend([&descriptor, manifest.config(), &manifest.layers()[0]].map(path));
+    for image in files.images() {
+        files.blob(&image.layer);
+        paths.extend(image.blobs().map(path));
     }
     assert_eq!(files.0.into_keys().collect::<BTreeSet<_>>(), paths);
 }
@@ -128,9 +152,8 @@ fn says_what_it_is() {
     assert!(said["org.opencontainers.image.description"].contains("first process of a pod"));
     // Whoever builds it has the same bytes, and not the same repository.
     assert!(!said.contains_key("org.opencontainers.image.source"));
-    for (_, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        let said = manifest.annotations().as_ref().unwrap();
+    for image in files.images() {
+        let said = image.manifest.annotations().as_ref().unwrap();
         assert_eq!(
             said["org.opencontainers.image.version"],
             env!("CARGO_PKG_VERSION")
@@ -145,18 +168,17 @@ fn has_each_platform_with_its_config() {
     let released = changelog.lines().find_map(|it| it.strip_prefix(heading));
     let created = released.map(|day| format!("{day}T00:00:00Z"));
     let files = Files::of_archive();
-    for (expected, descriptor) in files.manifests() {
-        let arch = Arch::from(expected.arch);
-        let variant = expected.variant().map(str::to_owned);
-        let platform = descriptor.platform().as_ref().unwrap();
+    for image in files.images() {
+        let arch = Arch::from(image.platform.arch);
+        let variant = image.platform.variant().map(str::to_owned);
+        let platform = image.descriptor.platform().as_ref().unwrap();
         assert_eq!(
             (platform.architecture(), platform.os()),
             (&arch, &Os::Linux)
         );
         assert_eq!(platform.variant(), &variant);
 
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        let config: ImageConfiguration = files.json_blob(manifest.config(), MediaType::ImageConfig);
+        let config = image.config;
         assert_eq!((config.architecture(), config.os()), (&arch, &Os::Linux));
         assert_eq!(config.variant(), &variant);
         assert_eq!(config.created(), &created);
@@ -169,21 +191,13 @@ fn has_each_platform_with_its_config() {
 #[test]
 fn has_one_layer_with_the_binary_alone() {
     let files = Files::of_archive();
-    for (platform, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        let [layer] = &**manifest.layers() else {
-            panic!("{manifest:?}")
-        };
-        assert_eq!(*layer.media_type(), MediaType::ImageLayerGzip);
+    for image in files.images() {
+        assert_eq!(*image.layer.media_type(), MediaType::ImageLayerGzip);
         let mut tar = Vec::new();
-        GzDecoder::new(files.blob(layer))
-            .read_to_end(&mut tar)
-            .unwrap();
-        let config: ImageConfiguration = files.json_blob(manifest.config(), MediaType::ImageConfig);
-        assert_eq!(
-            *config.rootfs().diff_ids(),
-            [format!("sha256:{}", sha256(&tar))]
-        );
+        let mut packed = GzDecoder::new(files.blob(&image.layer));
+        packed.read_to_end(&mut tar).unwrap();
+        let diff_id = format!("sha256:{}", sha256(&tar));
+        assert_eq!(*image.config.rootfs().diff_ids(), [diff_id]);
 
         let mut tar = tar::Archive::new(&*tar);
         let mut entries = tar.entries().unwrap();
@@ -195,10 +209,8 @@ fn has_one_layer_with_the_binary_alone() {
         assert_eq!(header.mtime().unwrap(), 0);
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
-        assert_eq!(
-            content,
-            fs::read(Program::new("pause", platform.name).path).unwrap()
-        );
+        let program = Program::new("pause", image.platform.name);
+        assert_eq!(content, fs::read(program.path).unwrap());
         assert!(entries.next().is_none());
     }
 }
@@ -206,9 +218,9 @@ fn has_one_layer_with_the_binary_alone() {
 #[test]
 fn is_little_to_pull() {
     let files = Files::of_archive();
-    for (Platform { name, .. }, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        let pulled = descriptor.size() + manifest.config().size() + manifest.layers()[0].size();
+    for image in files.images() {
+        let name = image.platform.name;
+        let pulled: u64 = image.blobs().map(Descriptor::size).iter().sum();
         println!("{name}: {pulled} bytes");
         assert!(pulled <= 1280, "{name}: {pulled} bytes");
     }
@@ -217,18 +229,13 @@ fn is_little_to_pull() {
 #[test]
 fn docker_save_names_amd64() {
     let files = Files::of_archive();
-    let manifests = files.manifests();
-    let amd64 = manifests
-        .iter()
-        .find(|(platform, _)| platform.name == "amd64");
-    let manifest: ImageManifest = files.json_blob(&amd64.unwrap().1, MediaType::ImageManifest);
+    let mut images = files.images().into_iter();
+    let amd64 = images.find(|it| it.platform.name == "amd64").unwrap();
     let docker: Value = files.json("manifest.json");
     assert_eq!(docker.as_array().unwrap().len(), 1);
-    assert_eq!(docker[0]["Config"], path(manifest.config()));
-    assert_eq!(
-        docker[0]["Layers"],
-        serde_json::json!([path(&manifest.layers()[0])])
-    );
+    assert_eq!(docker[0]["Config"], path(amd64.manifest.config()));
+    let layers = serde_json::json!([path(&amd64.layer)]);
+    assert_eq!(docker[0]["Layers"], layers);
 }
 
 #[test]
@@ -238,24 +245,23 @@ fn skopeo_takes_it() {
     let from = format!("oci-archive:{}", archive().display());
     let raw = output(nest.command("skopeo").args(["inspect", "--raw", &from]));
     assert_eq!(sha256(raw.as_bytes()), files.image().digest().digest());
-    for (platform, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
+    for image in files.images() {
+        let platform = image.platform;
         let mut skopeo = nest.command("skopeo");
         skopeo.args(["--override-arch", platform.arch]);
         if let Some(variant) = platform.variant() {
             skopeo.args(["--override-variant", variant]);
         }
         let seen = output(skopeo.args(["inspect", "--config", "--raw", &from]));
-        assert_eq!(seen.as_bytes(), files.blob(manifest.config()));
+        assert_eq!(seen.as_bytes(), files.blob(image.manifest.config()));
     }
     let folder = tempfile::tempdir().unwrap();
     let to = format!("dir:{}", folder.path().display());
     output(nest.command("skopeo").args(["copy", "--all", &from, &to]));
-    for (Platform { name, .. }, descriptor) in files.manifests() {
-        let manifest: ImageManifest = files.json_blob(&descriptor, MediaType::ImageManifest);
-        for blob in [manifest.config(), &manifest.layers()[0]] {
+    for image in files.images() {
+        for blob in &image.blobs()[1..] {
             let copied = folder.path().join(blob.digest().digest());
-            assert_eq!(fs::read(copied).unwrap(), files.blob(blob), "{name}");
+            assert_eq!(fs::read(copied).unwrap(), files.blob(blob));
         }
     }
 }

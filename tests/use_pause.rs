@@ -47,6 +47,7 @@ const OF_3: &str = "does not read the sandbox image of a file of version 3";
 
 /// Each file of tests/configurations, with what comes of it on each of [`RELEASES`].
 fn table() -> Vec<(&'static str, [Result; 3])> {
+    let but_on_2 = |on_1, on_2| [Switched(on_1), Switched(on_1), Switched(on_2)];
     let all = |name| [Switched(name), Switched(name), Switched(name)];
     let refused = |why| [Refused(why), Refused(why), Refused(why)];
     let on_2 = |name| [Refused(OF_3), Refused(NOT_3), Switched(name)];
@@ -66,26 +67,9 @@ fn table() -> Vec<(&'static str, [Result; 3])> {
         ("kind", all("kind")),
         ("k3s", on_2("k3s")),
         ("docker", [Refused(OFF), Refused(OFF), Refused(OFF_2)]),
-        (
-            "version-1",
-            [
-                Switched("version-1"),
-                Switched("version-1"),
-                Switched("version-1.2"),
-            ],
-        ),
-        (
-            "no-version",
-            [
-                Switched("no-version"),
-                Switched("no-version"),
-                Switched("no-version.2"),
-            ],
-        ),
-        (
-            "empty",
-            [Switched("empty"), Switched("empty"), Switched("empty.2")],
-        ),
+        ("version-1", but_on_2("version-1", "version-1.2")),
+        ("no-version", but_on_2("no-version", "no-version.2")),
+        ("empty", but_on_2("empty", "empty.2")),
         ("bare-3", on_2("bare-3")),
         ("single-quotes", all("single-quotes")),
         ("double-quotes-3", on_2("double-quotes-3")),
@@ -98,11 +82,7 @@ fn table() -> Vec<(&'static str, [Result; 3])> {
         ("imports-other", all("imports-other")),
         (
             "imports-table",
-            [
-                Switched("imports-table.1"),
-                Switched("imports-table.1"),
-                Switched("imports-table"),
-            ],
+            but_on_2("imports-table.1", "imports-table"),
         ),
         ("broken", refused("config.toml: line 4: duplicate key")),
         ("version-9", refused("version")),

@@ -28,6 +28,14 @@ struct Series<'a> {
     values: Vec<Option<f64>>,
 }
 
+fn series(name: &str, colour: RGBColor, values: Vec<Option<f64>>) -> Series<'_> {
+    Series {
+        name,
+        colour,
+        values,
+    }
+}
+
 /// A plot of bars that lie, one group for each name.
 struct Bars<'a> {
     title: &'a str,
@@ -42,14 +50,12 @@ struct Bars<'a> {
 }
 
 /// Draws them all: each with its file's name, in SVG.
-///
-/// # Errors
-///
-/// Those of the library; none is known to happen.
 pub fn draw(results: &Results) -> Result<[(&'static str, String); 3]> {
     let all: Vec<&Figures> = results.figures.iter().collect();
     let names = |figures: &[&Figures]| figures.iter().map(|it| it.peer.name.clone()).collect();
     let platforms = results.platforms();
+    let bytes =
+        |of: fn(&(&str, u64, u64)) -> u64| platforms.iter().map(|it| Some(of(it) as f64)).collect();
     let size = Bars {
         title: "Size of the file on each platform",
         axis: "bytes, logarithmic",
@@ -58,22 +64,8 @@ pub fn draw(results: &Results) -> Result<[(&'static str, String); 3]> {
             .map(|(name, ..)| (*name).to_owned())
             .collect(),
         series: vec![
-            Series {
-                name: "pause",
-                colour: BLUE,
-                values: platforms
-                    .iter()
-                    .map(|(_, ours, _)| Some(*ours as f64))
-                    .collect(),
-            },
-            Series {
-                name: "catatonit, static",
-                colour: ORANGE,
-                values: platforms
-                    .iter()
-                    .map(|(.., peer)| Some(*peer as f64))
-                    .collect(),
-            },
+            series("pause", BLUE, bytes(|it| it.1)),
+            series("catatonit, static", ORANGE, bytes(|it| it.2)),
         ],
         stacked: false,
         log: Some(100.0),
@@ -97,21 +89,17 @@ pub fn draw(results: &Results) -> Result<[(&'static str, String); 3]> {
         axis: "KiB charged to its cgroup",
         names: names(&sitting),
         series: vec![
-            Series {
-                name: "pages of its own",
-                colour: ORANGE,
-                values: memory(|it| it.charged.median - it.kernel),
-            },
-            Series {
-                name: "page tables",
-                colour: GREEN,
-                values: memory(|it| it.page_tables),
-            },
-            Series {
-                name: "other kernel memory",
-                colour: BLUE,
-                values: memory(|it| it.kernel - it.page_tables),
-            },
+            series(
+                "pages of its own",
+                ORANGE,
+                memory(|it| it.charged.median - it.kernel),
+            ),
+            series("page tables", GREEN, memory(|it| it.page_tables)),
+            series(
+                "other kernel memory",
+                BLUE,
+                memory(|it| it.kernel - it.page_tables),
+            ),
         ],
         stacked: true,
         log: None,
@@ -131,16 +119,8 @@ pub fn draw(results: &Results) -> Result<[(&'static str, String); 3]> {
         axis: "µs per orphan",
         names: names(&reapers),
         series: vec![
-            Series {
-                name: "nothing else runs",
-                colour: BLUE,
-                values: ran(0),
-            },
-            Series {
-                name: "processors are busy",
-                colour: ORANGE,
-                values: ran(1),
-            },
+            series("nothing else runs", BLUE, ran(0)),
+            series("processors are busy", ORANGE, ran(1)),
         ],
         stacked: false,
         log: None,
@@ -244,6 +224,11 @@ impl Bars<'_> {
         let start = area.get_x_range().start;
         let text = |size| TextStyle::from((FONT, size)).color(&BLACK);
         let beside = |horizontal| text(14).pos(Pos::new(horizontal, VPos::Center));
+        let tell = |value: f64, top: f64| {
+            let (x, y) = area.map_coordinate(&(value, top + BAR / 2.0));
+            let told = Text::new((self.tell)(value), (x + 6, y), beside(HPos::Left));
+            whole.draw(&told)
+        };
         for (at, name) in self.names.iter().enumerate() {
             let mut top = at as f64 * group + GAP / 2.0;
             let (x, y) = area.map_coordinate(&(start, at as f64 * group + group / 2.0));
@@ -252,8 +237,8 @@ impl Bars<'_> {
             } else {
                 FontStyle::Normal
             };
-            let style =
-                TextStyle::from((FONT, 14, weight)).pos(Pos::new(HPos::Right, VPos::Center));
+            let style = TextStyle::from((FONT, 14, weight));
+            let style = style.pos(Pos::new(HPos::Right, VPos::Center));
             whole.draw(&Text::new(name.clone(), (x - 8, y), style))?;
             let mut from = start;
             for series in &self.series {
@@ -273,21 +258,11 @@ impl Bars<'_> {
                     from = to;
                     continue;
                 }
-                let (x, y) = area.map_coordinate(&(to, top + BAR / 2.0));
-                whole.draw(&Text::new(
-                    (self.tell)(value),
-                    (x + 6, y),
-                    beside(HPos::Left),
-                ))?;
+                tell(to, top)?;
                 top += BAR;
             }
             if self.stacked {
-                let (x, y) = area.map_coordinate(&(from, top + BAR / 2.0));
-                whole.draw(&Text::new(
-                    (self.tell)(from),
-                    (x + 6, y),
-                    beside(HPos::Left),
-                ))?;
+                tell(from, top)?;
             }
         }
         Ok(())

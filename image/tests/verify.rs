@@ -137,7 +137,7 @@ fn a_blob_with_one_byte_changed_is_named() {
     for platform in ["amd64", "arm64", "s390x"] {
         for (name, within) in [
             ("index".to_owned(), Some("holds its namespaces")),
-            (format!("manifest of {platform}"), Some("Apache-2.0")),
+            (format!("manifest of {platform}"), Some("image.version")),
             (format!("config of {platform}"), Some("65535")),
             (format!("layer of {platform}"), None),
         ] {

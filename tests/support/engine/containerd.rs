@@ -165,7 +165,7 @@ impl Containerd {
         output(self.command().args(arguments))
     }
 
-    /// Imports [`IMAGE`] as kind does on a node, and that of apps.
+    /// Imports [`IMAGE`] as kind does on a node, and [`APP_IMAGE`](super::APP_IMAGE).
     pub fn import(&self) -> String {
         let import = ["--namespace=k8s.io", "images", "import"];
         self.ctr(&[&import[..], &[&app_archive(&self.nest)]].concat());

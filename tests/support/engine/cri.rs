@@ -14,13 +14,29 @@ use k8s_cri::v1::{
     runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
 };
 use nix::unistd::Pid;
-use std::{cell::RefCell, fs, future::Future, path::Path};
+use std::{cell::RefCell, fs, path::Path};
 use tokio::{net::UnixStream, runtime::Runtime};
-use tonic::{
-    Response, Status,
-    transport::{Channel, Endpoint, Uri},
-};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
+
+/// Makes a call, which must succeed: its answer.
+macro_rules! call {
+    ($cri:expr, $call:ident, $request:expr) => {{
+        let mut client = $cri.client.clone();
+        let answer = $cri.runtime.block_on(client.$call($request));
+        answer
+            .unwrap_or_else(|status| panic!("{status}"))
+            .into_inner()
+    }};
+}
+
+/// A PID namespace for all of a pod.
+fn shared() -> NamespaceOption {
+    NamespaceOption {
+        pid: NamespaceMode::Pod.into(),
+        ..Default::default()
+    }
+}
 
 /// containerd with its CRI plugin, and a client of that.
 pub struct Cri {
@@ -90,22 +106,7 @@ impl Cri {
         self.containerd.socket()
     }
 
-    /// Makes a call, which must succeed.
-    fn call<F, R>(&self, call: impl FnOnce(RuntimeServiceClient<Channel>) -> F) -> R
-    where
-        F: Future<Output = Result<Response<R>, Status>>,
-    {
-        let answer = self.runtime.block_on(call(self.client.clone()));
-        answer
-            .unwrap_or_else(|status| panic!("{status}"))
-            .into_inner()
-    }
-
     fn config(&self) -> PodSandboxConfig {
-        let shared = NamespaceOption {
-            pid: NamespaceMode::Pod.into(),
-            ..Default::default()
-        };
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
                 name: "pod".to_owned(),
@@ -118,7 +119,7 @@ impl Cri {
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent: format!("/{}", self.nest().cgroup()),
                 security_context: Some(LinuxSandboxSecurityContext {
-                    namespace_options: Some(shared),
+                    namespace_options: Some(shared()),
                     readonly_rootfs: true,
                     seccomp: Some(self.seccomp.clone()),
                     ..Default::default()
@@ -152,8 +153,7 @@ impl Cri {
     pub fn start_sandbox(&self, name: &str) -> Pid {
         let on_the_node = NamespaceOption {
             network: NamespaceMode::Node.into(),
-            pid: NamespaceMode::Pod.into(),
-            ..Default::default()
+            ..shared()
         };
         let mut config = self.config();
         config.hostname.clear();
@@ -167,13 +167,16 @@ impl Cri {
             let version = async { client.version(VersionRequest::default()).await };
             self.runtime.block_on(version).is_ok()
         });
+        self.run_sandbox(config)
+    }
+
+    /// Makes a sandbox: its process, in the nest.
+    fn run_sandbox(&self, config: PodSandboxConfig) -> Pid {
         let request = RunPodSandboxRequest {
             config: Some(config),
             ..Default::default()
         };
-        let pod = self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.run_pod_sandbox(request).await
-        });
+        let pod = call!(self, run_pod_sandbox, request);
         self.pod.replace(pod.pod_sandbox_id);
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
@@ -190,9 +193,7 @@ impl Cri {
     /// The ids of all sandboxes.
     fn sandboxes(&self) -> Vec<String> {
         let request = ListPodSandboxRequest::default();
-        let list = self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.list_pod_sandbox(request).await
-        });
+        let list = call!(self, list_pod_sandbox, request);
         list.items.into_iter().map(|pod| pod.id).collect()
     }
 
@@ -201,18 +202,14 @@ impl Cri {
         let request = StopPodSandboxRequest {
             pod_sandbox_id: self.pod.borrow().clone(),
         };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.stop_pod_sandbox(request).await
-        });
+        call!(self, stop_pod_sandbox, request);
     }
 
     fn remove(&self) {
         let request = RemovePodSandboxRequest {
             pod_sandbox_id: self.pod.borrow().clone(),
         };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.remove_pod_sandbox(request).await
-        });
+        call!(self, remove_pod_sandbox, request);
     }
 
     /// What containerd has to say of the last sandbox beyond the CRI.
@@ -225,9 +222,7 @@ impl Cri {
             pod_sandbox_id: self.pod.borrow().clone(),
             verbose: true,
         };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.pod_sandbox_status(request).await
-        })
+        call!(self, pod_sandbox_status, request)
     }
 
     /// Whether the runtime takes the sandbox for ready.
@@ -240,10 +235,6 @@ impl Cri {
     fn start_container(&self, script: &str) -> (String, String) {
         let number = self.apps.replace_with(|number| *number + 1);
         let name = format!("app-{number}");
-        let shared = NamespaceOption {
-            pid: NamespaceMode::Pod.into(),
-            ..Default::default()
-        };
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata {
                 name: name.clone(),
@@ -257,7 +248,7 @@ impl Cri {
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig {
                 security_context: Some(LinuxContainerSecurityContext {
-                    namespace_options: Some(shared),
+                    namespace_options: Some(shared()),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -269,17 +260,11 @@ impl Cri {
             config: Some(config),
             sandbox_config: Some(self.config()),
         };
-        let container = self
-            .call(async |mut client: RuntimeServiceClient<Channel>| {
-                client.create_container(request).await
-            })
-            .container_id;
+        let container = call!(self, create_container, request).container_id;
         let request = StartContainerRequest {
             container_id: container.clone(),
         };
-        self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.start_container(request).await
-        });
+        call!(self, start_container, request);
         (container, self.nest().path(&format!("logs/{name}.log")))
     }
 }
@@ -291,18 +276,10 @@ impl Engine for Cri {
 
     fn create_pod(&self) -> Pid {
         fs::create_dir_all(self.nest().path("logs")).unwrap();
-        let request = RunPodSandboxRequest {
-            config: Some(self.config()),
-            ..Default::default()
-        };
-        let pod = self.call(async |mut client: RuntimeServiceClient<Channel>| {
-            client.run_pod_sandbox(request).await
-        });
-        self.pod.replace(pod.pod_sandbox_id);
+        let sandbox = self.run_sandbox(self.config());
         assert!(self.is_ready());
-        let info = self.pod_info();
-        assert_eq!(info["image"], IMAGE);
-        Pid::from_raw(info["pid"].as_i64().unwrap() as i32)
+        assert_eq!(self.pod_info()["image"], IMAGE);
+        sandbox
     }
 
     fn start_app(&self, script: &str) {
@@ -318,12 +295,7 @@ impl Engine for Cri {
                 container_id: container.clone(),
                 verbose: false,
             };
-            let status = self
-                .call(async |mut client: RuntimeServiceClient<Channel>| {
-                    client.container_status(request).await
-                })
-                .status
-                .unwrap();
+            let status = call!(self, container_status, request).status.unwrap();
             code = (status.state == i32::from(ContainerState::ContainerExited))
                 .then_some(status.exit_code);
             code.is_some()
