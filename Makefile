@@ -248,7 +248,7 @@ test-scale: tools build ## a million orphans, a thousand sandboxes: minutes
 test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## pods of a real kubelet, which it builds first: minutes
 	cargo test --locked --package tests --test kubelet -- --ignored --nocapture --test-threads=1
 
-test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: half an hour, 4 GB
+test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## clusters of kind, after building Kubernetes: 20 minutes, 5 GB
 	cargo test --locked --package tests --test kind -- --ignored --nocapture --test-threads=1
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## a pod in containerd 2.x, and use-pause on 1.7 and 2.x, of other releases of Debian's

@@ -74,7 +74,7 @@ pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
             let made = start.elapsed().as_secs_f64();
             // The kernel frees some of it later.
             sleep(Duration::from_secs(1));
-            let charged = cgroup::charged(&node.nest().cgroup());
+            let charged = cgroup::charged_within(&node.nest().cgroup());
             let start = Instant::now();
             node.remove_sandboxes();
             let removed = start.elapsed().as_secs_f64();

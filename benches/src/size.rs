@@ -169,7 +169,9 @@ pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
 /// What the packer says.
 pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
     let packed = Command::new(built("cargo/release/pause-image"))
-        .args(["pack", "--image", image, "--output"])
+        // The day is as long as any other.
+        .args(["pack", "--image", image, "--created=2026-11-25T00:00:00Z"])
+        .arg("--output")
         .arg(archive)
         .arg(format!("{}={}", platform.name, program.display()))
         .output()?;
