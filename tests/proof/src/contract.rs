@@ -1,37 +1,4 @@
-//! What is proved: this page is all of it, and `kernel.rs` what is assumed of Linux.
-//!
-//! From its start, for any address that it lies at, any stack, any number of arguments of any content
-//! and any answer of the kernel, pause makes these system calls and no others:
-//!
-//! - `write(1, version)` and `exit_group(0)`, if and only if an argument is `-v` or `-V`;
-//! - `getpid()`, and, if and only if that is not 1, `write(2, warning)`;
-//! - `rt_sigaction` for SIGINT, SIGTERM and SIGCHLD, in this order, and `exit_group` with 1, 2 or 3 if
-//!   and only if one is refused;
-//! - `wait4(-1, NULL, WNOHANG, NULL)` until it answers 0 or an error;
-//! - `pause()`, again if and only if it answers EINTR, then `exit_group(4)`.
-//!
-//! From its handler, whatever is in the registers and on the stack but SIGINT or SIGTERM where a
-//! handler finds its signal: `write(2, the signal's line)` and `exit_group(0)`. As nothing else is
-//! taken to be known there, this holds at whatever instruction the signal comes.
-//!
-//! Wherever it is, it reads only its file, the pointers to its arguments, the arguments, and what it
-//! wrote; it writes only below the stack that it was given (amd64: also over argc and the pointer to
-//! its name); and it goes on only at instructions of its file. Every loop makes a step each time: to the
-//! next argument, or by another system call.
-//!
-//! Assumed of Linux:
-//!
-//! - At the start the stack pointer, a multiple of 16, leads to argc, the pointers to the name and
-//!   the arguments, and a null behind the last. (Without a name, the environment is taken for
-//!   arguments: it ends by a null as well.) Strings lie above these, and the stack has room below.
-//! - The file lies at a multiple of the page, and cannot be written.
-//! - A system call answers with a number from -4095 to 2^31 - 1, of which the negative ones are errors
-//!   (a seccomp profile may make it any of them); it keeps all registers but those in `kernel.rs`.
-//!   `exit_group` does not come back.
-//! - `rt_sigaction` takes a signal for as long as it answers 0. Of a signal that is ignored, neither the
-//!   flags nor restorer and mask count.
-//! - A handler starts with its signal where the ABI has it, on a stack with room below, while the signals
-//!   of its mask are blocked.
+//! What is proved, step by step: `docs/proof.md` says it in words, and what is assumed of Linux.
 
 use crate::{
     explore::{Path, Proof},
@@ -93,7 +60,7 @@ pub fn again(path: &Path) -> Option<Term> {
 /// Where it is another.
 pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     let platform = proof.prover.platform;
-    let registers = platform.registers.map(|it| path.register(it));
+    let registers = platform.call.map(|it| path.register(it));
     let [number, arguments @ .., _, _] = &registers;
     let number = number.known();
     let number = number.context("makes a system call whose number is open")?;
@@ -208,7 +175,7 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, action: &Term) -> Res
             let is_right = flags == 0 || flags == MASK;
             ensure!(is_right, "ignores signal {signal} with flags {flags:#x}");
         }
-        (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
+        (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.sa_flags => {
             let is_right = mask.known() == Some(MASK);
             ensure!(is_right, "signal {signal} blocks {blocks}, not {MASK:#x}");
             proof.handlers.insert((LINES[index], handler));

@@ -1,6 +1,6 @@
 //! The headers of the file: there is one number for each field.
 
-use crate::kernel::Platform;
+use crate::platform::Platform;
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 
@@ -17,9 +17,9 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
     let (word, is_short) = (platform.bytes() as usize, platform.bytes() == 4);
     let (header, segment) = if is_short { (52, 32) } else { (64, 56) };
     let (code, bytes) = (header + 2 * segment, size as u64);
-    let is_big = platform.isa.is_big_endian;
+    let is_big = platform.is_big_endian;
     // Thumb's addresses are odd.
-    let entry = code + u64::from(platform.isa.is_thumb());
+    let entry = code + u64::from(platform.is_thumb());
     let mut all = vec![
         ("EI_MAG", 4, if is_big { 0x7f45_4c46 } else { 0x464c_457f }),
         ("EI_CLASS", 1, if is_short { 1 } else { 2 }),
@@ -70,7 +70,7 @@ pub fn entry(platform: &Platform, file: &[u8]) -> Result<i64> {
     let mut entry = 0;
     for Field { name, place, value } in fields(platform, file.len()) {
         let bytes = file.get(place).with_context(|| format!("{name} is cut"))?;
-        let number = platform.isa.number(bytes);
+        let number = platform.number(bytes);
         ensure!(number == value, "{name} is {number:#x}, not {value:#x}");
         if name == "e_entry" {
             entry = number as i64;

@@ -7,7 +7,7 @@ use crate::{
     contract::{self, Phase},
     elf,
     isa::{Flow, Machine, Memory},
-    kernel::Platform,
+    platform::Platform,
     solver::Input,
     term::Term,
 };
@@ -76,7 +76,7 @@ impl Path {
     }
 
     fn index(&self, name: &str) -> usize {
-        let index = self.platform.isa.index(name);
+        let index = self.platform.find(name).and_then(|it| it.0);
         index.expect("the platform has it")
     }
 
@@ -92,10 +92,7 @@ impl Path {
     /// Writes to the stack.
     fn put(&mut self, at: i64, value: &Term) {
         let stack = Rc::make_mut(&mut self.stack);
-        let order = self.platform.isa.order(value.bits as usize / 8);
-        for (index, place) in order.enumerate() {
-            stack.insert(at + place as i64, value.extract(8 * index as u32, 8));
-        }
+        stack.extend((at..).zip(self.platform.split(value)));
     }
 
     fn any(&mut self, bits: u32) -> Term {
@@ -170,13 +167,13 @@ impl Prover {
 
 impl Proof<'_> {
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
-        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
-        let stack = Term::symbol("stack", isa.bits);
+        let platform = self.prover.platform;
+        let stack = Term::symbol("stack", platform.bits);
         let any = |(name, bits): (&str, _)| Term::symbol(name.trim_start_matches('%'), bits);
         let mut path = Path {
             platform,
             at: entry,
-            registers: isa.state().map(any).collect(),
+            registers: platform.state().map(any).collect(),
             stack: Rc::default(),
             given: Vec::new(),
             arguments: stack.plus(2 * platform.bytes()),
@@ -192,13 +189,13 @@ impl Proof<'_> {
             length: 0,
             visits: Rc::default(),
             phase,
-            answer: Term::number(0, isa.bits),
+            answer: Term::number(0, platform.bits),
         };
         path.set(platform.stack(), stack);
         if let Some(register) = platform.entry {
-            path.set(register, Term::symbol("file", isa.bits).plus(entry));
+            path.set(register, Term::symbol("file", platform.bits).plus(entry));
         }
-        if isa.is_thumb() {
+        if platform.is_thumb() {
             // The kernel takes the lowest bit off.
             let is_odd = entry % 2 == 1;
             ensure!(is_odd, "{entry:#x}: the kernel enters it, but not as Thumb");
@@ -206,7 +203,7 @@ impl Proof<'_> {
         }
         if let Phase::Signalled(signal, _) = path.phase {
             path.tell(&format!("signal {signal}"));
-            let signal = Term::number(signal, isa.bits);
+            let signal = Term::number(signal, platform.bits);
             match platform.signal {
                 Some(register) => path.set(register, signal),
                 None => path.put(platform.bytes(), &signal),
@@ -238,7 +235,7 @@ impl Proof<'_> {
         let input = Some(input.join(", ")).filter(|it| !it.is_empty());
         let input = input.unwrap_or("any".to_owned());
         let instruction = self.found.instructions.get(&path.at);
-        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
+        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text));
         let (name, story) = (self.prover.platform.name, path.story.join("; "));
         anyhow!(
             "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
@@ -248,21 +245,23 @@ impl Proof<'_> {
 
     /// Goes on by an instruction, if it goes on; where both ways may be gone, the other is left open.
     fn step(&mut self, path: &mut Path, open: &mut Vec<Path>) -> Result<bool> {
-        let isa = self.prover.platform.isa;
+        let platform = self.prover.platform;
         if self.comes_again(path)? {
             return Ok(false);
         }
         path.length += 1;
         let has_end = path.length < LONGEST && self.found.paths < MOST;
         ensure!(has_end, "goes on without an end");
-        let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
+        let at = u64::try_from(path.at)
+            .ok()
+            .filter(|at| at % platform.step == 0);
         let at = at.context("there is no instruction")?;
         let instruction = self.prover.decoder.decode(self.bytes, at)?;
         let instructions = &mut self.found.instructions;
         instructions.insert(path.at, instruction.clone());
         let mut registers = mem::take(&mut path.registers);
         let mut machine = Machine {
-            isa,
+            platform,
             instruction: &instruction,
             registers: &mut registers,
             memory: &mut World { proof: self, path },
@@ -306,14 +305,14 @@ impl Proof<'_> {
             path.remember(None);
             return Ok(false);
         };
-        let isa = self.prover.platform.isa;
+        let platform = self.prover.platform;
         let is_started = path.phase == Phase::Started;
         // The pointers into the arguments go on from one to the next.
         let stood_for_all = any.is_some();
         let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
         let mut is_same = path.has_stack_of(&before);
-        let arguments = Term::symbol("arguments", isa.bits);
-        for (index, (_, bits)) in isa.state().enumerate() {
+        let arguments = Term::symbol("arguments", platform.bits);
+        for (index, (_, bits)) in platform.state().enumerate() {
             let (last, now) = (&before.registers[index], &path.registers[index]);
             let is_next = last.distance(now) == Some(self.prover.platform.bytes());
             let pointer = before.arguments.distance(last);
@@ -340,7 +339,7 @@ impl Proof<'_> {
             path.arguments = arguments;
             path.argument = "later";
         } else {
-            path.answer = path.any(isa.bits);
+            path.answer = path.any(platform.bits);
             path.given.push(contract::again(path).expect("it has one"));
         }
         let covers = |(head, open): &(Path, Vec<bool>)| {
@@ -393,26 +392,26 @@ impl Proof<'_> {
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
-        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
-        for (register, bits) in isa.state() {
-            if bits < isa.bits || platform.lost.split(' ').contains(&register) {
+        let platform = self.prover.platform;
+        for (register, bits) in platform.state() {
+            if bits < platform.bits || platform.lost.split(' ').contains(&register) {
                 let any = path.any(bits);
                 path.set(register, any);
             }
         }
-        let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
+        let answer = Term::symbol(format!("{name}.{}", path.calls), platform.bits);
         let mut given = answer.is_less(-4095).not();
-        if isa.bits > 32 {
+        if platform.bits > 32 {
             given = given.and(&answer.is_less(1 << 31));
         }
         path.given.push(given);
         match platform.error {
-            None => path.set(platform.registers[5], answer.clone()),
+            None => path.set(platform.call[5], answer.clone()),
             Some(flag) => {
                 let is_error = answer.sign();
-                let negated = Term::number(0, isa.bits).apply("bvsub", &answer);
+                let negated = Term::number(0, platform.bits).apply("bvsub", &answer);
                 let positive = is_error.choose(&negated, &answer);
-                path.set(platform.registers[5], positive);
+                path.set(platform.call[5], positive);
                 path.set(flag, is_error);
             }
         }
@@ -433,7 +432,7 @@ impl Proof<'_> {
             let byte = path.stack.get(&at).cloned();
             bytes.push(byte.unwrap_or_else(|| path.any(8)));
         }
-        Ok(self.joined(&bytes))
+        Ok(self.prover.platform.join(bytes))
     }
 
     /// # Errors
@@ -445,13 +444,6 @@ impl Proof<'_> {
         let bytes = bytes.with_context(|| format!("reads beyond its file: {start:#x}"))?;
         self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
-    }
-
-    fn joined(&self, bytes: &[Term]) -> Term {
-        let order = self.prover.platform.isa.order(bytes.len());
-        let bytes = order.rev().map(|at| bytes[at].clone());
-        let joined = bytes.reduce(|high, low| high.concat(&low));
-        joined.expect("there is one")
     }
 }
 
@@ -471,7 +463,7 @@ struct World<'a, 'b> {
 
 impl World<'_, '_> {
     fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
-        let is_aligned = !self.proof.prover.platform.isa.aligned || offset % bytes == 0;
+        let is_aligned = !self.proof.prover.platform.aligned || offset % bytes == 0;
         ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
         Ok(())
     }
@@ -488,7 +480,7 @@ impl World<'_, '_> {
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
         let platform = self.proof.prover.platform;
-        let open = Term::symbol(pointer, platform.isa.bits);
+        let open = Term::symbol(pointer, platform.bits);
         self.are_there(vec![open], "reads where a null pointer leads")?;
         let letter = |index| Path::letter(pointer, index);
         let is_in_word = |(first, last)| (first..=last).contains(&index);
@@ -532,7 +524,7 @@ impl Memory for World<'_, '_> {
                 _ => bail!("reads what it did not write: {address}"),
             });
         }
-        Ok(self.proof.joined(&found))
+        Ok(self.proof.prover.platform.join(found))
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
@@ -547,7 +539,7 @@ impl Memory for World<'_, '_> {
     }
 
     fn address(&self, offset: u64) -> Term {
-        Term::symbol("file", self.proof.prover.platform.isa.bits).plus(offset as i64)
+        Term::symbol("file", self.proof.prover.platform.bits).plus(offset as i64)
     }
 
     fn any(&mut self, bits: u32) -> Term {

@@ -49,12 +49,12 @@ pub fn flips(program: &Program, every: usize) -> Result<Flips> {
 
 /// What an instruction was and is, the bit being flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
 pub fn describe(program: &Program, report: &Report, bit: Bit) -> String {
-    let decoder = Decoder::new(program.platform.isa);
+    let decoder = Decoder::new(program.platform);
     let what = match report.instruction_around(bit.0) {
         Some(was) => {
             let is = decoder.decode(&flip(&program.bytes, bit), was.at);
-            let is = is.map_or("no instruction".to_owned(), |it| it.text());
-            format!("{} -> {is}", was.text())
+            let is = is.map_or("no instruction".to_owned(), |it| it.text.clone());
+            format!("{} -> {is}", was.text)
         }
         None => "read by nothing".to_owned(),
     };

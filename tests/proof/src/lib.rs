@@ -6,8 +6,8 @@ pub mod elf;
 pub mod explore;
 pub mod flips;
 pub mod isa;
-pub mod kernel;
 pub mod listing;
+pub mod platform;
 pub mod seccomp;
 pub mod solver;
 pub mod term;
@@ -15,7 +15,7 @@ pub mod term;
 use anyhow::{Context, Result};
 use isa::Decoder;
 use itertools::{Itertools, iproduct};
-use kernel::{PLATFORMS, Platform};
+use platform::{PLATFORMS, Platform};
 use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -109,7 +109,7 @@ impl Prover {
     pub fn new(platform: &'static Platform) -> Result<Self> {
         Ok(Self {
             platform,
-            decoder: Decoder::new(platform.isa),
+            decoder: Decoder::new(platform),
             solver: Solver::new()?,
         })
     }

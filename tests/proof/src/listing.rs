@@ -61,10 +61,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
         let (end, what) = match report.instructions.get(&(at as i64)) {
             Some(it) => {
                 let source = source(&lines, at as u64)?;
-                (
-                    at + it.length as usize,
-                    format!("{:36} {source}", it.text()),
-                )
+                (at + it.length as usize, format!("{:36} {source}", it.text))
             }
             None => {
                 let is_other = |next: &usize| {

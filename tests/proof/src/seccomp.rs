@@ -1,7 +1,7 @@
 //! A filter of system calls, made of those that the proof finds in the machine code: runtimes take it with a
 //! container (OCI runtime specification, config-linux.md, "Seccomp").
 
-use crate::kernel::PLATFORMS;
+use crate::platform::PLATFORMS;
 use itertools::Itertools;
 use serde_json::json;
 use std::collections::BTreeSet;
