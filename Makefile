@@ -302,7 +302,7 @@ target/bench/peers: $(wildcard benches/peers/*) linker.ld
 ##@ Release
 
 audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
-	cargo run --locked --quiet --package proof --bin audit
+	AUDIT=1 cargo test --locked --quiet --package proof --test audit
 
 digests: ## builds afresh and writes image/digests anew
 	$(build_pause_image)

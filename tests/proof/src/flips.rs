@@ -15,41 +15,29 @@ pub fn flip(file: &[u8], (offset, bit): Bit) -> Vec<u8> {
     flipped
 }
 
-/// What became of the flips of a program's bits.
-pub struct Flips {
-    pub caught: Vec<Bit>,
-    pub equal: Vec<Bit>,
-}
-
-/// One bit of `every` so many, half of them in a thread of its own.
-///
-/// # Errors
-///
-/// Where there is no z3.
-pub fn flips(program: &Program, every: usize) -> Result<Flips> {
+/// Flips one bit of `every` so many, half of them in a thread of its own: how many, and those that are
+/// proved, too.
+pub fn flips(program: &Program, every: usize) -> Result<(usize, Vec<Bit>)> {
     let bits = iproduct!(0..program.bytes.len(), 0..8).step_by(every);
     let bits: Vec<Bit> = bits.collect();
-    let try_all = |bits: &[Bit]| {
+    let equal = |bits: &[Bit]| -> Result<Vec<Bit>> {
         let mut prover = Prover::new(program.platform)?;
         let is_equal = |bit: &Bit| prover.prove(&flip(&program.bytes, *bit)).is_ok();
-        Ok(bits.iter().copied().partition(is_equal))
+        Ok(bits.iter().copied().filter(is_equal).collect())
     };
     let (some, others) = bits.split_at(bits.len() / 2);
-    thread::scope(|scope| {
-        let others = scope.spawn(|| try_all(others));
-        let (equal, caught): (Vec<Bit>, Vec<Bit>) = try_all(some)?;
-        let others: Result<_> = others.join().expect("it does not panic");
-        let (equal_too, caught_too) = others?;
-        Ok(Flips {
-            caught: [caught, caught_too].concat(),
-            equal: [equal, equal_too].concat(),
-        })
-    })
+    let equal = thread::scope(|scope| {
+        let others = scope.spawn(|| equal(others));
+        let some = equal(some)?;
+        let others = others.join().expect("it does not panic")?;
+        anyhow::Ok([some, others].concat())
+    })?;
+    Ok((bits.len(), equal))
 }
 
 /// What an instruction was and is, the bit being flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
 pub fn describe(program: &Program, report: &Report, bit: Bit) -> String {
-    let decoder = Decoder::new(program.platform);
+    let mut decoder = Decoder::new(program.platform);
     let what = match report.instruction_around(bit.0) {
         Some(was) => {
             let is = decoder.decode(&flip(&program.bytes, bit), was.at);

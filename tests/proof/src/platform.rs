@@ -6,6 +6,7 @@ use crate::{
     term::Term,
 };
 use capstone::{Arch, Endian, ExtraMode, Mode};
+use std::iter::zip;
 
 pub const PLATFORMS: [Platform; 7] = [
     x86::I386,
@@ -29,7 +30,7 @@ pub struct Platform {
     pub bits: u32,
     pub is_big_endian: bool,
     /// What an instruction's address is a multiple of, in bytes.
-    pub step: u64,
+    pub step: i64,
     /// Whether access to memory wants addresses that are a multiple of what is accessed; and sp, where
     /// it leads there, one of 16.
     pub aligned: bool,
@@ -145,20 +146,19 @@ impl Platform {
         registers.chain(flags.map(|it| (it, self.flag_bits)))
     }
 
-    /// Where a register is in the state, and how many bits of it have this name. Some are always 0,
-    /// and nowhere.
-    pub fn find(&self, name: &str) -> Option<(Option<usize>, u32)> {
-        let among = |names: &str| names.split(' ').position(|it| it == name);
+    /// Of which register this is a name, and of how many bits of it. Some are always 0, and none.
+    pub fn find(&self, name: &str) -> Option<(Option<&'static str>, u32)> {
+        let whole = |part: (&str, _)| (part.0 == name).then_some(Some(part.1));
+        let among = |parts: &str| zip(parts.split(' '), self.registers.split(' ')).find_map(whole);
         Some(match name {
             "zero" | "xzr" => (None, 64),
             "wzr" => (None, 32),
-            _ if let Some(index) = among(self.halves) => (Some(index), 32),
-            _ if let Some(index) = among(self.low_bytes) => (Some(index), 8),
-            _ => {
-                let mut state = self.state().enumerate();
-                let (index, (_, bits)) = state.find(|it| it.1.0 == name)?;
-                (Some(index), bits)
-            }
+            _ if let Some(whole) = among(self.halves) => (whole, 32),
+            _ if let Some(whole) = among(self.low_bytes) => (whole, 8),
+            _ => self
+                .state()
+                .find(|it| it.0 == name)
+                .map(|it| (Some(it.0), it.1))?,
         })
     }
 

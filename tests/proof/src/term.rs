@@ -163,19 +163,6 @@ impl Term {
         self.apply("bvslt", &Self::number(number, self.bits))
     }
 
-    /// Where this is true the one, else the other.
-    pub fn choose(&self, yes: &Self, no: &Self) -> Self {
-        match self.known() {
-            _ if yes == no => yes.clone(),
-            Some(0) => no.clone(),
-            Some(_) => yes.clone(),
-            None => {
-                let of = vec![self.clone(), yes.clone(), no.clone()];
-                Self::new(Apply("ite", of), yes.bits)
-            }
-        }
-    }
-
     pub fn bit(&self, bit: u32) -> Self {
         self.extract(bit, 1)
     }
@@ -245,7 +232,6 @@ impl fmt::Display for Term {
             Apply("sign_extend", of) => {
                 write!(f, "((_ sign_extend {}) {})", self.bits - of[0].bits, of[0])
             }
-            Apply("ite", of) => write!(f, "(ite (= {} #b1) {} {})", of[0], of[1], of[2]),
             Apply(name @ ("=" | "bvult" | "bvslt"), of) => {
                 write!(f, "(ite ({name} {} {}) #b1 #b0)", of[0], of[1])
             }

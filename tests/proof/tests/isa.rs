@@ -3,7 +3,6 @@
 //! the debugger's protocol that it speaks ("GDB Remote Serial Protocol", in GDB's manual).
 
 use anyhow::Context;
-use itertools::izip;
 use proof::{
     Program,
     isa::{Flow, Instruction, Machine, Memory},
@@ -13,6 +12,7 @@ use proof::{
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
+    iter::zip,
     ops::Range,
     os::unix::net::UnixStream,
     path::Path,
@@ -69,7 +69,6 @@ impl Drop for Bench<'_> {
 /// Memory of known bytes: the file and the window.
 struct Trial {
     bytes: BTreeMap<u64, Term>,
-    base: u64,
     platform: &'static Platform,
 }
 
@@ -88,10 +87,6 @@ impl Memory for Trial {
             *place.context("outside")? = byte;
         }
         Ok(())
-    }
-
-    fn address(&self, offset: u64) -> Term {
-        Term::number(self.base.wrapping_add(offset) as i64, self.platform.bits)
     }
 
     fn any(&mut self, bits: u32) -> Term {
@@ -136,9 +131,10 @@ impl<'a> Bench<'a> {
         assert!(described.contains("<target>"), "{described}");
         let state = bench.bytes("g");
         let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
-        bench.base = bench.get(&state, &bench.pc) - (entry & !(platform.step - 1));
-        let (stack, _) = platform.find(platform.stack()).unwrap();
-        let stack = bench.get(&state, &bench.places[stack.unwrap()]);
+        bench.base = bench.get(&state, &bench.pc) - (entry & !(platform.step as u64 - 1));
+        let mut places = zip(platform.state(), &bench.places);
+        let (_, stack) = places.find(|it| it.0.0 == platform.stack()).unwrap();
+        let stack = bench.get(&state, stack);
         bench.window.start = (stack - 4 * WINDOW) & !15;
         bench.window.end = bench.window.start + WINDOW;
         bench
@@ -205,17 +201,17 @@ impl<'a> Bench<'a> {
         let (program, platform) = (self.program, self.platform);
         let pool = self.pool(instruction, reach);
         let mut state = self.bytes("g");
-        let mut registers = Vec::new();
-        for ((_, bits), place) in platform.state().zip(&self.places) {
+        let mut registers = BTreeMap::new();
+        for ((name, bits), place) in zip(platform.state(), &self.places) {
             let value = match bits {
                 0..8 => self.random.u64(..),
                 _ => *self.random.choice(&pool).unwrap(),
             };
             let value = Term::number(value as i64, bits);
             self.set(&mut state, place, &value);
-            registers.push(value);
+            registers.insert(name, value);
         }
-        let at = self.base + instruction.at;
+        let at = self.base + instruction.at as u64;
         self.set(
             &mut state,
             &self.pc,
@@ -224,7 +220,6 @@ impl<'a> Bench<'a> {
         let byte = |it: &u8| Term::number((*it).into(), 8);
         let mut trial = Trial {
             bytes: (self.base..).zip(program.bytes.iter().map(byte)).collect(),
-            base: self.base,
             platform,
         };
         let window = self.window.clone();
@@ -241,6 +236,7 @@ impl<'a> Bench<'a> {
             instruction,
             registers: &mut registers,
             memory: &mut trial,
+            file: Term::number(self.base as i64, platform.bits),
         };
         let Ok(flow) = machine.run() else {
             return false;
@@ -248,10 +244,10 @@ impl<'a> Bench<'a> {
         let next = match flow {
             Flow::Jump(to) => to.known().unwrap(),
             Flow::Branch(condition, to) if condition.known() == Some(1) => to.known().unwrap(),
-            Flow::Branch(..) | Flow::Next => at + instruction.length,
+            Flow::Branch(..) | Flow::Next => at + instruction.length as u64,
             Flow::Kernel => unreachable!("a system call is the kernel's"),
         };
-        if next % platform.step != 0 {
+        if next as i64 % platform.step != 0 {
             // It would leave Thumb, which is against the contract.
             return false;
         }
@@ -268,11 +264,12 @@ impl<'a> Bench<'a> {
         assert!(is_trap, "{what}: {stopped}");
         let after = self.bytes("g");
         assert_eq!(self.get(&after, &self.pc), next, "{what}: where it goes on");
-        for ((name, bits), value, place) in izip!(platform.state(), registers, &self.places) {
+        for ((name, bits), place) in zip(platform.state(), &self.places) {
+            let value = &registers[name];
             // A flag may be left open.
             if value.known().is_some() || bits >= 8 {
                 let is = Term::number(self.get(&after, place) as i64, bits);
-                assert_eq!(is, value, "{what}: {name}");
+                assert_eq!(is, *value, "{what}: {name}");
             }
         }
         if reach {

@@ -18,11 +18,11 @@ fn main() -> Result<()> {
         println!("{name:16} {paths:3} paths  {questions:4} questions  {seconds:.1} s");
         if with_flips {
             let start = Instant::now();
-            let flips = flips(&program, 1)?;
-            let (caught, equal) = (flips.caught.len(), flips.equal.len());
-            let (bits, seconds) = (caught + equal, start.elapsed().as_secs());
+            let (bits, flips) = flips(&program, 1)?;
+            let (equal, seconds) = (flips.len(), start.elapsed().as_secs());
+            let caught = bits - equal;
             println!("  {bits} bits flipped = {caught} caught + {equal} proved, too ({seconds} s)");
-            for bit in flips.equal {
+            for bit in flips {
                 println!("    {}", describe(&program, &report, bit));
             }
         }

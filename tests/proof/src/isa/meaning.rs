@@ -46,16 +46,15 @@ const OPERATORS: [Marks; 7] = [
 pub struct Table(Vec<(Regex, &'static str)>);
 
 impl Table {
-    /// # Panics
-    ///
-    /// Where a row is not in the notation.
     pub fn read(platform: &Platform) -> Self {
         let names = [platform.registers, platform.halves, platform.low_bytes];
-        let register = format!("(?:{}|zero|xzr|wzr)", names.join("|").replace(' ', "|"));
+        let names = names.join(" ").split_whitespace().join("|");
+        let register = format!("(?:{names}|zero|xzr|wzr)");
         let number = "-?(?:0x[[:xdigit:]]+|[0-9]+)";
         let part = format!("(?:{register}|{number})");
         let sum = format!(r"{part}(?: \+ {part})*");
         let lines = platform.meanings.iter().flat_map(|it| it.lines());
+        let rows = lines.filter_map(|it| it.split_once(" | "));
         let row = |(left, right): (&str, _)| {
             let left = regex::escape(left.trim_end());
             let (names, of) = left.split_once(' ').unwrap_or((&left, ""));
@@ -74,12 +73,7 @@ impl Table {
             let names = names.replace('/', "|");
             (regex(&format!("^(?:{names}) ?{of}$")), right)
         };
-        Self(
-            lines
-                .filter_map(|it| it.split_once(" | "))
-                .map(row)
-                .collect(),
-        )
+        Self(rows.map(row).collect())
     }
 
     /// What an instruction means, if a row says so: its words, with spaces between all.
@@ -130,10 +124,6 @@ fn split<'a, 'b>(
 
 impl<'a> Machine<'a> {
     /// Has the processor do what the instruction means.
-    ///
-    /// # Errors
-    ///
-    /// Where that is not said, or memory does not have it.
     pub fn run(&mut self) -> Result<Flow> {
         let (mut sets, mut flow) = (Vec::new(), Flow::Next);
         let instruction = self.instruction;
@@ -260,10 +250,10 @@ impl<'a> Machine<'a> {
         let (at, length) = (self.instruction.at, self.instruction.length);
         Ok(match of {
             ["any"] => self.memory.any(bits),
-            ["file"] => self.memory.address(0),
-            ["at"] => self.memory.address(at),
-            ["next"] => self.memory.address(at + length),
-            ["words"] => self.memory.address((at + 4) & !3),
+            ["file"] => self.file.clone(),
+            ["at"] => self.file.plus(at),
+            ["next"] => self.file.plus(at + length),
+            ["words"] => self.file.plus((at + 4) & !3),
             [word] => match number(word) {
                 Ok(number) => Term::number(number, bits),
                 Err(_) => self.get(word)?,

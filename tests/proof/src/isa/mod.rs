@@ -15,7 +15,11 @@ use anyhow::{Context, Result, bail, ensure};
 use capstone::Capstone;
 use meaning::Table;
 use regex::{Captures, Regex};
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::LazyLock,
+};
 
 /// Where it goes on.
 pub enum Flow {
@@ -28,11 +32,10 @@ pub enum Flow {
 }
 
 /// A decoded instruction.
-#[derive(Debug)]
 pub struct Instruction {
     /// Its offset in the file, and its length.
-    pub at: u64,
-    pub length: u64,
+    pub at: i64,
+    pub length: i64,
     /// As the decoder writes it.
     pub text: String,
     meaning: Option<String>,
@@ -49,51 +52,40 @@ pub struct Decoder {
     capstone: Capstone,
     table: Table,
     /// What it decoded, as flipped programs have most of their instructions in common.
-    known: RefCell<Known>,
+    known: HashMap<(i64, Vec<u8>), Rc<Instruction>>,
 }
 
-/// By address and bytes.
-type Known = HashMap<(u64, Vec<u8>), Rc<Instruction>>;
-
 impl Decoder {
-    /// # Panics
-    ///
-    /// Where capstone was built without the processor.
     pub fn new(platform: &Platform) -> Self {
         let (arch, mode, extra, endian) = platform.decoder;
         let capstone = Capstone::new_raw(arch, mode, extra.into_iter(), endian);
         Self {
             capstone: capstone.expect("capstone has it"),
             table: Table::read(platform),
-            known: RefCell::default(),
+            known: HashMap::new(),
         }
     }
 
     /// The instruction at that offset.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none.
-    pub fn decode(&self, file: &[u8], at: u64) -> Result<Rc<Instruction>> {
+    pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
         let none = || format!("{at:#x}: no instruction");
         let bytes = file.get(at as usize..).with_context(none)?;
         let bytes = &bytes[..bytes.len().min(16)];
-        let mut known = self.known.borrow_mut();
-        if let Some(instruction) = known.get(&(at, bytes.to_vec())) {
+        if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
             return Ok(instruction.clone());
         }
-        let found = self.capstone.disasm_count(bytes, at, 1);
+        let found = self.capstone.disasm_count(bytes, at as u64, 1);
         let found = found.ok().with_context(none)?;
         let found = found.first().with_context(none)?;
         let (name, of) = (found.mnemonic(), found.op_str());
         let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
         let instruction = Rc::new(Instruction {
             at,
-            length: found.bytes().len() as u64,
+            length: found.bytes().len() as i64,
             meaning: self.table.meaning(&plain(text.trim_end())),
             text: text.trim_end().to_owned(),
         });
-        known.insert((at, bytes.to_vec()), instruction.clone());
+        self.known.insert((at, bytes.to_vec()), instruction.clone());
         Ok(instruction)
     }
 }
@@ -130,32 +122,30 @@ pub fn number(text: &str) -> Result<i64> {
 
 /// The memory behind a processor, and what else differs between a proof and a trial.
 pub trait Memory {
-    /// # Errors
-    ///
-    /// Where the program has nothing to look for.
+    /// An error where the program has nothing to look for, or to change.
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term>;
-    /// # Errors
-    ///
-    /// Where the program has nothing to change.
     fn store(&mut self, address: &Term, value: &Term) -> Result<()>;
-    /// Where that byte of the file is in memory.
-    fn address(&self, offset: u64) -> Term;
     /// A number that may be anything.
     fn any(&mut self, bits: u32) -> Term;
 }
+
+/// What registers and flags hold, by name.
+pub type Registers = BTreeMap<&'static str, Term>;
 
 /// A processor at work.
 pub struct Machine<'a> {
     pub platform: &'static Platform,
     pub instruction: &'a Instruction,
-    pub registers: &'a mut [Term],
+    pub registers: &'a mut Registers,
     pub memory: &'a mut dyn Memory,
+    /// Where the file is in memory.
+    pub file: Term,
 }
 
 impl Machine<'_> {
     fn get(&self, name: &str) -> Result<Term> {
         match self.platform.find(name) {
-            Some((Some(index), bits)) => Ok(self.registers[index].extract(0, bits)),
+            Some((Some(whole), bits)) => Ok(self.registers[whole].extract(0, bits)),
             Some((None, bits)) => Ok(Term::number(0, bits)),
             None => bail!("`{name}` is no register"),
         }
@@ -164,12 +154,12 @@ impl Machine<'_> {
     fn set(&mut self, name: &str, value: &Term) -> Result<()> {
         let is_whole = self.get(name)?.bits == value.bits;
         ensure!(is_whole, "{name} is not {} bits", value.bits);
-        if let Some((Some(index), bits)) = self.platform.find(name) {
-            let register = &mut self.registers[index];
-            *register = match bits {
-                32 => value.zeros(register.bits),
-                _ => register.with_low(value),
+        if let Some((Some(whole), bits)) = self.platform.find(name) {
+            let value = match bits {
+                32 => value.zeros(self.platform.bits),
+                _ => self.registers[whole].with_low(value),
             };
+            self.registers.insert(whole, value);
         }
         Ok(())
     }
