@@ -247,16 +247,15 @@ impl Proof<'_> {
         let instruction = self.prover.decoder.decode(self.bytes, path.at)?;
         let instructions = &mut self.found.instructions;
         instructions.insert(path.at, instruction.clone());
-        let mut registers = mem::take(&mut path.registers);
         let mut machine = Machine {
             platform,
             instruction: &instruction,
-            registers: &mut registers,
+            registers: mem::take(&mut path.registers),
             memory: &mut World { proof: self, path },
             file: Term::symbol("file", platform.bits),
         };
         let flow = machine.run();
-        path.registers = registers;
+        path.registers = machine.registers;
         let next = path.at + instruction.length;
         match flow? {
             Flow::Next => path.at = next,

@@ -4,7 +4,6 @@
 pub mod contract;
 pub mod elf;
 pub mod explore;
-pub mod flips;
 pub mod isa;
 pub mod listing;
 pub mod platform;

@@ -32,8 +32,7 @@ impl Solver {
         })
     }
 
-    /// An input for which all of them are true, if there is one.
-    /// z3 has a second for it.
+    /// An input for which all of them are true, if there is one; z3 has a second to find out.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let mut open = conditions.to_vec();
         open.retain(|it| it.known() != Some(1));

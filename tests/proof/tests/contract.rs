@@ -17,16 +17,16 @@ fn every_program_keeps_the_contract_and_every_byte_is_accounted_for() {
 
         let size = program.bytes.len();
         let headers = elf::code(platform);
-        let is_code = |at: &usize| report.instruction_around(*at).is_some();
-        let (code, other): (Vec<_>, Vec<_>) = (headers..size).partition(is_code);
-        let is_read = |at: &usize| report.read.contains(&(*at as i64));
-        let (read, filler): (Vec<_>, Vec<_>) = other.into_iter().partition(is_read);
-        let is_told = filler.len() == platform.filler;
-        assert!(
-            is_told,
-            "{name}: bytes that nothing is told of: {filler:x?}"
-        );
-        let (code, read, filler) = (code.len(), read.len(), filler.len());
+        let what = |at| match report.instruction_around(at) {
+            Some(_) => "code",
+            None if report.read.contains(&(at as i64)) => "read",
+            None => "filler",
+        };
+        let bytes = (headers..size).counts_by(what);
+        let count = |what| bytes.get(what).copied().unwrap_or_default();
+        let [code, read, filler] = ["code", "read", "filler"].map(count);
+        let otherwise = "bytes that nothing is told of";
+        assert_eq!(filler, platform.filler, "{name}: {otherwise}");
         let (paths, questions, count) = (report.paths, report.questions, report.instructions.len());
         println!(
             "{name}: {paths} paths, {questions} questions, {:.1} s; {size} bytes = {headers} of headers + \

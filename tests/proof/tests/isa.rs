@@ -234,7 +234,7 @@ impl<'a> Bench<'a> {
         let mut machine = Machine {
             platform,
             instruction,
-            registers: &mut registers,
+            registers,
             memory: &mut trial,
             file: Term::number(self.base as i64, platform.bits),
         };
@@ -265,7 +265,7 @@ impl<'a> Bench<'a> {
         let after = self.bytes("g");
         assert_eq!(self.get(&after, &self.pc), next, "{what}: where it goes on");
         for ((name, bits), place) in zip(platform.state(), &self.places) {
-            let value = &registers[name];
+            let value = &machine.registers[name];
             // A flag may be left open.
             if value.known().is_some() || bits >= 8 {
                 let is = Term::number(self.get(&after, place) as i64, bits);

@@ -93,15 +93,13 @@ impl Decoder {
 /// An instruction as the notation has it, which knows no marks of numbers and sizes: a place is
 /// `[8 + r1]`.
 fn plain(text: &str) -> String {
-    let mut text = text.replace('#', "");
-    for size in ["dword ptr ", "qword ptr "] {
-        text = text.replace(size, "");
-    }
-    let sum = |it: &Captures| it[0].replace("- ", "+ -").replace(", ", " + ");
+    let text = MARK.replace_all(text, "");
     let text = BASED.replace_all(&text, "[$1 + $2]");
+    let sum = |it: &Captures| it[0].replace("- ", "+ -").replace(", ", " + ");
     PLACE.replace_all(&text, sum).into_owned()
 }
 
+static MARK: LazyLock<Regex> = LazyLock::new(|| regex("#|[dq]word ptr "));
 /// `8(r1)`, and `[r0, 4]` or `[eax - 4]`.
 static BASED: LazyLock<Regex> = LazyLock::new(|| regex(r"(-?\w+)\((\S+)\)"));
 static PLACE: LazyLock<Regex> = LazyLock::new(|| regex(r"\[.*\]"));
@@ -136,7 +134,7 @@ pub type Registers = BTreeMap<&'static str, Term>;
 pub struct Machine<'a> {
     pub platform: &'static Platform,
     pub instruction: &'a Instruction,
-    pub registers: &'a mut Registers,
+    pub registers: Registers,
     pub memory: &'a mut dyn Memory,
     /// Where the file is in memory.
     pub file: Term,
