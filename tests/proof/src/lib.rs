@@ -20,7 +20,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     rc::Rc,
-    time::Duration,
 };
 use tests::built;
 
@@ -38,7 +37,6 @@ pub struct Report {
     pub paths: usize,
     /// How many times z3 was asked.
     pub questions: usize,
-    pub time: Duration,
     /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
     pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,

@@ -67,7 +67,7 @@ pub struct Platform {
     /// Bytes above the stack pointer of a handler that are the handler's own to write (s390x ABI's
     /// register save area, which the kernel leaves room for).
     pub save_area: i64,
-    /// What must be there: x86 has no other way back from a handler, and x86_64 refuses one
+    /// What an action must have of flags: x86 has no other way back from a handler, and x86_64 refuses one
     /// without (`arch/x86/kernel/signal_64.c`).
     pub sa_flags: u64,
     /// Whether a `struct sigaction` has a restorer, between flags and mask.

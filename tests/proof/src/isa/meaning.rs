@@ -10,8 +10,8 @@
 //! place in memory, and A to D for registers. Lines without a bar are remarks.
 //!
 //! The right has what becomes of what. Everything is read before a register is written. Where there
-//! is no `=`, the meaning of another row above is taken over, with these operands; rows with a name in
-//! capitals are there for that alone. `goto` and `kernel` say where it goes on, and `only` which
+//! is no `=`, the meaning of another row is taken over, with these operands; rows with a name in
+//! capitals are there for that alone, and take any value. `goto` and `kernel` say where it goes on, and `only` which
 //! operands have a meaning here.
 //!
 //! Operators are Rust's and bind as there; `<u` has no sign. `A .. B` are the registers from A to B,
@@ -102,24 +102,19 @@ static CAPITAL: LazyLock<Regex> = LazyLock::new(|| regex(r"\b[A-Z]\b"));
 static WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"[\[\](){},;!]|[^\[\](){},;!\s]+"));
 
 type Words<'a, 'b> = &'b [&'a str];
+type Parts<'a, 'b> = (Words<'a, 'b>, &'static str, Words<'a, 'b>);
 /// Words, with what they mean.
 type Marks = &'static [(&'static str, &'static str)];
 
 /// What is before and behind the last such word that is in no brackets, and that word's meaning.
-fn split<'a, 'b>(
-    words: Words<'a, 'b>,
-    marks: Marks,
-) -> Option<(Words<'a, 'b>, &'static str, Words<'a, 'b>)> {
+fn split<'a, 'b>(words: Words<'a, 'b>, marks: Marks) -> Option<Parts<'a, 'b>> {
     let mut depth = 0;
-    for (at, word) in words.iter().enumerate().rev() {
+    words.iter().enumerate().rev().find_map(|(at, word)| {
         depth += i32::from([")", "]", "}"].contains(word));
         depth -= i32::from(["(", "[", "{"].contains(word));
         let mark = marks.iter().find(|it| it.0 == *word && depth == 0);
-        if let Some((_, name)) = mark {
-            return Some((&words[..at], name, &words[at + 1..]));
-        }
-    }
-    None
+        mark.map(|it| (&words[..at], it.1, &words[at + 1..]))
+    })
 }
 
 impl<'a> Machine<'a> {
@@ -228,20 +223,16 @@ impl<'a> Machine<'a> {
             let (of, index) = (self.word(of)?, self.value(index, 32)?.known());
             let index = index.filter(|it| *it < of.bits.into());
             let index = index.map_or_else(|| self.instruction.unknown(), Ok)?;
-            return Ok(of.bit(index as u32));
+            return Ok(of.extract(index as u32, 1));
         }
         for level in OPERATORS {
             if let Some((a, name, b)) = split(of, level) {
                 // Of those that compare, the numbers are as long as an address, or have their own bits.
                 let is_condition = ["=", "bvult", "bvslt"].contains(&name);
-                let a = self.value(
-                    a,
-                    if is_condition {
-                        self.platform.bits
-                    } else {
-                        bits
-                    },
-                )?;
+                let a = match is_condition {
+                    true => self.word(a)?,
+                    false => self.value(a, bits)?,
+                };
                 let b = self.value(b, a.bits)?;
                 ensure!(a.bits == b.bits, "{name} of {a} and {b}");
                 return Ok(a.apply(name, &b));
