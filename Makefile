@@ -275,7 +275,7 @@ prove: $(proved) ## proves for every input that all programs keep the contract: 
 	cargo run --locked --quiet --package proof --bin prove
 
 mutants: tools $(proved) ## breaks pause on purpose, and says which tests see it: half an hour
-	cargo run --locked --quiet --package proof --bin prove -- --flips > target/flips.txt.new
+	EVERY=1 cargo test --locked --quiet --package proof --test flips -- --nocapture > target/flips.txt.new
 	@mv target/flips.txt.new target/flips.txt
 	tests/tools/mutants > target/mutants.md
 	@mv target/mutants.md tests/tools/mutants.md
@@ -302,7 +302,7 @@ target/bench/peers: $(wildcard benches/peers/*) linker.ld
 ##@ Release
 
 audit: tools $(tested) ## writes tests/proof/listings and image/seccomp.json anew
-	cargo run --locked --quiet --package proof --bin audit
+	AUDIT=1 cargo test --locked --quiet --package proof --test audit
 
 digests: ## builds afresh and writes image/digests anew
 	$(build_pause_image)

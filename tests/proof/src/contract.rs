@@ -1,37 +1,4 @@
-//! What is proved: this page is all of it, and `kernel.rs` what is assumed of Linux.
-//!
-//! From its start, for any address that it lies at, any stack, any number of arguments of any content
-//! and any answer of the kernel, pause makes these system calls and no others:
-//!
-//! - `write(1, version)` and `exit_group(0)`, if and only if an argument is `-v` or `-V`;
-//! - `getpid()`, and, if and only if that is not 1, `write(2, warning)`;
-//! - `rt_sigaction` for SIGINT, SIGTERM and SIGCHLD, in this order, and `exit_group` with 1, 2 or 3 if
-//!   and only if one is refused;
-//! - `wait4(-1, NULL, WNOHANG, NULL)` until it answers 0 or an error;
-//! - `pause()`, again if and only if it answers EINTR, then `exit_group(4)`.
-//!
-//! From its handler, whatever is in the registers and on the stack but SIGINT or SIGTERM where a
-//! handler finds its signal: `write(2, the signal's line)` and `exit_group(0)`. As nothing else is
-//! taken to be known there, this holds at whatever instruction the signal comes.
-//!
-//! Wherever it is, it reads only its file, the pointers to its arguments, the arguments, and what it
-//! wrote; it writes only below the stack that it was given (amd64: also over argc and the pointer to
-//! its name); and it goes on only at instructions of its file. Every loop makes a step each time: to the
-//! next argument, or by another system call.
-//!
-//! Assumed of Linux:
-//!
-//! - At the start the stack pointer, a multiple of 16, leads to argc, the pointers to the name and
-//!   the arguments, and a null behind the last. (Without a name, the environment is taken for
-//!   arguments: it ends by a null as well.) Strings lie above these, and the stack has room below.
-//! - The file lies at a multiple of the page, and cannot be written.
-//! - A system call answers with a number from -4095 to 2^31 - 1, of which the negative ones are errors
-//!   (a seccomp profile may make it any of them); it keeps all registers but those in `kernel.rs`.
-//!   `exit_group` does not come back.
-//! - `rt_sigaction` takes a signal for as long as it answers 0. Of a signal that is ignored, neither the
-//!   flags nor restorer and mask count.
-//! - A handler starts with its signal where the ABI has it, on a stack with room below, while the signals
-//!   of its mask are blocked.
+//! What is proved, step by step: `docs/proof.md` says it in words, and what is assumed of Linux.
 
 use crate::{
     explore::{Path, Proof},
@@ -72,8 +39,9 @@ pub enum Phase {
     Signalled(i64, &'static str),
     /// It has said its last words.
     Leaving,
+    Gone,
 }
-use Phase::{Asked, Leaving, Reaped, Signalled, Slept, Started, Taken, Warned};
+use Phase::{Asked, Gone, Leaving, Reaped, Signalled, Slept, Started, Taken, Warned};
 
 /// What must be true where it goes around once more: of the last answer, or, while it looks at
 /// arguments, that this one is there and asks for nothing.
@@ -86,15 +54,10 @@ pub fn again(path: &Path) -> Option<Term> {
     }
 }
 
-/// A system call: sees that it is the one to come, and what it comes to. None where it ends here.
-///
-/// # Errors
-///
-/// Where it is another.
-pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
+/// A system call: sees that it is the one to come, and goes on to what it comes to.
+pub fn call(proof: &mut Proof, path: &mut Path) -> Result<()> {
     let platform = proof.prover.platform;
-    let registers = platform.registers.map(|it| path.register(it));
-    let [number, arguments @ .., _, _] = &registers;
+    let [number, arguments @ .., _, _] = platform.call.map(|it| path.registers[it].clone());
     let number = number.known();
     let number = number.context("makes a system call whose number is open")?;
     let call = platform.calls().find(|it| it.1 == number);
@@ -102,23 +65,25 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     proof.found.calls.insert(name);
     path.tell(name);
 
-    let last = path.phase;
     let again = || again(path).expect("it has one");
     let (argument, answer) = (path.argument(0), &path.answer);
     // What the last answer has to be for this call to come, and for no other to.
-    let condition = match (name, last) {
-        ("getpid", Started) => argument.is_number(0),
-        ("write", Started) => argument.is_number(0).not().and(&path.is_flag()),
-        ("write", Asked) => answer.is_number(1).not(),
-        ("rt_sigaction", Asked) => answer.is_number(1),
-        ("rt_sigaction", Taken(0 | 1)) | ("wait4", Taken(2)) => answer.is_number(0),
-        ("exit_group", Taken(_)) => answer.is_number(0).not(),
-        ("wait4", Reaped) | ("pause" | "ppoll", Slept) => again(),
-        ("pause" | "ppoll", Reaped) | ("exit_group", Slept) => again().not(),
-        ("write", Signalled(..)) | ("exit_group", Leaving) | ("rt_sigaction", Warned) => {
-            Term::truth(true)
-        }
-        _ => bail!("calls {name} where it is {last:?}"),
+    let (condition, next) = match (name, path.phase) {
+        ("getpid", Started) => (argument.is_number(0), Asked),
+        ("write", Started) => (argument.is_number(0).not().and(&path.is_flag()), Leaving),
+        ("write", Asked) => (answer.is_number(1).not(), Warned),
+        ("write", Signalled(..)) => (Term::truth(true), Leaving),
+        ("rt_sigaction", Asked) => (answer.is_number(1), Taken(0)),
+        ("rt_sigaction", Warned) => (Term::truth(true), Taken(0)),
+        ("rt_sigaction", Taken(index @ (0 | 1))) => (answer.is_number(0), Taken(index + 1)),
+        ("wait4", Taken(2)) => (answer.is_number(0), Reaped),
+        ("wait4", Reaped) => (again(), Reaped),
+        ("pause" | "ppoll", Reaped) => (again().not(), Slept),
+        ("pause" | "ppoll", Slept) => (again(), Slept),
+        ("exit_group", Taken(_)) => (answer.is_number(0).not(), Gone),
+        ("exit_group", Slept) => (again().not(), Gone),
+        ("exit_group", Leaving) => (Term::truth(true), Gone),
+        (_, last) => bail!("calls {name} where it is {last:?}"),
     };
     let otherwise = format!("calls {name} where it should not");
     proof.prove(path, &condition, &otherwise)?;
@@ -126,56 +91,47 @@ pub fn call(proof: &mut Proof, path: &mut Path) -> Result<Option<Phase>> {
     let answer = proof.answer(path, name);
     let int = |index: usize, number| arguments[index].extract(0, 32).is_number(number);
     let is = |index: usize, number| arguments[index].is_number(number);
-    let next = match (name, last) {
-        ("getpid", _) => Asked,
-        ("write", last) => {
-            let (fd, text, next) = match last {
-                Signalled(_, line) => (2, line, Leaving),
-                Started => (1, VERSION, Leaving),
-                _ => (2, WARNING, Warned),
-            };
-            proof.prove(path, &int(0, fd), &format!("does not write to {fd}"))?;
-            let length = text.len() as i64;
-            let otherwise = format!("does not write the {length} bytes of {text:?}");
-            proof.prove(path, &is(2, length), &otherwise)?;
-            says(proof, &arguments[1], text)?;
-            next
-        }
-        ("rt_sigaction", last) => {
-            let index = match last {
-                Taken(index) => index + 1,
-                _ => 0,
-            };
-            let signal = SIGNALS[index];
-            let wanted = Term::all([int(0, signal), is(2, 0), is(3, 8)]);
-            let otherwise = format!("rt_sigaction is not ({signal}, action, NULL, 8)");
-            proof.prove(path, &wanted, &otherwise)?;
-            takes(proof, path, index, &arguments[1])?;
-            Taken(index)
-        }
-        ("wait4", _) => {
-            let wanted = Term::all([int(0, -1), is(1, 0), int(2, 1), is(3, 0)]);
-            proof.prove(path, &wanted, "wait4 is not (-1, NULL, WNOHANG, NULL)")?;
-            Reaped
-        }
-        ("exit_group", last) => {
+    let (text, fd) = match path.phase {
+        Signalled(_, line) => (line, 2),
+        Started => (VERSION, 1),
+        _ => (WARNING, 2),
+    };
+    let length = text.len() as i64;
+    let (wanted, otherwise) = match (name, path.phase, next) {
+        ("write", ..) => (
+            vec![int(0, fd), is(2, length)],
+            format!("does not write the {length} bytes of {text:?}"),
+        ),
+        ("rt_sigaction", _, Taken(index)) => (
+            vec![int(0, SIGNALS[index]), is(2, 0), is(3, 8)],
+            format!("rt_sigaction is not ({}, action, NULL, 8)", SIGNALS[index]),
+        ),
+        ("wait4", ..) => (
+            vec![int(0, -1), is(1, 0), int(2, 1), is(3, 0)],
+            "wait4 is not (-1, NULL, WNOHANG, NULL)".to_owned(),
+        ),
+        ("ppoll", ..) => (
+            [0, 1, 2, 3].map(|index| is(index, 0)).to_vec(),
+            "ppoll is not (NULL, 0, NULL, NULL)".to_owned(),
+        ),
+        (_, last, Gone) => {
             let code = match last {
                 Taken(index) => index as i64 + 1,
                 Slept => 4,
                 _ => 0,
             };
-            proof.prove(path, &int(0, code), &format!("does not exit with {code}"))?;
-            return Ok(None);
+            (vec![int(0, code)], format!("does not exit with {code}"))
         }
-        ("ppoll", _) => {
-            let wanted = Term::all([0, 1, 2, 3].map(|index| is(index, 0)));
-            proof.prove(path, &wanted, "ppoll is not (NULL, 0, NULL, NULL)")?;
-            Slept
-        }
-        _ => Slept,
+        _ => (Vec::new(), String::new()),
     };
-    path.answer = answer;
-    Ok(Some(next))
+    proof.prove(path, &Term::all(wanted), &otherwise)?;
+    match (name, next) {
+        ("write", _) => says(proof, &arguments[1], text)?,
+        (_, Taken(index)) => takes(proof, path, index, &arguments[1])?,
+        _ => {}
+    }
+    (path.phase, path.answer) = (next, answer);
+    Ok(())
 }
 
 /// Writes that text from there.
@@ -208,7 +164,7 @@ fn takes(proof: &mut Proof, path: &mut Path, index: usize, action: &Term) -> Res
             let is_right = flags == 0 || flags == MASK;
             ensure!(is_right, "ignores signal {signal} with flags {flags:#x}");
         }
-        (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.flags => {
+        (0 | 1, Some(("file", handler)), Some(flags)) if flags == platform.sa_flags => {
             let is_right = mask.known() == Some(MASK);
             ensure!(is_right, "signal {signal} blocks {blocks}, not {MASK:#x}");
             proof.handlers.insert((LINES[index], handler));

@@ -6,18 +6,18 @@ use crate::{
     Prover, Report,
     contract::{self, Phase},
     elf,
-    isa::{Flow, Machine, Memory},
-    kernel::Platform,
+    isa::{Flow, Machine, Memory, Registers},
+    platform::Platform,
     solver::Input,
     term::Term,
 };
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
-use itertools::{Itertools, izip};
+use itertools::Itertools;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     mem,
     rc::Rc,
-    time::Instant,
+    slice,
 };
 
 /// Instructions of a path, and paths: more is a program that makes no step.
@@ -31,7 +31,7 @@ const ROOM: i64 = 4096;
 pub struct Path {
     platform: &'static Platform,
     at: i64,
-    registers: Vec<Term>,
+    pub registers: Registers,
     /// The bytes that it wrote, by their distance from the stack pointer at its start.
     stack: Rc<BTreeMap<i64, Term>>,
     /// What is true of an input that leads here.
@@ -49,19 +49,18 @@ pub struct Path {
     calls: usize,
     anys: usize,
     length: usize,
-    /// How it was where it came by, last; and the registers that may be any number there, where it
-    /// stands for all times.
-    visits: Rc<HashMap<i64, Visit>>,
+    /// How it was where it came by, last.
+    visits: Rc<HashMap<i64, Rc<Path>>>,
+    /// Of such a visit that stands for all times: the registers that may be any number.
+    open: Option<BTreeSet<&'static str>>,
 }
-
-type Visit = (Rc<Path>, Option<Vec<bool>>);
 
 /// A program, and what is found of it.
 pub struct Proof<'a> {
     pub prover: &'a mut Prover,
     bytes: &'a [u8],
-    /// Where it came again, with what stands for all times; and the registers that are any number there.
-    heads: Vec<(Path, Vec<bool>)>,
+    /// The visits that stand for all times.
+    heads: Vec<Rc<Path>>,
     /// The signals that it takes, with their lines, each with the place of its handler.
     pub handlers: BTreeSet<((i64, &'static str), i64)>,
     /// An input that shows what is wrong.
@@ -75,27 +74,10 @@ impl Path {
         Rc::make_mut(&mut self.story).push(told);
     }
 
-    fn index(&self, name: &str) -> usize {
-        let index = self.platform.isa.index(name);
-        index.expect("the platform has it")
-    }
-
-    pub fn register(&self, name: &str) -> Term {
-        self.registers[self.index(name)].clone()
-    }
-
-    fn set(&mut self, name: &str, value: Term) {
-        let index = self.index(name);
-        self.registers[index] = value;
-    }
-
     /// Writes to the stack.
     fn put(&mut self, at: i64, value: &Term) {
         let stack = Rc::make_mut(&mut self.stack);
-        let order = self.platform.isa.order(value.bits as usize / 8);
-        for (index, place) in order.enumerate() {
-            stack.insert(at + place as i64, value.extract(8 * index as u32, 8));
-        }
+        stack.extend((at..).zip(self.platform.split(value)));
     }
 
     fn any(&mut self, bits: u32) -> Term {
@@ -126,23 +108,22 @@ impl Path {
     }
 
     /// How it is here, for when it comes again.
-    fn remember(&mut self, any: Option<Vec<bool>>) {
-        let here = Self {
+    fn remember(&mut self, open: Option<BTreeSet<&'static str>>) -> Rc<Self> {
+        let here = Rc::new(Self {
             visits: Rc::default(),
+            open,
             ..self.clone()
-        };
-        Rc::make_mut(&mut self.visits).insert(self.at, (Rc::new(here), any));
+        });
+        Rc::make_mut(&mut self.visits).insert(self.at, here.clone());
+        here
     }
 }
 
 impl Prover {
-    /// Proves the contract of a file.
-    ///
-    /// # Errors
-    ///
-    /// What it does against it, the way there, and an input that leads there; or what is not known.
+    /// Proves the contract of a file. An error is what it does against it, with the way there and an
+    /// input that leads there; or what is not known.
     pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
-        let (start, before) = (Instant::now(), self.solver.questions);
+        let before = self.solver.questions;
         let entry = elf::entry(self.platform, bytes)?;
         let mut proof = Proof {
             prover: self,
@@ -158,25 +139,26 @@ impl Prover {
         }
         let mut found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
-            let is_behind = *at as u64 >= before.at + before.length;
+            let is_behind = *at >= before.at + before.length;
             let otherwise = "it jumps into the middle of an instruction";
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
         found.questions = self.solver.questions - before;
-        found.time = start.elapsed();
         Ok(found)
     }
 }
 
 impl Proof<'_> {
     fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
-        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
-        let stack = Term::symbol("stack", isa.bits);
-        let any = |(name, bits): (&str, _)| Term::symbol(name.trim_start_matches('%'), bits);
+        let platform = self.prover.platform;
+        let stack = Term::symbol("stack", platform.bits);
+        let any = |(name, bits): (&'static str, _)| {
+            (name, Term::symbol(name.trim_start_matches('%'), bits))
+        };
         let mut path = Path {
             platform,
             at: entry,
-            registers: isa.state().map(any).collect(),
+            registers: platform.state().map(any).collect(),
             stack: Rc::default(),
             given: Vec::new(),
             arguments: stack.plus(2 * platform.bytes()),
@@ -191,14 +173,16 @@ impl Proof<'_> {
             anys: 0,
             length: 0,
             visits: Rc::default(),
+            open: None,
             phase,
-            answer: Term::number(0, isa.bits),
+            answer: Term::number(0, platform.bits),
         };
-        path.set(platform.stack(), stack);
+        path.registers.insert(platform.stack(), stack);
         if let Some(register) = platform.entry {
-            path.set(register, Term::symbol("file", isa.bits).plus(entry));
+            let entry = Term::symbol("file", platform.bits).plus(entry);
+            path.registers.insert(register, entry);
         }
-        if isa.is_thumb() {
+        if platform.is_thumb() {
             // The kernel takes the lowest bit off.
             let is_odd = entry % 2 == 1;
             ensure!(is_odd, "{entry:#x}: the kernel enters it, but not as Thumb");
@@ -206,9 +190,9 @@ impl Proof<'_> {
         }
         if let Phase::Signalled(signal, _) = path.phase {
             path.tell(&format!("signal {signal}"));
-            let signal = Term::number(signal, isa.bits);
+            let signal = Term::number(signal, platform.bits);
             match platform.signal {
-                Some(register) => path.set(register, signal),
+                Some(register) => _ = path.registers.insert(register, signal),
                 None => path.put(platform.bytes(), &signal),
             }
         }
@@ -230,15 +214,16 @@ impl Proof<'_> {
     /// The error, with the way there and an input that leads there.
     fn explain(&mut self, path: &Path, error: Error) -> Error {
         let input = match self.against.take() {
-            None => self.prover.solver.input(&path.given).ok().flatten(),
+            None => self.input(path, &[]).ok().flatten(),
             against => against,
         };
         let pairs = input.iter().flatten();
-        let mut input = pairs.map(|(name, value)| format!("{name} = {value}"));
-        let input = Some(input.join(", ")).filter(|it| !it.is_empty());
-        let input = input.unwrap_or("any".to_owned());
+        let input = pairs
+            .map(|(name, value)| format!("{name} = {value}"))
+            .join(", ");
+        let input = if input.is_empty() { "any" } else { &input };
         let instruction = self.found.instructions.get(&path.at);
-        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text()));
+        let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text));
         let (name, story) = (self.prover.platform.name, path.story.join("; "));
         anyhow!(
             "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
@@ -248,88 +233,85 @@ impl Proof<'_> {
 
     /// Goes on by an instruction, if it goes on; where both ways may be gone, the other is left open.
     fn step(&mut self, path: &mut Path, open: &mut Vec<Path>) -> Result<bool> {
-        let isa = self.prover.platform.isa;
+        let platform = self.prover.platform;
         if self.comes_again(path)? {
             return Ok(false);
         }
         path.length += 1;
         let has_end = path.length < LONGEST && self.found.paths < MOST;
         ensure!(has_end, "goes on without an end");
-        let at = u64::try_from(path.at).ok().filter(|at| at % isa.step == 0);
-        let at = at.context("there is no instruction")?;
-        let instruction = self.prover.decoder.decode(self.bytes, at)?;
+        let is_place = path.at >= 0 && path.at % platform.step == 0;
+        ensure!(is_place, "there is no instruction");
+        let instruction = self.prover.decoder.decode(self.bytes, path.at)?;
         let instructions = &mut self.found.instructions;
         instructions.insert(path.at, instruction.clone());
-        let mut registers = mem::take(&mut path.registers);
         let mut machine = Machine {
-            isa,
+            platform,
             instruction: &instruction,
-            registers: &mut registers,
+            registers: mem::take(&mut path.registers),
             memory: &mut World { proof: self, path },
+            file: Term::symbol("file", platform.bits),
         };
         let flow = machine.run();
-        path.registers = registers;
-        let next = path.at + instruction.length as i64;
+        path.registers = machine.registers;
+        let next = path.at + instruction.length;
         match flow? {
             Flow::Next => path.at = next,
             Flow::Jump(to) => path.at = in_file(&to)?,
-            Flow::Kernel => match contract::call(self, path)? {
-                None => return Ok(false),
-                Some(phase) => {
-                    path.phase = phase;
-                    path.calls += 1;
-                    path.at = next;
-                }
-            },
+            Flow::Kernel => {
+                contract::call(self, path)?;
+                path.calls += 1;
+                path.at = next;
+            }
             Flow::Branch(condition, to) => {
                 let to = in_file(&to)?;
-                let with = |condition| [&*path.given, &[condition]].concat();
-                let (yes, no) = (with(condition.clone()), with(condition.not()));
-                let is_open = self.prover.solver.input(&yes)?.is_some();
+                let is_open = self.input(path, slice::from_ref(&condition))?.is_some();
                 // One of the two is.
-                if is_open && self.prover.solver.input(&no)?.is_some() {
+                if is_open && self.input(path, &[condition.not()])?.is_some() {
                     let mut other = path.clone();
-                    (other.given, other.at) = (yes, to);
+                    path.given.push(condition.not());
+                    path.at = next;
+                    other.given.push(condition);
+                    other.at = to;
                     open.push(other);
-                    (path.given, path.at) = (no, next);
                 } else {
                     path.at = if is_open { to } else { next };
                 }
             }
         }
-        Ok(true)
+        Ok(path.phase != Phase::Gone)
     }
 
     /// Whether it is where it was, at the same step of the contract, and all that comes is proved.
     fn comes_again(&mut self, path: &mut Path) -> Result<bool> {
-        let Some((before, any)) = self.last_visit(path)? else {
+        let Some(before) = self.last_visit(path)? else {
             path.remember(None);
             return Ok(false);
         };
-        let isa = self.prover.platform.isa;
+        let platform = self.prover.platform;
         let is_started = path.phase == Phase::Started;
-        // The pointers into the arguments go on from one to the next.
-        let stood_for_all = any.is_some();
-        let mut any = any.unwrap_or_else(|| vec![false; path.registers.len()]);
+        let mut open = before.open.clone().unwrap_or_default();
         let mut is_same = path.has_stack_of(&before);
-        let arguments = Term::symbol("arguments", isa.bits);
-        for (index, (_, bits)) in isa.state().enumerate() {
-            let (last, now) = (&before.registers[index], &path.registers[index]);
-            let is_next = last.distance(now) == Some(self.prover.platform.bytes());
+        let arguments = Term::symbol("arguments", platform.bits);
+        // The pointers into the arguments go on from one to the next.
+        for (name, bits) in platform.state() {
+            let (last, now) = (&before.registers[name], &path.registers[name]);
+            let is_next = last.distance(now) == Some(platform.bytes());
             let pointer = before.arguments.distance(last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
             let is_like = pointer.map_or(last == now, |_| is_next);
-            is_same &= any[index] || is_like;
-            path.registers[index] = match pointer {
+            is_same &= open.contains(name) || is_like;
+            let value = match pointer {
                 Some(offset) if is_next => arguments.plus(offset),
-                None if last == now && !any[index] => continue,
+                None if last == now && !open.contains(name) => continue,
                 _ => {
-                    any[index] = true;
+                    open.insert(name);
                     path.any(bits)
                 }
             };
+            path.registers.insert(name, value);
         }
-        if is_same && stood_for_all {
+        if is_same && before.open.is_some() {
             return Ok(true);
         }
 
@@ -340,90 +322,84 @@ impl Proof<'_> {
             path.arguments = arguments;
             path.argument = "later";
         } else {
-            path.answer = path.any(isa.bits);
+            path.answer = path.any(platform.bits);
             path.given.push(contract::again(path).expect("it has one"));
         }
-        let covers = |(head, open): &(Path, Vec<bool>)| {
-            let mut registers = izip!(open, &head.registers, &path.registers);
+        let covers = |head: &Rc<Path>| {
+            let is_open = |name| head.open.as_ref().is_some_and(|it| it.contains(name));
+            let mut registers = head.registers.iter();
             head.at == path.at
                 && head.phase == path.phase
-                && registers.all(|(is_open, a, b)| *is_open || a == b)
+                && registers.all(|(name, it)| is_open(name) || path.registers[name] == *it)
                 && path.has_stack_of(head)
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
         }
         path.visits = Rc::default();
-        self.heads.push((path.clone(), any.clone()));
-        path.remember(Some(any));
+        self.heads.push(path.remember(Some(open)));
         Ok(false)
     }
 
     /// How it was when it was here, if a step of the contract that may come again lies in between.
-    fn last_visit(&mut self, path: &Path) -> Result<Option<Visit>> {
+    fn last_visit(&mut self, path: &Path) -> Result<Option<Rc<Path>>> {
         let (Some(visit), Some(again)) = (path.visits.get(&path.at), contract::again(path)) else {
             return Ok(None);
         };
-        let is_step = path.phase == Phase::Started || path.calls > visit.0.calls;
-        if !is_step || visit.0.phase != path.phase {
+        let is_step = path.phase == Phase::Started || path.calls > visit.calls;
+        if !is_step || visit.phase != path.phase {
             return Ok(None);
         }
-        let otherwise = [&*path.given, &[again.not()]].concat();
-        let is_again = self.prover.solver.input(&otherwise)?.is_none();
+        let is_again = self.input(path, &[again.not()])?.is_none();
         Ok(is_again.then(|| visit.clone()))
     }
 
-    /// # Errors
-    ///
-    /// Where there is an input that leads here, and for which it is not true.
+    /// Sees that it is true for every input that leads here.
     pub fn prove(&mut self, path: &Path, goal: &Term, otherwise: &str) -> Result<()> {
-        let mut conditions = path.given.clone();
-        conditions.push(goal.not());
-        match self.prover.solver.input(&conditions)? {
-            None => Ok(()),
-            Some(input) => {
-                // An error is what the kernel rather answers.
-                conditions.push(path.answer.sign());
-                let rather = self.prover.solver.input(&conditions)?;
-                self.against = rather.or(Some(input));
-                bail!("{otherwise}")
-            }
-        }
+        let Some(input) = self.input(path, &[goal.not()])? else {
+            return Ok(());
+        };
+        // An error is what the kernel rather answers.
+        let rather = self.input(path, &[goal.not(), path.answer.sign()])?;
+        self.against = rather.or(Some(input));
+        bail!("{otherwise}")
+    }
+
+    /// An input that leads here, and for which these are true, too.
+    fn input(&mut self, path: &Path, too: &[Term]) -> Result<Option<Input>> {
+        self.prover.solver.input(&[&*path.given, too].concat())
     }
 
     /// What a system call answers, which then is in its register.
     pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
-        let (platform, isa) = (self.prover.platform, self.prover.platform.isa);
-        for (register, bits) in isa.state() {
-            if bits < isa.bits || platform.lost.split(' ').contains(&register) {
+        let platform = self.prover.platform;
+        for (register, bits) in platform.state() {
+            if bits < platform.bits || platform.lost.split(' ').contains(&register) {
                 let any = path.any(bits);
-                path.set(register, any);
+                path.registers.insert(register, any);
             }
         }
-        let answer = Term::symbol(format!("{name}.{}", path.calls), isa.bits);
+        let answer = Term::symbol(format!("{name}.{}", path.calls), platform.bits);
         let mut given = answer.is_less(-4095).not();
-        if isa.bits > 32 {
+        if platform.bits > 32 {
             given = given.and(&answer.is_less(1 << 31));
         }
         path.given.push(given);
         match platform.error {
-            None => path.set(platform.registers[5], answer.clone()),
+            None => _ = path.registers.insert(platform.call[5], answer.clone()),
             Some(flag) => {
+                // Negated where it is negative.
                 let is_error = answer.sign();
-                let negated = Term::number(0, isa.bits).apply("bvsub", &answer);
-                let positive = is_error.choose(&negated, &answer);
-                path.set(platform.registers[5], positive);
-                path.set(flag, is_error);
+                let mask = is_error.signs(platform.bits);
+                let positive = answer.apply("bvxor", &mask).apply("bvsub", &mask);
+                path.registers.insert(platform.call[5], positive);
+                path.registers.insert(flag, is_error);
             }
         }
         answer
     }
 
     /// A word, as the kernel reads it where a pointer leads, whatever there is.
-    ///
-    /// # Errors
-    ///
-    /// Where it is not known where the pointer leads.
     pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
         let place = address.place();
         let (place, offset) = place.context("gives the kernel a pointer to somewhere")?;
@@ -433,25 +409,16 @@ impl Proof<'_> {
             let byte = path.stack.get(&at).cloned();
             bytes.push(byte.unwrap_or_else(|| path.any(8)));
         }
-        Ok(self.joined(&bytes))
+        Ok(self.prover.platform.join(bytes))
     }
 
-    /// # Errors
-    ///
-    /// Where the file has no such bytes.
+    /// Those bytes of the file.
     pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
         let range = usize::try_from(start)?..usize::try_from(start + length)?;
         let bytes = self.bytes.get(range);
         let bytes = bytes.with_context(|| format!("reads beyond its file: {start:#x}"))?;
         self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
-    }
-
-    fn joined(&self, bytes: &[Term]) -> Term {
-        let order = self.prover.platform.isa.order(bytes.len());
-        let bytes = order.rev().map(|at| bytes[at].clone());
-        let joined = bytes.reduce(|high, low| high.concat(&low));
-        joined.expect("there is one")
     }
 }
 
@@ -471,7 +438,7 @@ struct World<'a, 'b> {
 
 impl World<'_, '_> {
     fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
-        let is_aligned = !self.proof.prover.platform.isa.aligned || offset % bytes == 0;
+        let is_aligned = !self.path.platform.aligned || offset % bytes == 0;
         ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
         Ok(())
     }
@@ -487,8 +454,8 @@ impl World<'_, '_> {
 
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let platform = self.proof.prover.platform;
-        let open = Term::symbol(pointer, platform.isa.bits);
+        let platform = self.path.platform;
+        let open = Term::symbol(pointer, platform.bits);
         self.are_there(vec![open], "reads where a null pointer leads")?;
         let letter = |index| Path::letter(pointer, index);
         let is_in_word = |(first, last)| (first..=last).contains(&index);
@@ -503,7 +470,7 @@ impl World<'_, '_> {
 
 impl Memory for World<'_, '_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
-        let (word, count) = (self.proof.prover.platform.bytes(), i64::from(bytes));
+        let (word, count) = (self.path.platform.bytes(), i64::from(bytes));
         let is_started = self.path.phase == Phase::Started;
         let place = address.place();
         let (place, offset) = place.with_context(|| format!("reads at {address}"))?;
@@ -532,7 +499,7 @@ impl Memory for World<'_, '_> {
                 _ => bail!("reads what it did not write: {address}"),
             });
         }
-        Ok(self.proof.joined(&found))
+        Ok(self.path.platform.join(found))
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
@@ -544,10 +511,6 @@ impl Memory for World<'_, '_> {
         self.check_alignment(address, offset, count)?;
         self.path.put(offset, value);
         Ok(())
-    }
-
-    fn address(&self, offset: u64) -> Term {
-        Term::symbol("file", self.proof.prover.platform.isa.bits).plus(offset as i64)
     }
 
     fn any(&mut self, bits: u32) -> Term {

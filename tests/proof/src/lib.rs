@@ -4,10 +4,9 @@
 pub mod contract;
 pub mod elf;
 pub mod explore;
-pub mod flips;
 pub mod isa;
-pub mod kernel;
 pub mod listing;
+pub mod platform;
 pub mod seccomp;
 pub mod solver;
 pub mod term;
@@ -15,16 +14,14 @@ pub mod term;
 use anyhow::{Context, Result};
 use isa::Decoder;
 use itertools::{Itertools, iproduct};
-use kernel::{PLATFORMS, Platform};
+use platform::{PLATFORMS, Platform};
 use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
     rc::Rc,
-    time::Duration,
 };
-use tests::{built, project};
+use tests::built;
 
 /// A file that ships, or the same made with the other crate for system calls.
 pub struct Program {
@@ -40,7 +37,6 @@ pub struct Report {
     pub paths: usize,
     /// How many times z3 was asked.
     pub questions: usize,
-    pub time: Duration,
     /// The system calls that it makes.
     pub calls: BTreeSet<&'static str>,
     pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
@@ -51,10 +47,6 @@ pub struct Report {
 impl Program {
     /// All that `make` builds, by the crate syscalls and, where it knows the architecture, by the
     /// crate sc; of two with the same bytes, one.
-    ///
-    /// # Errors
-    ///
-    /// Where one is not built.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];
         let mut all: Vec<Self> = Vec::new();
@@ -78,10 +70,6 @@ impl Program {
     }
 
     /// Proves the contract.
-    ///
-    /// # Errors
-    ///
-    /// What it does against it, or what is not known of it; and where there is no z3.
     pub fn prove(&self) -> Result<Report> {
         Prover::new(self.platform)?.prove(&self.bytes)
     }
@@ -91,7 +79,7 @@ impl Report {
     /// The instruction that this byte of the file is of.
     pub fn instruction_around(&self, offset: usize) -> Option<&isa::Instruction> {
         let (_, before) = self.instructions.range(..=offset as i64).next_back()?;
-        ((offset as u64) < before.at + before.length).then_some(before)
+        ((offset as i64) < before.at + before.length).then_some(before)
     }
 }
 
@@ -103,37 +91,11 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// # Errors
-    ///
-    /// Where there is no z3.
     pub fn new(platform: &'static Platform) -> Result<Self> {
         Ok(Self {
             platform,
-            decoder: Decoder::new(platform.isa),
+            decoder: Decoder::new(platform),
             solver: Solver::new()?,
         })
     }
-}
-
-/// The files that go with those that ship, with what has to be in them: a listing for each
-/// architecture, and the seccomp profile.
-///
-/// # Errors
-///
-/// Those of the proof, and of [`listing::list`].
-pub fn audit() -> Result<Vec<(PathBuf, String)>> {
-    let (mut files, mut calls) = (Vec::new(), BTreeSet::new());
-    for program in Program::all()? {
-        let report = program.prove()?;
-        calls.extend(report.calls.iter().copied());
-        if program.folder == "pause" {
-            let name = program.platform.name;
-            let unstripped = built(&format!("pause-unstripped/{name}/pause"));
-            let text = listing::list(&program, &report, &unstripped)?;
-            files.push((format!("tests/proof/listings/{name}.txt"), text));
-        }
-    }
-    files.push(("image/seccomp.json".to_owned(), seccomp::profile(&calls)));
-    let whole = |(path, text)| (project().join(path), text);
-    Ok(files.into_iter().map(whole).collect())
 }

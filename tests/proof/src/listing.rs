@@ -1,9 +1,6 @@
 //! The whole file, byte by byte, with what each is for.
 
-use crate::{
-    Program, Report, contract,
-    elf::{self, Field},
-};
+use crate::{Program, Report, contract, elf};
 use addr2line::Loader;
 use anyhow::{Context, Result, ensure};
 use itertools::Itertools;
@@ -15,11 +12,8 @@ const SEGMENT: &str = "Program header: the segment, which is the whole file";
 const WIDTH: usize = 12;
 
 /// Lists the file: fields of its headers by name, instructions with the symbol and the line of the
-/// source that they are from, and messages.
-///
-/// # Errors
-///
-/// `unstripped` has to be a build of the same code, with symbols and lines.
+/// source that they are from, and messages. `unstripped` is a build of the same code, with symbols
+/// and lines.
 pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<String> {
     let (platform, file) = (program.platform, &program.bytes);
     let bytes = fs::read(unstripped).with_context(|| unstripped.display().to_string())?;
@@ -37,49 +31,40 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     let mut listing =
         format!("pause for linux/{name}, all of its {size} bytes. `make audit` writes this.\n");
     let title = |listing: &mut String, title: &str| *listing += &format!("\n{title}\n\n");
-    for field in elf::fields(platform, size) {
-        match (field.name, field.value) {
+    for (name, place, value, what) in elf::fields(platform, size) {
+        match (name, value) {
             ("EI_MAG", _) => title(&mut listing, "ELF header (elf(5))"),
             ("p_type", 1) => title(&mut listing, SEGMENT),
             ("p_type", _) => title(&mut listing, "Program header: the stack is not executable"),
             _ => {}
         }
-        let what = meaning(program, &field);
-        let what = format!("{:14} {:<#8x} {what}", field.name, field.value);
-        listing += &line(field.place.start, &file[field.place], &what);
+        let what = format!("{name:14} {value:<#8x} {what}");
+        listing += &line(place.start, &file[place], &what);
     }
     let messages = messages(file)?;
     let is_read = |at: usize| report.read.contains(&(at as i64));
+    let what = |at: usize| match report.instruction_around(at) {
+        Some(it) => Ok((
+            it.at,
+            format!("{:36} {}", it.text, source(&lines, it.at as u64)?),
+        )),
+        None if is_read(at) => Ok((0, "numbers that the code reads".to_owned())),
+        None => Ok((
+            0,
+            "of no use: aligns what follows, or ends the code".to_owned(),
+        )),
+    };
+    let whats: Result<Vec<_>> = (code..messages).map(what).collect();
     let mut at = code;
-    while at < messages {
+    for (size, (_, what)) in whats?.into_iter().dedup_with_count() {
         // Thumb's symbols are odd.
         let mut symbols = object.symbols().filter(|it| it.is_global());
         let symbol = symbols.find(|it| it.address() & !1 == at as u64);
         if let Some(Ok(name @ ("_start" | "run"))) = symbol.map(|it| it.name()) {
             title(&mut listing, &format!("Code: {name}"));
         }
-        let (end, what) = match report.instructions.get(&(at as i64)) {
-            Some(it) => {
-                let source = source(&lines, at as u64)?;
-                (
-                    at + it.length as usize,
-                    format!("{:36} {source}", it.text()),
-                )
-            }
-            None => {
-                let is_other = |next: &usize| {
-                    report.instruction_around(*next).is_some() || is_read(*next) != is_read(at)
-                };
-                let what = match is_read(at) {
-                    true => "numbers that the code reads",
-                    false => "of no use: aligns what follows, or ends the code",
-                };
-                let end = (at..messages).find(is_other).unwrap_or(messages);
-                (end, what.to_owned())
-            }
-        };
-        listing += &line(at, &file[at..end], &what);
-        at = end;
+        listing += &line(at, &file[at..at + size], &what);
+        at += size;
     }
     title(&mut listing, "Messages");
     for message in file[at..].split_inclusive(|byte| *byte == b'\n') {
@@ -130,23 +115,4 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         }
     }
     Ok(format!("{outer:12} {inner}").trim_end().to_owned())
-}
-
-/// What a field says, as elf(5) calls it.
-fn meaning<'a>(program: &'a Program, field: &Field) -> &'a str {
-    match (field.name, field.value) {
-        ("EI_CLASS", 1) => "ELFCLASS32",
-        ("EI_CLASS", 2) => "ELFCLASS64",
-        ("EI_DATA", 1) => "ELFDATA2LSB",
-        ("EI_DATA", 2) => "ELFDATA2MSB",
-        ("EI_OSABI", 0) => "ELFOSABI_NONE",
-        ("e_type", 3) => "ET_DYN: may lie anywhere",
-        ("e_machine", _) => program.platform.name,
-        ("e_entry", _) => "_start",
-        ("p_type", 1) => "PT_LOAD",
-        ("p_type", _) => "PT_GNU_STACK",
-        ("p_flags", 5) => "PF_R | PF_X",
-        ("p_flags", 6) => "PF_R | PF_W",
-        _ => "",
-    }
 }

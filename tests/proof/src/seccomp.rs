@@ -1,46 +1,34 @@
 //! A filter of system calls, made of those that the proof finds in the machine code: runtimes take it with a
 //! container (OCI runtime specification, config-linux.md, "Seccomp").
 
-use crate::kernel::PLATFORMS;
+use crate::platform::PLATFORMS;
 use itertools::Itertools;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter};
 
 /// What a runtime does after it has loaded the filter and before it executes pause: found by taking away
 /// one call after another, with runc 1.1.5 and 1.3.6 and crun 1.8.1, 1.21 and 1.28, with and without
 /// no_new_privileges.
-const RUNTIMES: [[&str; 2]; 5] = [
-    [
-        "runc: closes its files, waits to be started, executes pause",
-        "chdir close execve faccessat2 fcntl fstat fstatfs getcwd getdents64 newfstatat openat read",
-    ],
-    [
-        "runc: becomes the container's user",
-        "capget capset getppid prctl setgid setgroups setuid",
-    ],
-    [
-        "runc 1.3: sees that /proc is not overmounted",
-        "openat2 statx",
-    ],
-    [
-        "crun: waits to be started, becomes the container's user",
-        "pselect6 setresgid setresuid",
-    ],
-    [
-        "runc: the runtime of Go, which now and then needs one of these",
-        "clone epoll_ctl epoll_pwait exit futex gettid madvise mmap munmap nanosleep rt_sigprocmask \
-         rt_sigreturn sched_yield sigaltstack tgkill",
-    ],
-];
+const RUNTIMES: &str = "
+runc: closes its files, waits to be started, executes pause | chdir close execve faccessat2 fcntl fstat \
+    fstatfs getcwd getdents64 newfstatat openat read
+runc: becomes the container's user | capget capset getppid prctl setgid setgroups setuid
+runc 1.3: sees that /proc is not overmounted | openat2 statx
+crun: waits to be started, becomes the container's user | pselect6 setresgid setresuid
+runc: the runtime of Go, which now and then needs one of these | clone epoll_ctl epoll_pwait exit futex \
+    gettid madvise mmap munmap nanosleep rt_sigprocmask rt_sigreturn sched_yield sigaltstack tgkill
+";
 
 /// The profile for programs that make these calls, as JSON. Names are the same on all architectures.
 pub fn profile(calls: &BTreeSet<&str>) -> String {
-    let own = ["pause: all that it ever makes", &calls.iter().join(" ")];
-    let allow = |[comment, names]: [&str; 2]| {
+    let own = calls.iter().join(" ");
+    let runtimes = RUNTIMES.lines().filter_map(|it| it.split_once(" | "));
+    let all = iter::once(("pause: all that it ever makes", &*own)).chain(runtimes);
+    let allow = |(comment, names): (_, &str)| {
         let names: Vec<&str> = names.split(' ').collect();
         json!({"names": names, "action": "SCMP_ACT_ALLOW", "comment": comment})
     };
-    let syscalls: Vec<_> = [own].into_iter().chain(RUNTIMES).map(allow).collect();
+    let syscalls: Vec<_> = all.map(allow).collect();
     let names = PLATFORMS.iter().filter_map(|it| it.seccomp);
     let architectures: Vec<_> = names.map(|it| format!("SCMP_ARCH_{it}")).collect();
     let profile = json!({

@@ -1,7 +1,7 @@
 //! Questions to z3, in SMT-LIB.
 
 use crate::term::Term;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use easy_smt::{Context, ContextBuilder, Response};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,9 +18,6 @@ pub struct Solver {
 }
 
 impl Solver {
-    /// # Errors
-    ///
-    /// There has to be a z3 (Debian's package z3).
     pub fn new() -> Result<Self> {
         let z3 = ContextBuilder::new()
             .with_z3_defaults()
@@ -35,11 +32,7 @@ impl Solver {
         })
     }
 
-    /// An input for which all of them are true, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Where z3 does not know within a second.
+    /// An input for which all of them are true, if there is one; z3 has a second to find out.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let mut open = conditions.to_vec();
         open.retain(|it| it.known() != Some(1));
@@ -69,17 +62,16 @@ impl Solver {
             let is_true = self.z3.atom(format!("(= {condition} #b1)"));
             self.z3.assert(is_true)?;
         }
-        let answer = self.answer(&symbols);
+        let answer = match self.z3.check()? {
+            Response::Unsat => Ok(None),
+            Response::Unknown => Err(anyhow!("z3 does not know")),
+            Response::Sat => self.example(&symbols).map(Some),
+        };
         self.z3.pop()?;
         answer
     }
 
-    fn answer(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Option<Input>> {
-        match self.z3.check()? {
-            Response::Unsat => return Ok(None),
-            Response::Unknown => bail!("z3 does not know"),
-            Response::Sat => {}
-        }
+    fn example(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Input> {
         let names = symbols.keys().map(|name| self.z3.atom(name)).collect();
         let mut input = Input::new();
         for (name, value) in self.z3.get_value(names)? {
@@ -91,6 +83,6 @@ impl Solver {
             let value = Term::number(value as i64, symbols[&name]).known_signed();
             input.insert(name, value.expect("it is a number"));
         }
-        Ok(Some(input))
+        Ok(input)
     }
 }

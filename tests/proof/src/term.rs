@@ -61,21 +61,13 @@ impl Term {
         Some((self.known()? << shift) as i64 >> shift)
     }
 
-    /// What a known number is added to, and that.
-    fn sum(&self) -> Option<(&Self, &Self)> {
-        match &*self.node {
-            Apply("bvadd", of) if of[1].known().is_some() => Some((&of[0], &of[1])),
-            _ => None,
-        }
-    }
-
     /// A symbol and what is added to it: an address, by what it is relative to. No symbol where the
     /// number is known.
     pub fn place(&self) -> Option<(&str, i64)> {
-        match (&*self.node, self.sum()) {
-            (Number(value), _) => Some(("", *value as i64)),
-            (Symbol(name), _) => Some((name, 0)),
-            (_, Some((of, by))) => of.place().map(|it| it.0).zip(by.known_signed()),
+        match &*self.node {
+            Number(value) => Some(("", *value as i64)),
+            Symbol(name) => Some((name, 0)),
+            Apply("bvadd", of) => of[0].place().map(|it| it.0).zip(of[1].known_signed()),
             _ => None,
         }
     }
@@ -115,8 +107,11 @@ impl Term {
             ("bvult", Some(a), Some(b)) => Self::truth(a < b),
             ("bvslt", Some(_), Some(_)) => Self::truth(self.known_signed() < other.known_signed()),
             ("=" | "bvult" | "bvslt", ..) => Self::new(Apply(name, both()), 1),
-            ("bvadd", None, Some(_)) if let Some((of, by)) = self.sum() => {
-                of.apply(name, &by.apply(name, other))
+            ("bvadd", None, Some(_))
+                if let Apply("bvadd", of) = &*self.node
+                    && of[1].known().is_some() =>
+            {
+                of[0].apply(name, &of[1].apply(name, other))
             }
             ("bvsub", _, Some(_)) => self.plus(other.known_signed().map_or(0, i64::wrapping_neg)),
             ("bvsub", ..) if let Some(distance) = other.distance(self) => number(distance),
@@ -163,25 +158,8 @@ impl Term {
         self.apply("bvslt", &Self::number(number, self.bits))
     }
 
-    /// Where this is true the one, else the other.
-    pub fn choose(&self, yes: &Self, no: &Self) -> Self {
-        match self.known() {
-            _ if yes == no => yes.clone(),
-            Some(0) => no.clone(),
-            Some(_) => yes.clone(),
-            None => {
-                let of = vec![self.clone(), yes.clone(), no.clone()];
-                Self::new(Apply("ite", of), yes.bits)
-            }
-        }
-    }
-
-    pub fn bit(&self, bit: u32) -> Self {
-        self.extract(bit, 1)
-    }
-
     pub fn sign(&self) -> Self {
-        self.bit(self.bits - 1)
+        self.extract(self.bits - 1, 1)
     }
 
     pub fn extract(&self, low: u32, bits: u32) -> Self {
@@ -245,7 +223,6 @@ impl fmt::Display for Term {
             Apply("sign_extend", of) => {
                 write!(f, "((_ sign_extend {}) {})", self.bits - of[0].bits, of[0])
             }
-            Apply("ite", of) => write!(f, "(ite (= {} #b1) {} {})", of[0], of[1], of[2]),
             Apply(name @ ("=" | "bvult" | "bvslt"), of) => {
                 write!(f, "(ite ({name} {} {}) #b1 #b0)", of[0], of[1])
             }

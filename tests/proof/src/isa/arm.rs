@@ -1,9 +1,17 @@
 //! Arm's Thumb, of which pause has what v6-M has: the Armv6-M Architecture Reference Manual, part A6.
 
-use super::Isa;
+use crate::platform::Platform;
 use capstone::{Arch, Mode};
 
-pub const ISA: Isa = Isa {
+pub const ARM: Platform = Platform {
+    name: "arm",
+    seccomp: Some("ARM"),
+    machine: 40,
+    elf_flags: 0x0500_0200,
+    calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
+    call: ["r7", "r0", "r1", "r2", "r3", "r0", "sp"],
+    signal: Some("r0"),
+    filler: 2,
     decoder: (Arch::ARM, Mode::Thumb, None, None),
     bits: 32,
     step: 2,
@@ -11,7 +19,7 @@ pub const ISA: Isa = Isa {
     registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 sb sl fp ip sp lr",
     flags: "n z c v",
     meanings: &[BOTH, MEANINGS],
-    ..Isa::PLAIN
+    ..Platform::PLAIN
 };
 
 /// What AArch64 has as well. A result, a subtraction and an addition set the flags.
@@ -24,7 +32,7 @@ beq/b.eq T               | goto T if z
 bne/b.ne T               | goto T if !z
 bmi/b.mi T               | goto T if n
 bgt/b.gt T               | goto T if !z & (n == v)
-svc #0                   | kernel
+svc 0                    | kernel
 ";
 
 const MEANINGS: &str = "
@@ -39,15 +47,15 @@ subs D, A, X             | D = A - X; MINUS A, X
 cmp A, X                 | MINUS A, X
 ands D, A                | D = D & A; NZ D & A
 muls D, A, B             | D = D * A; NZ D * A
-lsls D, A, N             | D = A << N; NZ A << N; c = bit(A, 32 - N)
-lsrs D, A, N             | D = A >> N; NZ A >> N; c = bit(A, N - 1)
+lsls D, A, N             | D = A << N; NZ A << N; c = bit 32 - N in A
+lsrs D, A, N             | D = A >> N; NZ A >> N; c = bit N - 1 in A
 adr D, N                 | D = words + N
-ldr D, [pc, N]           | D = mem(words + N)
-ldr D, P                 | D = mem(P)
-ldrb D, P                | D = byte(P)
-str A, P                 | mem(P) = A
-ldm A!, L                | L = mem(A); A = A + bytes(L)
-push L                   | mem(sp - bytes(L)) = L; sp = sp - bytes(L)
-pop L                    | L = mem(sp); sp = sp + bytes(L)
+ldr D, [pc + N]          | D = [words + N]
+ldr D, [P]               | D = [P]
+ldrb D, [P]              | D = byte(P)
+str A, [P]               | [P] = A
+ldm A!, L                | L = [A]; A = A + bytes(L)
+push L                   | [sp - bytes(L)] = L; sp = sp - bytes(L)
+pop L                    | L = [sp]; sp = sp + bytes(L)
 bl T                     | lr = next + 1; goto T
 ";

@@ -1,16 +1,27 @@
 //! powerpc64, little-endian: the Power ISA, book I.
 
-use super::Isa;
+use crate::platform::Platform;
 use capstone::{Arch, Endian, Mode};
 
-pub const ISA: Isa = Isa {
+pub const PPC64LE: Platform = Platform {
+    name: "ppc64le",
+    seccomp: Some("PPC64LE"),
+    machine: 21,
+    elf_flags: 2,
+    calls: "getpid 20, write 4, rt_sigaction 173, wait4 114, pause 29, exit_group 234",
+    call: ["r0", "r3", "r4", "r5", "r6", "r3", "r1"],
+    lost: "r0 r4 r5 r6 r7 r8 r9 r10 r11 r12",
+    error: Some("so"),
+    signal: Some("r3"),
+    entry: Some("r12"),
+    filler: 12,
     decoder: (Arch::PPC, Mode::Mode64, None, Some(Endian::Little)),
     step: 4,
     registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20 r21 r22 \
                 r23 r24 r25 r26 r27 r28 r29 r30 r31",
     flags: "lt gt eq so xer.so",
     meanings: &[MEANINGS],
-    ..Isa::PLAIN
+    ..Platform::PLAIN
 };
 
 /// CR is what comparing sets. Register 0 would be the number 0 for addi; the decoder prints it so.
@@ -32,10 +43,10 @@ rlwinm D, A, 0, N, M     | only !(M < N); D = A & (0xffffffff >> N & 0xffffffff 
 cmpwi A, N               | CR low(A) < N, low(A) == N
 cmplwi A, N              | CR low(A) <u N, low(A) == N
 cmpldi A, N              | CR A <u N, A == N
-std A, P                 | mem(P) = A
-stdu A, P                | mem(P) = A; base = P
-lbz D, P                 | D = byte(P)
-ldu D, P                 | base = P; D = mem(P)
+std A, [P]               | [P] = A
+stdu A, [N + B]          | [N + B] = A; B = N + B
+lbz D, [P]               | D = byte(P)
+ldu D, [N + A]           | A = N + A; D = [N + A]
 b T                      | goto T
 blt T                    | goto T if lt
 ble T                    | goto T if !gt

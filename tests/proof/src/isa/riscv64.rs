@@ -1,16 +1,23 @@
 //! RV64IMC: the RISC-V Instruction Set Manual, volume I.
 
-use super::Isa;
+use crate::platform::Platform;
 use capstone::{Arch, ExtraMode, Mode};
 
-pub const ISA: Isa = Isa {
+pub const RISCV64: Platform = Platform {
+    name: "riscv64",
+    machine: 243,
+    elf_flags: 5,
+    calls: "getpid 172, write 64, rt_sigaction 134, wait4 260, ppoll 73, exit_group 94",
+    call: ["a7", "a0", "a1", "a2", "a3", "a0", "sp"],
+    signal: Some("a0"),
+    has_restorer: false,
     decoder: (Arch::RISCV, Mode::RiscV64, Some(ExtraMode::RiscVC), None),
     step: 2,
     aligned: true,
     registers: "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 \
                 t3 t4 t5 t6",
     meanings: &[MEANINGS],
-    ..Isa::PLAIN
+    ..Platform::PLAIN
 };
 
 /// Of the short forms, one operand is often both source and target. Places are relative.
@@ -30,9 +37,9 @@ srliw D, A, N            | D = signs(low(A) >> N)
 srli D, A, N             | D = A >> N
 c.srli D, N              | D = D >> N
 seqz D, A                | D = zeros(A == 0)
-c.sdsp A, P              | mem(P) = A
-ld/c.ld D, P             | D = mem(P)
-lbu D, P                 | D = byte(P)
+c.sdsp A, [P]            | [P] = A
+ld/c.ld D, [P]           | D = [P]
+lbu D, [P]               | D = byte(P)
 j/c.j N                  | goto at + N
 beqz/c.beqz A, N         | goto at + N if A == 0
 bnez/c.bnez A, N         | goto at + N if !(A == 0)

@@ -1,9 +1,17 @@
 //! s390x: IBM's z/Architecture Principles of Operation.
 
-use super::Isa;
+use crate::platform::Platform;
 use capstone::{Arch, Endian, Mode};
 
-pub const ISA: Isa = Isa {
+pub const S390X: Platform = Platform {
+    name: "s390x",
+    machine: 22,
+    page: 0x1000,
+    calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
+    call: ["%r1", "%r2", "%r3", "%r4", "%r5", "%r2", "%r15"],
+    signal: Some("%r2"),
+    save_area: 160,
+    word: Some((0, 3)),
     decoder: (Arch::SYSZ, Mode::Default, None, Some(Endian::Big)),
     is_big_endian: true,
     step: 2,
@@ -11,13 +19,13 @@ pub const ISA: Isa = Isa {
     flags: "cc",
     flag_bits: 2,
     meanings: &[MEANINGS],
-    ..Isa::PLAIN
+    ..Platform::PLAIN
 };
 
 /// CC is what comparing sets. Nothing looks at the condition code of the sums: it is any.
 const MEANINGS: &str = "
-CC A, B                  | cc = choose(A == B, 0, choose(A < B, 1, 2))
-la D, P                  | D = P
+CC A, B                  | cc = zeros(A < B) | zeros(!((A == B) | (A < B))) << 1
+la D, [P]                | D = P
 larl D, T                | D = T
 lgr D, A                 | D = A
 lr D, A                  | low(D) = low(A)
@@ -28,7 +36,7 @@ aghi D, N                | D = D + N; cc = any
 sgr D, A                 | D = D - A; cc = any
 algfr D, A               | D = D + zeros(low(A)); cc = any
 msgr D, A                | D = D * A
-n D, P                   | low(D) = low(D) & mem(P); cc = zeros(!(low(D) & mem(P) == 0))
+n D, [P]                 | low(D) = low(D) & [P]; cc = zeros(!(low(D) & [P] == 0))
 nilf D, N                | low(D) = low(D) & N; cc = zeros(!(low(D) & N == 0))
 srl D, N                 | low(D) = low(D) >> (N & 63)
 # Turns, and keeps the bits from the first to the last, of which 128 clears the others.
@@ -36,8 +44,8 @@ KEEP D, A, B             | D = A & B; CC A & B, 0
 TURN D, A, N, M, K       | KEEP D, A << K | A >> 64 - K, -1 >> N & -1 << 63 - M
 risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64); TURN D, A, N, M - 128, K & 63
 cfi A, N                 | CC low(A), N
-ltg D, P                 | D = mem(P); CC mem(P), 0
-stmg A, B, P             | mem(P) = A .. B
+ltg D, [P]               | D = [P]; CC [P], 0
+stmg A, B, [P]           | [P] = A .. B
 cije A, N, T             | goto T if low(A) == N
 cijl A, N, T             | goto T if low(A) < N
 cijh A, N, T             | goto T if low(N) < low(A)
