@@ -22,7 +22,9 @@ fn the_listings_and_the_profile_are_not_stale() {
     for (name, text) in files {
         let path = project().join(&name);
         if env::var_os("AUDIT").is_some() {
-            fs::write(&path, &text).unwrap();
+            let new = path.with_extension("new");
+            fs::write(&new, &text).unwrap();
+            fs::rename(new, &path).unwrap();
         }
         let there = fs::read_to_string(&path).unwrap_or_default();
         assert!(there == text, "{name} is stale: run `make audit`");
