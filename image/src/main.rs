@@ -20,7 +20,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use verify::Verify;
 
 #[derive(Parser)]
@@ -71,19 +70,8 @@ struct Pack {
     /// Name of the image, with registry and tag: localhost/pause:0.1.0
     #[arg(long, value_name = "NAME")]
     image: String,
-    /// What the program is called, in the image and in its annotations
-    #[arg(long, value_name = "NAME", default_value = "pause")]
-    title: String,
-    /// What the image's annotations say of it
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
-    )]
-    description: String,
-    /// When the image was made, as engines show it: 2026-11-25T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time_of)]
-    created: Option<String>,
+    #[command(flatten)]
+    about: About,
     /// The archive to write; appears whole or not at all
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
@@ -126,30 +114,18 @@ fn run(command: &Command) -> Result<bool> {
     Ok(true)
 }
 
-/// A time, as RFC 3339 has it.
-fn time_of(text: &str) -> Result<String, time::error::Parse> {
-    OffsetDateTime::parse(text, &Rfc3339).map(|_| text.to_owned())
-}
-
 fn pack(arguments: &Pack) -> Result<()> {
     let Pack {
         image,
-        title,
-        description,
-        created,
+        about,
         output,
         binaries,
     } = arguments;
-    let about = About {
-        title: title.clone(),
-        description: description.clone(),
-        created: created.clone(),
-    };
     let name: Name = image
         .parse()
         .with_context(|| format!("{image:?} names no image"))?;
     let binaries = Binary::read_all(binaries)?;
-    let archive = Archive::pack(&name, &binaries, &about)?;
+    let archive = Archive::pack(&name, &binaries, about)?;
     archive
         .layout
         .write(output)

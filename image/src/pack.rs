@@ -19,6 +19,7 @@ use pause_image::{
 };
 use serde_json::json;
 use std::io::Read;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The name under which containerd files an image of an archive.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -27,12 +28,26 @@ const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 const VERSION: (&str, &str) = (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION"));
 
 /// What an image tells of itself.
+#[derive(clap::Args)]
 pub struct About {
-    /// What its one file is called, too.
+    /// What the program is called, in the image and in its annotations
+    #[arg(long, value_name = "NAME", default_value = "pause")]
     pub title: String,
+    /// What the image's annotations say of it
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
+    )]
     pub description: String,
-    /// When it was made (RFC 3339): no clock is asked.
+    /// When the image was made, as engines show it: 2026-11-25T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time_of)]
     pub created: Option<String>,
+}
+
+/// A time, as RFC 3339 has it.
+fn time_of(text: &str) -> Result<String, time::error::Parse> {
+    OffsetDateTime::parse(text, &Rfc3339).map(|_| text.to_owned())
 }
 
 /// A multi-arch image, ready to be written.
