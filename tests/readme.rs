@@ -1,10 +1,11 @@
 //! The README's commands, run as they stand there.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 use tests::{
     engine::{Cli, Docker, Podman},
     output, project,
     story::Engine,
+    write_script,
 };
 
 /// Each heading that has commands, with all of them.
@@ -50,8 +51,7 @@ fn run(engine: &(impl Cli + Engine), name: &str) -> String {
         "#!/bin/sh\nPATH='{others}' {} \"$@\"\n",
         quoted(&engine.command())
     );
-    fs::write(&file, script).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(file, &script);
     let mut shell = Command::new("bash");
     shell.args(["-euxo", "pipefail", "-c", &commands()[name].join("\n")]);
     let said = output(

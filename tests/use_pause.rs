@@ -17,7 +17,7 @@ use tests::{
     program::Program,
     project,
     sandbox::{self, End},
-    wait_until,
+    wait_until, write_script,
 };
 
 /// What use-pause makes of a configuration.
@@ -732,9 +732,7 @@ fn cri_o_gets_its_file_and_its_image() {
         node.file("work")
     );
     node.mount(&["--types=overlay", &etc, "overlay", "/etc"]);
-    let crio = node.bin("crio");
-    fs::write(&crio, CRIO).unwrap();
-    fs::set_permissions(crio, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(node.bin("crio"), CRIO);
 
     let options = ["--runtime=crio"];
     let said = node.use_pause_said(&options);

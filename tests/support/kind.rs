@@ -9,12 +9,11 @@ use crate::{
     sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
-    text,
+    text, write_script,
 };
 use nix::unistd::Pid;
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output},
 };
@@ -66,8 +65,7 @@ impl Kind {
         let sysctls = Sysctls::remember();
         let nest = Nest::new();
         let runc = nest.path("runc");
-        fs::write(&runc, RUNC).unwrap();
-        fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&runc, RUNC);
         let config = serde_json::json!({
             "runtimes": {"less": {"path": runc}}, "default-runtime": "less",
         });

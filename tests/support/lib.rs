@@ -20,6 +20,8 @@ pub mod sysctl;
 
 use nix::libc;
 use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     thread::sleep,
@@ -65,6 +67,12 @@ pub fn output(command: &mut Command) -> String {
 /// The same, without the last line's end.
 pub fn said(command: &mut Command) -> String {
     output(command).trim_end().to_owned()
+}
+
+/// Writes a script that can be run.
+pub fn write_script(path: impl AsRef<Path>, text: &str) {
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
 /// make in the project, as if nobody's make had started the tests.

@@ -7,12 +7,11 @@ use crate::{
     program::{NATIVE_ARCH, Program},
     sandbox::{self, End},
     story::Engine,
-    wait_until,
+    wait_until, write_script,
 };
 use nix::unistd::Pid;
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -71,9 +70,7 @@ impl Node {
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
         fs::create_dir_all(nest.root("/run/systemd/system")).unwrap();
         for (name, script) in [("systemctl", SYSTEMCTL), ("runc", RUNC)] {
-            let path = nest.path(&format!("bin/{name}"));
-            fs::write(&path, script).unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+            write_script(nest.path(&format!("bin/{name}")), script);
         }
         let from_outside = nest.root(socket).to_str().unwrap().to_owned();
         let containerd = Containerd::of(nest, commands.clone(), socket.to_owned());

@@ -4,10 +4,9 @@ use serde_json::Value;
 use std::{
     fs,
     io::Read,
-    os::unix::fs::PermissionsExt,
     process::{Command, Output},
 };
-use tests::{make, output, program::Program, project, sandbox, text};
+use tests::{make, output, program::Program, project, sandbox, text, write_script};
 
 /// The one line that make's failure shows, but for make's own.
 fn failure(arguments: &[&str]) -> String {
@@ -88,9 +87,7 @@ fn the_demo_tells_its_story() {
 fn make_kind_names_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let command = |name: &str, script: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
     };
     let dirname = "/usr/bin/dirname";
     fs::copy(dirname, folder.path().join("dirname")).unwrap();
@@ -126,9 +123,7 @@ fn make_docker_load_packs_the_platform_of_docker() {
             "#!/bin/sh\ncase $1 in version) echo {arch} ;; load) cp \"$3\" {} ;; esac\n",
             loaded.display()
         );
-        let docker = folder.path().join("docker");
-        fs::write(&docker, script).unwrap();
-        fs::set_permissions(docker, fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(folder.path().join("docker"), &script);
         let others = std::env::var("PATH").unwrap();
         let mut make = make(Command::new("make"));
         make.env("PATH", format!("{}:{others}", folder.path().display()));
