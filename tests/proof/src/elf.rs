@@ -1,29 +1,25 @@
-//! The headers of the file: there is one number for each field.
+//! The headers of the file: each field must have one number.
 
 use crate::platform::Platform;
 use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 
-/// A field of a header: its name as elf(5) has it, its place in the file, what has to be there, and
-/// what that says.
+/// A field of a header: its name in elf(5), its place in the file, the number that must be there, and
+/// what that number says.
 pub type Field = (&'static str, Range<usize>, u64, &'static str);
 
-/// The fields of the ELF header and of both program headers, in the order of the file. Behind them the
-/// code begins, where the kernel enters.
+/// The fields of the ELF header and of both program headers, in the order of the file. The code begins
+/// behind them, where the kernel enters.
 pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
-    let (word, is_short) = (platform.bytes() as usize, platform.bytes() == 4);
+    let (word, is_short) = (platform.bytes() as usize, platform.is_32_bit);
     let (header, segment) = if is_short { (52, 32) } else { (64, 56) };
-    let (code, bytes) = (header + 2 * segment, size as u64);
+    let code = header + 2 * segment;
     // Thumb's addresses are odd.
     let entry = code + u64::from(platform.is_thumb());
-    let (magic, data, order) = match platform.is_big_endian {
-        true => (0x7f45_4c46, 2, "ELFDATA2MSB"),
-        false => (0x464c_457f, 1, "ELFDATA2LSB"),
-    };
-    let (class, width) = match is_short {
-        true => (1, "ELFCLASS32"),
-        false => (2, "ELFCLASS64"),
-    };
+    let magic = platform.number(b"\x7fELF");
+    let (class, width) = [(2, "ELFCLASS64"), (1, "ELFCLASS32")][usize::from(is_short)];
+    let orders = [(1, "ELFDATA2LSB"), (2, "ELFDATA2MSB")];
+    let (data, order) = orders[usize::from(platform.is_big_endian())];
     let mut all = vec![
         ("EI_MAG", 4, magic, ""),
         ("EI_CLASS", 1, class, width),
@@ -47,21 +43,12 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
         ("e_shstrndx", 2, 0, ""),
     ];
     // The segment, which is the whole file; and that the stack is not executable.
-    let load = (
-        ("p_type", 4, 1, "PT_LOAD"),
-        (5, "PF_R | PF_X"),
-        bytes,
-        platform.page,
-    );
-    let stack = (
-        ("p_type", 4, 0x6474_e551, "PT_GNU_STACK"),
-        (6, "PF_R | PF_W"),
-        0,
-        0,
-    );
-    for (kind, (flags, may), size, align) in [load, stack] {
+    for (kind, what, flags, may, size, align) in [
+        (1, "PT_LOAD", 5, "PF_R | PF_X", size as u64, platform.page),
+        (0x6474_e551, "PT_GNU_STACK", 6, "PF_R | PF_W", 0, 0),
+    ] {
         let flags = ("p_flags", 4, flags, may);
-        all.push(kind);
+        all.push(("p_type", 4, kind, what));
         all.extend((!is_short).then_some(flags));
         all.extend(["p_offset", "p_vaddr", "p_paddr"].map(|name| (name, word, 0, "")));
         all.extend(["p_filesz", "p_memsz"].map(|name| (name, word, size, "")));

@@ -1,6 +1,6 @@
-//! All paths of a program, each for all inputs that lead there. A loop is gone around until it is at
-//! the same step of the contract again; what differs then is taken to be any number, and from there it
-//! has to come back to the same.
+//! All paths of a program, each with all inputs that lead along it. A path goes around a loop until it
+//! comes to the same place at the same step of the contract. What has changed since then is replaced by
+//! "any number", and from there the path must come back to the same state: then the loop is proved.
 
 use crate::{
     Prover, Report,
@@ -20,58 +20,101 @@ use std::{
     slice,
 };
 
-/// Instructions of a path, and paths: more is a program that makes no step.
+/// The most instructions of a path, and the most paths: a program with more makes no progress.
 const LONGEST: usize = 300;
 const MOST: usize = 400;
-/// The room below the stack that a program starts with.
+/// Bytes below the stack pointer that a program may use.
 const ROOM: i64 = 4096;
 
 /// A way through the program, up to an instruction.
 #[derive(Clone)]
 pub struct Path {
-    platform: &'static Platform,
+    pub platform: &'static Platform,
     at: i64,
     pub registers: Registers,
-    /// The bytes that it wrote, by their distance from the stack pointer at its start.
+    /// The bytes written, by their distance from the first stack pointer.
     stack: Rc<BTreeMap<i64, Term>>,
-    /// What is true of an input that leads here.
+    /// The conditions on an input that leads here.
     given: Vec<Term>,
     pub phase: Phase,
-    /// Of the last system call.
+    /// What the last system call answered.
     pub answer: Term,
-    /// The first argument that it has not decided on: the place of the pointer, and the name.
+    /// The first argument not looked at yet: where its pointer lies, and what it is called.
     arguments: Term,
     argument: &'static str,
-    /// Where what it may write ends, as a distance from the stack pointer at its start.
+    /// Where writing must end, as a distance from the first stack pointer.
     end: i64,
-    /// What it did, in words, and how many system calls were among it.
-    story: Rc<Vec<String>>,
+    /// The system calls and signals so far, in words.
+    story: String,
     calls: usize,
     anys: usize,
     length: usize,
-    /// How it was where it came by, last.
+    /// The last visit to each instruction.
     visits: Rc<HashMap<i64, Rc<Path>>>,
-    /// Of such a visit that stands for all times: the registers that may be any number.
-    open: Option<BTreeSet<&'static str>>,
+    /// The registers that may hold any number, at a visit that stands for all later ones.
+    open: BTreeSet<&'static str>,
 }
 
-/// A program, and what is found of it.
+/// A proof under way.
 pub struct Proof<'a> {
-    pub prover: &'a mut Prover,
+    prover: &'a mut Prover,
     bytes: &'a [u8],
-    /// The visits that stand for all times.
+    /// The path that is followed, and those that are left for later.
+    pub path: Path,
+    open: Vec<Path>,
+    /// The visits that stand for all later ones.
     heads: Vec<Rc<Path>>,
-    /// The signals that it takes, with their lines, each with the place of its handler.
+    /// The signals taken, with their lines, and where their handlers begin.
     pub handlers: BTreeSet<((i64, &'static str), i64)>,
-    /// An input that shows what is wrong.
+    /// An input for which the contract is broken.
     against: Option<Input>,
     pub found: Report,
 }
 
 impl Path {
+    fn new(platform: &'static Platform, entry: i64, phase: Phase) -> Self {
+        let word = |name: &str| Term::symbol(name, platform.bits());
+        let any = |(name, bits): (&'static str, _)| (name, Term::symbol(name, bits));
+        let mut path = Self {
+            platform,
+            // Thumb's addresses are odd.
+            at: entry - i64::from(platform.is_thumb()),
+            registers: platform.state().map(any).collect(),
+            stack: Rc::default(),
+            given: Vec::new(),
+            phase,
+            answer: Term::number(0, platform.bits()),
+            arguments: word("stack").plus(2 * platform.bytes()),
+            argument: "argument",
+            end: match phase {
+                Phase::Signalled(..) => platform.save_area,
+                _ if platform.takes_slots => 2 * platform.bytes(),
+                _ => 0,
+            },
+            story: String::new(),
+            calls: 0,
+            anys: 0,
+            length: 0,
+            visits: Rc::default(),
+            open: BTreeSet::new(),
+        };
+        path.registers.insert(platform.stack(), word("stack"));
+        if let Some(register) = platform.entry {
+            path.registers.insert(register, word("file").plus(entry));
+        }
+        if let Phase::Signalled(signal, _) = phase {
+            path.tell(&format!("signal {signal}"));
+            let signal = Term::number(signal, platform.bits());
+            match platform.signal {
+                Some(register) => _ = path.registers.insert(register, signal),
+                None => path.put(platform.bytes(), &signal),
+            }
+        }
+        path
+    }
+
     pub fn tell(&mut self, what: &str) {
-        let told = format!("{:#x} {what}", self.at);
-        Rc::make_mut(&mut self.story).push(told);
+        self.story += &format!("; {:#x} {what}", self.at);
     }
 
     /// Writes to the stack.
@@ -85,63 +128,104 @@ impl Path {
         Term::symbol(format!("any{}.{bits}", self.anys), bits)
     }
 
-    /// The pointer to an argument, counted from the first that it has not decided on.
+    /// The pointer to an argument, counted from the first not looked at yet.
     pub fn argument(&self, index: i64) -> Term {
-        Term::symbol(format!("{}{index}", self.argument), self.arguments.bits)
+        Term::symbol(format!("{}{index}", self.argument), self.platform.bits())
     }
 
     fn letter(pointer: &str, index: i64) -> Term {
         Term::symbol(format!("{pointer}.byte{index}"), 8)
     }
 
-    /// Whether the first of them is `-v` or `-V`.
+    /// Whether the first argument not looked at yet is `-v` or `-V`.
     pub fn is_flag(&self) -> Term {
         let name = format!("{}0", self.argument);
         let is = |index, letter: u8| Self::letter(&name, index).is_number(letter.into());
         Term::all([is(0, b'-'), is(1, b'v').or(&is(1, b'V')), is(2, 0)])
     }
 
-    /// Whether all that the other has on the stack is the same here.
-    fn has_stack_of(&self, other: &Self) -> bool {
-        let mut stack = other.stack.iter();
-        stack.all(|(at, byte)| self.stack.get(at) == Some(byte))
-    }
-
-    /// How it is here, for when it comes again.
-    fn remember(&mut self, open: Option<BTreeSet<&'static str>>) -> Rc<Self> {
-        let here = Rc::new(Self {
-            visits: Rc::default(),
-            open,
-            ..self.clone()
-        });
+    /// Keeps this visit for when the path comes here again.
+    fn remember(&mut self, open: BTreeSet<&'static str>) -> Rc<Self> {
+        let mut here = self.clone();
+        (here.visits, here.open) = (Rc::default(), open);
+        let here = Rc::new(here);
         Rc::make_mut(&mut self.visits).insert(self.at, here.clone());
         here
+    }
+
+    /// A word of the stack as the kernel reads it: any number where nothing was written.
+    pub fn peek(&mut self, address: &Term) -> Result<Term> {
+        let Some(("stack", offset)) = address.place() else {
+            bail!("gives the kernel a pointer to {address}");
+        };
+        let bytes = offset..offset + self.platform.bytes();
+        let byte = |at| self.stack.get(&at).cloned().unwrap_or_else(|| self.any(8));
+        let bytes: Vec<_> = bytes.map(byte).collect();
+        Ok(self.platform.join(bytes))
+    }
+
+    /// Has the kernel answer a system call: any number that it may, in the register for it.
+    pub fn answer(&mut self, name: &str) -> Term {
+        let platform = self.platform;
+        for (register, bits) in platform.state() {
+            if bits < platform.bits() || platform.lost.split(' ').contains(&register) {
+                let any = self.any(bits);
+                self.registers.insert(register, any);
+            }
+        }
+        let answer = Term::symbol(format!("{name}.{}", self.calls), platform.bits());
+        let mut given = answer.is_less(-4095).not();
+        if platform.bits() > 32 {
+            given = given.and(&answer.is_less(1 << 31));
+        }
+        self.given.push(given);
+        let mut told = answer.clone();
+        if let Some(flag) = platform.error {
+            let is_error = answer.sign();
+            let mask = is_error.signs(platform.bits());
+            // Negated where it is negative.
+            told = answer.apply("bvxor", &mask).apply("bvsub", &mask);
+            self.registers.insert(flag, is_error);
+        }
+        self.registers.insert(platform.call[5], told);
+        self.calls += 1;
+        answer
     }
 }
 
 impl Prover {
-    /// Proves the contract of a file. An error is what it does against it, with the way there and an
-    /// input that leads there; or what is not known.
+    /// Proves that a file keeps the contract.
+    ///
+    /// # Errors
+    ///
+    /// It does not, or nobody knows: what it does, the way there, and an input that leads there.
     pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
-        let before = self.solver.questions;
-        let entry = elf::entry(self.platform, bytes)?;
+        let (platform, before) = (self.platform, self.solver.questions);
+        let entry = elf::entry(platform, bytes)?;
+        let start = Path::new(platform, entry, Phase::Started);
         let mut proof = Proof {
             prover: self,
             bytes,
+            path: start.clone(),
+            open: vec![start],
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             against: None,
             found: Report::default(),
         };
-        proof.explore(entry, Phase::Started)?;
-        for ((signal, line), handler) in proof.handlers.clone() {
-            proof.explore(handler, Phase::Signalled(signal, line))?;
+        proof.explore()?;
+        for ((signal, line), handler) in proof.handlers.clone().into_iter().rev() {
+            let phase = Phase::Signalled(signal, line);
+            proof.open.push(Path::new(platform, handler, phase));
         }
+        proof.explore()?;
         let mut found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at >= before.at + before.length;
-            let otherwise = "it jumps into the middle of an instruction";
-            ensure!(is_behind, "{at:#x}: {otherwise}");
+            ensure!(
+                is_behind,
+                "{at:#x}: it jumps into the middle of an instruction"
+            );
         }
         found.questions = self.solver.questions - before;
         Ok(found)
@@ -149,158 +233,108 @@ impl Prover {
 }
 
 impl Proof<'_> {
-    fn explore(&mut self, entry: i64, phase: Phase) -> Result<()> {
-        let platform = self.prover.platform;
-        let stack = Term::symbol("stack", platform.bits);
-        let any = |(name, bits): (&'static str, _)| {
-            (name, Term::symbol(name.trim_start_matches('%'), bits))
-        };
-        let mut path = Path {
-            platform,
-            at: entry,
-            registers: platform.state().map(any).collect(),
-            stack: Rc::default(),
-            given: Vec::new(),
-            arguments: stack.plus(2 * platform.bytes()),
-            argument: "argument",
-            end: match phase {
-                Phase::Signalled(..) => platform.save_area,
-                _ if platform.takes_slots => 2 * platform.bytes(),
-                _ => 0,
-            },
-            story: Rc::default(),
-            calls: 0,
-            anys: 0,
-            length: 0,
-            visits: Rc::default(),
-            open: None,
-            phase,
-            answer: Term::number(0, platform.bits),
-        };
-        path.registers.insert(platform.stack(), stack);
-        if let Some(register) = platform.entry {
-            let entry = Term::symbol("file", platform.bits).plus(entry);
-            path.registers.insert(register, entry);
-        }
-        if platform.is_thumb() {
-            // The kernel takes the lowest bit off.
-            let is_odd = entry % 2 == 1;
-            ensure!(is_odd, "{entry:#x}: the kernel enters it, but not as Thumb");
-            path.at -= 1;
-        }
-        if let Phase::Signalled(signal, _) = path.phase {
-            path.tell(&format!("signal {signal}"));
-            let signal = Term::number(signal, platform.bits);
-            match platform.signal {
-                Some(register) => _ = path.registers.insert(register, signal),
-                None => path.put(platform.bytes(), &signal),
-            }
-        }
-        let mut open = vec![path];
-        while let Some(mut path) = open.pop() {
-            // Its start and each fork begin one.
-            loop {
-                match self.step(&mut path, &mut open) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(error) => return Err(self.explain(&path, error)),
-                }
-            }
+    fn explore(&mut self) -> Result<()> {
+        while let Some(path) = self.open.pop() {
+            self.path = path;
+            while self.step().map_err(|error| self.explain(error))? {}
             self.found.paths += 1;
         }
         Ok(())
     }
 
-    /// The error, with the way there and an input that leads there.
-    fn explain(&mut self, path: &Path, error: Error) -> Error {
-        let input = match self.against.take() {
-            None => self.input(path, &[]).ok().flatten(),
-            against => against,
-        };
+    /// Adds the way there to an error, and an input that leads there.
+    fn explain(&mut self, error: Error) -> Error {
+        let against = self.against.take();
+        let input = against.or_else(|| self.input(&Term::truth(true)).ok().flatten());
         let pairs = input.iter().flatten();
         let input = pairs
             .map(|(name, value)| format!("{name} = {value}"))
             .join(", ");
         let input = if input.is_empty() { "any" } else { &input };
-        let instruction = self.found.instructions.get(&path.at);
+        let (name, at) = (self.path.platform.name, self.path.at);
+        let instruction = self.found.instructions.get(&at);
         let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text));
-        let (name, story) = (self.prover.platform.name, path.story.join("; "));
-        anyhow!(
-            "{name}, {:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}",
-            path.at
-        )
+        let story = self.path.story.trim_start_matches("; ");
+        anyhow!("{name}, {at:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}")
     }
 
-    /// Goes on by an instruction, if it goes on; where both ways may be gone, the other is left open.
-    fn step(&mut self, path: &mut Path, open: &mut Vec<Path>) -> Result<bool> {
-        let platform = self.prover.platform;
-        if self.comes_again(path)? {
+    /// Follows the path by an instruction, unless it ends. Where it may branch, the other way is left
+    /// for later.
+    fn step(&mut self) -> Result<bool> {
+        if self.path.phase == Phase::Gone || self.is_loop()? {
             return Ok(false);
         }
-        path.length += 1;
-        let has_end = path.length < LONGEST && self.found.paths < MOST;
+        self.path.length += 1;
+        let has_end = self.path.length < LONGEST && self.found.paths < MOST;
         ensure!(has_end, "goes on without an end");
-        let is_place = path.at >= 0 && path.at % platform.step == 0;
-        ensure!(is_place, "there is no instruction");
-        let instruction = self.prover.decoder.decode(self.bytes, path.at)?;
-        let instructions = &mut self.found.instructions;
-        instructions.insert(path.at, instruction.clone());
+        let (platform, at) = (self.path.platform, self.path.at);
+        let instruction = self.prover.decoder.decode(self.bytes, at)?;
+        self.found.instructions.insert(at, instruction.clone());
         let mut machine = Machine {
             platform,
             instruction: &instruction,
-            registers: mem::take(&mut path.registers),
-            memory: &mut World { proof: self, path },
-            file: Term::symbol("file", platform.bits),
+            registers: mem::take(&mut self.path.registers),
+            file: Term::symbol("file", platform.bits()),
+            memory: self,
         };
         let flow = machine.run();
-        path.registers = machine.registers;
-        let next = path.at + instruction.length;
-        match flow? {
-            Flow::Next => path.at = next,
-            Flow::Jump(to) => path.at = in_file(&to)?,
+        self.path.registers = machine.registers;
+        let stack = self.path.registers[platform.stack()].place();
+        let is_aligned = stack.is_none_or(|it| it.1 % 16 == 0) || !platform.aligned_stack;
+        ensure!(is_aligned, "the stack is not aligned");
+        let next = at + instruction.length;
+        self.path.at = match flow? {
+            Flow::Next => next,
             Flow::Kernel => {
-                contract::call(self, path)?;
-                path.calls += 1;
-                path.at = next;
+                contract::call(self)?;
+                next
             }
             Flow::Branch(condition, to) => {
-                let to = in_file(&to)?;
-                let is_open = self.input(path, slice::from_ref(&condition))?.is_some();
-                // One of the two is.
-                if is_open && self.input(path, &[condition.not()])?.is_some() {
-                    let mut other = path.clone();
-                    path.given.push(condition.not());
-                    path.at = next;
+                let Some(("file", to)) = to.place() else {
+                    bail!("jumps out of its file: to {to}");
+                };
+                let otherwise = condition.not();
+                let is_sure = condition.known() == Some(1);
+                let may_branch = is_sure || self.input(&condition)?.is_some();
+                let may_go_on = !may_branch || self.input(&otherwise)?.is_some();
+                if may_branch && may_go_on {
+                    let mut other = self.path.clone();
                     other.given.push(condition);
                     other.at = to;
-                    open.push(other);
-                } else {
-                    path.at = if is_open { to } else { next };
+                    self.open.push(other);
+                    self.path.given.push(otherwise);
                 }
+                if may_go_on { next } else { to }
             }
-        }
-        Ok(path.phase != Phase::Gone)
+        };
+        Ok(true)
     }
 
-    /// Whether it is where it was, at the same step of the contract, and all that comes is proved.
-    fn comes_again(&mut self, path: &mut Path) -> Result<bool> {
-        let Some(before) = self.last_visit(path)? else {
-            path.remember(None);
-            return Ok(false);
-        };
-        let platform = self.prover.platform;
+    /// Whether the path, or another, was here before in the same state, at the same step of the contract:
+    /// then all that follows is proved there.
+    fn is_loop(&mut self) -> Result<bool> {
+        let (path, again) = (&self.path, contract::again(&self.path));
         let is_started = path.phase == Phase::Started;
-        let mut open = before.open.clone().unwrap_or_default();
-        let mut is_same = path.has_stack_of(&before);
-        let arguments = Term::symbol("arguments", platform.bits);
-        // The pointers into the arguments go on from one to the next.
+        let may_be =
+            |it: &&Rc<Path>| it.phase == path.phase && (is_started || path.calls > it.calls);
+        let before = path.visits.get(&path.at).filter(may_be).cloned();
+        let before = match (before, again) {
+            // The contract lets the path go around from there to here.
+            (Some(before), Some(again)) if self.input(&again.not())?.is_none() => before,
+            _ => {
+                self.path.remember(BTreeSet::new());
+                return Ok(false);
+            }
+        };
+        let (path, platform) = (&mut self.path, before.platform);
+        let arguments = Term::symbol("arguments", platform.bits());
+        let mut open = before.open.clone();
         for (name, bits) in platform.state() {
             let (last, now) = (&before.registers[name], &path.registers[name]);
+            // A pointer into the arguments moves from one to the next.
             let is_next = last.distance(now) == Some(platform.bytes());
             let pointer = before.arguments.distance(last);
             let pointer = pointer.filter(|_| is_started && (is_next || before.argument == "later"));
-            let is_like = pointer.map_or(last == now, |_| is_next);
-            is_same &= open.contains(name) || is_like;
             let value = match pointer {
                 Some(offset) if is_next => arguments.plus(offset),
                 None if last == now && !open.contains(name) => continue,
@@ -311,108 +345,52 @@ impl Proof<'_> {
             };
             path.registers.insert(name, value);
         }
-        if is_same && before.open.is_some() {
-            return Ok(true);
-        }
-
-        // From here on it stands for all times, and for all ways to come here.
+        // From here on this visit stands for all later ones, however the path came here.
         Rc::make_mut(&mut path.stack).retain(|at, byte| before.stack.get(at) == Some(byte));
         path.given.clear();
         if is_started {
-            path.arguments = arguments;
-            path.argument = "later";
+            (path.arguments, path.argument) = (arguments, "later");
         } else {
-            path.answer = path.any(platform.bits);
-            path.given.push(contract::again(path).expect("it has one"));
+            path.answer = path.any(platform.bits());
+            path.given.extend(contract::again(path));
         }
         let covers = |head: &Rc<Path>| {
-            let is_open = |name| head.open.as_ref().is_some_and(|it| it.contains(name));
             let mut registers = head.registers.iter();
             head.at == path.at
                 && head.phase == path.phase
-                && registers.all(|(name, it)| is_open(name) || path.registers[name] == *it)
-                && path.has_stack_of(head)
+                && registers
+                    .all(|(name, it)| head.open.contains(name) || path.registers[name] == *it)
+                && head
+                    .stack
+                    .iter()
+                    .all(|(at, byte)| path.stack.get(at) == Some(byte))
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
         }
         path.visits = Rc::default();
-        self.heads.push(path.remember(Some(open)));
+        self.heads.push(path.remember(open));
         Ok(false)
     }
 
-    /// How it was when it was here, if a step of the contract that may come again lies in between.
-    fn last_visit(&mut self, path: &Path) -> Result<Option<Rc<Path>>> {
-        let (Some(visit), Some(again)) = (path.visits.get(&path.at), contract::again(path)) else {
-            return Ok(None);
-        };
-        let is_step = path.phase == Phase::Started || path.calls > visit.calls;
-        if !is_step || visit.phase != path.phase {
-            return Ok(None);
-        }
-        let is_again = self.input(path, &[again.not()])?.is_none();
-        Ok(is_again.then(|| visit.clone()))
-    }
-
-    /// Sees that it is true for every input that leads here.
-    pub fn prove(&mut self, path: &Path, goal: &Term, otherwise: &str) -> Result<()> {
-        let Some(input) = self.input(path, &[goal.not()])? else {
+    /// Sees that the goal is true for every input that leads here.
+    pub fn prove(&mut self, goal: &Term, otherwise: &str) -> Result<()> {
+        let Some(input) = self.input(&goal.not())? else {
             return Ok(());
         };
-        // An error is what the kernel rather answers.
-        let rather = self.input(path, &[goal.not(), path.answer.sign()])?;
-        self.against = rather.or(Some(input));
+        // The input that is shown has an error for an answer, if one does it.
+        let error = self.input(&goal.not().and(&self.path.answer.sign()))?;
+        self.against = error.or(Some(input));
         bail!("{otherwise}")
     }
 
-    /// An input that leads here, and for which these are true, too.
-    fn input(&mut self, path: &Path, too: &[Term]) -> Result<Option<Input>> {
-        self.prover.solver.input(&[&*path.given, too].concat())
+    /// An input that leads here and meets the condition.
+    fn input(&mut self, condition: &Term) -> Result<Option<Input>> {
+        let conditions = [&*self.path.given, slice::from_ref(condition)].concat();
+        self.prover.solver.input(&conditions)
     }
 
-    /// What a system call answers, which then is in its register.
-    pub fn answer(&mut self, path: &mut Path, name: &str) -> Term {
-        let platform = self.prover.platform;
-        for (register, bits) in platform.state() {
-            if bits < platform.bits || platform.lost.split(' ').contains(&register) {
-                let any = path.any(bits);
-                path.registers.insert(register, any);
-            }
-        }
-        let answer = Term::symbol(format!("{name}.{}", path.calls), platform.bits);
-        let mut given = answer.is_less(-4095).not();
-        if platform.bits > 32 {
-            given = given.and(&answer.is_less(1 << 31));
-        }
-        path.given.push(given);
-        match platform.error {
-            None => _ = path.registers.insert(platform.call[5], answer.clone()),
-            Some(flag) => {
-                // Negated where it is negative.
-                let is_error = answer.sign();
-                let mask = is_error.signs(platform.bits);
-                let positive = answer.apply("bvxor", &mask).apply("bvsub", &mask);
-                path.registers.insert(platform.call[5], positive);
-                path.registers.insert(flag, is_error);
-            }
-        }
-        answer
-    }
-
-    /// A word, as the kernel reads it where a pointer leads, whatever there is.
-    pub fn peek(&mut self, path: &mut Path, address: &Term) -> Result<Term> {
-        let place = address.place();
-        let (place, offset) = place.context("gives the kernel a pointer to somewhere")?;
-        ensure!(place == "stack", "gives the kernel a pointer to {address}");
-        let mut bytes = Vec::new();
-        for at in offset..offset + self.prover.platform.bytes() {
-            let byte = path.stack.get(&at).cloned();
-            bytes.push(byte.unwrap_or_else(|| path.any(8)));
-        }
-        Ok(self.prover.platform.join(bytes))
-    }
-
-    /// Those bytes of the file.
+    /// Bytes of the file.
     pub fn file(&mut self, start: i64, length: i64) -> Result<Vec<u8>> {
         let range = usize::try_from(start)?..usize::try_from(start + length)?;
         let bytes = self.bytes.get(range);
@@ -420,46 +398,35 @@ impl Proof<'_> {
         self.found.read.extend(start..start + length);
         Ok(bytes.to_vec())
     }
-}
 
-/// The place in the file that an address of code is.
-fn in_file(address: &Term) -> Result<i64> {
-    match address.place() {
-        Some(("file", offset)) => Ok(offset),
-        _ => bail!("jumps out of its file: to {address}"),
-    }
-}
-
-/// The memory that the program finds.
-struct World<'a, 'b> {
-    proof: &'a mut Proof<'b>,
-    path: &'a mut Path,
-}
-
-impl World<'_, '_> {
-    fn check_alignment(&self, address: &Term, offset: i64, bytes: i64) -> Result<()> {
-        let is_aligned = !self.path.platform.aligned || offset % bytes == 0;
+    /// What an address is relative to, and its distance from there in bytes.
+    fn place<'t>(&self, address: &'t Term, bytes: i64) -> Result<(&'t str, i64)> {
+        let place = address.place();
+        let (place, offset) = place.with_context(|| format!("looks for memory at {address}"))?;
+        let may_be_odd = !self.path.platform.aligned || self.is_argument(place);
+        let is_aligned = may_be_odd || offset % bytes == 0;
         ensure!(is_aligned, "{address} is not aligned to {bytes} bytes");
-        Ok(())
+        Ok((place, offset))
     }
 
-    /// Sees that none of these is 0: a pointer before one leads on, or a letter before the end.
+    /// Whether this is a pointer to an argument, whose letters may lie anywhere.
+    fn is_argument(&self, place: &str) -> bool {
+        place.starts_with(self.path.argument) && place != "arguments"
+    }
+
+    /// Sees that none of these is 0: neither a pointer before one that is read, nor a letter.
     fn are_there(&mut self, these: Vec<Term>, otherwise: &str) -> Result<()> {
-        for it in these {
-            let goal = it.is_number(0).not();
-            self.proof.prove(self.path, &goal, otherwise)?;
-        }
-        Ok(())
+        let goal = Term::all(these.iter().map(|it| it.is_number(0).not()));
+        self.prove(&goal, otherwise)
     }
 
     /// One byte of an argument.
     fn letter(&mut self, pointer: &str, index: i64) -> Result<Term> {
-        let platform = self.path.platform;
-        let open = Term::symbol(pointer, platform.bits);
+        let open = Term::symbol(pointer, self.path.platform.bits());
         self.are_there(vec![open], "reads where a null pointer leads")?;
         let letter = |index| Path::letter(pointer, index);
         let is_in_word = |(first, last)| (first..=last).contains(&index);
-        if !platform.word.is_some_and(is_in_word) {
+        if !self.path.platform.word.is_some_and(is_in_word) {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
             let before = (0..index).map(letter).collect();
             self.are_there(before, "reads behind the end of an argument")?;
@@ -468,47 +435,39 @@ impl World<'_, '_> {
     }
 }
 
-impl Memory for World<'_, '_> {
+/// The memory that the program finds.
+impl Memory for Proof<'_> {
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term> {
         let (word, count) = (self.path.platform.bytes(), i64::from(bytes));
         let is_started = self.path.phase == Phase::Started;
-        let place = address.place();
-        let (place, offset) = place.with_context(|| format!("reads at {address}"))?;
-        let is_argument = place.starts_with(self.path.argument) && place != "arguments";
-        if !is_argument {
-            self.check_alignment(address, offset, count)?;
-        }
+        let (place, offset) = self.place(address, count)?;
         let to_arguments = self.path.arguments.distance(address);
-        if let Some(distance) = to_arguments.filter(|it| *it >= 0 && is_started) {
+        if let Some(distance) = to_arguments.filter(|it| (0..8 * word).contains(it) && is_started) {
             let is_whole = distance % word == 0 && count == word;
             ensure!(is_whole, "reads a part of a pointer to an argument");
             let before = (0..distance / word).map(|it| self.path.argument(it));
             self.are_there(before.collect(), "reads behind the arguments")?;
             return Ok(self.path.argument(distance / word));
         }
-        let mut found = Vec::new();
-        for at in offset..offset + count {
-            found.push(match (place, self.path.stack.get(&at)) {
-                ("file", _) => Term::number(self.proof.file(at, 1)?[0].into(), 8),
-                ("stack", Some(byte)) => byte.clone(),
-                // argc and the pointer to the name.
-                ("stack", None) if is_started && (0..2 * word).contains(&at) => {
-                    Path::letter("argc", at)
-                }
-                _ if is_argument => self.letter(place, at)?,
-                _ => bail!("reads what it did not write: {address}"),
-            });
-        }
-        Ok(self.path.platform.join(found))
+        let byte = |at| match (place, self.path.stack.get(&at)) {
+            ("file", _) => Ok(Term::number(self.file(at, 1)?[0].into(), 8)),
+            ("stack", Some(byte)) => Ok(byte.clone()),
+            // argc and the pointer to the name.
+            ("stack", None) if is_started && (0..2 * word).contains(&at) => {
+                Ok(Path::letter("argc", at))
+            }
+            _ if self.is_argument(place) => self.letter(place, at),
+            _ => bail!("reads what it did not write: {address}"),
+        };
+        let found: Result<Vec<_>> = (offset..offset + count).map(byte).collect();
+        Ok(self.path.platform.join(found?))
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
         let count = i64::from(value.bits / 8);
-        let place = address.place();
-        let (place, offset) = place.with_context(|| format!("writes at {address}"))?;
+        let (place, offset) = self.place(address, count)?;
         let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
-        self.check_alignment(address, offset, count)?;
         self.path.put(offset, value);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A proof, for every input, that the machine code which ships does what it promises: [`contract`] says
-//! what that is, [`isa`] what instructions mean, and [`explore`] goes all ways.
+//! A proof, for every input, that the machine code keeps its contract. [`contract`] says what that is,
+//! [`isa`] what instructions mean, and [`explore`] follows all paths.
 
 pub mod contract;
 pub mod elf;
@@ -23,67 +23,73 @@ use std::{
 };
 use tests::built;
 
-/// A file that ships, or the same made with the other crate for system calls.
+/// A program that ships, or the same program built with the other crate for system calls.
 pub struct Program {
     pub platform: &'static Platform,
-    /// The folder in target/ that has it.
-    pub folder: &'static str,
+    /// Its folder in target/: pause/amd64.
+    pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// What is found of a program that keeps the contract.
+/// What is known of a program that keeps the contract.
 #[derive(Default)]
 pub struct Report {
     pub paths: usize,
     /// How many times z3 was asked.
     pub questions: usize,
-    /// The system calls that it makes.
+    /// The system calls that the program makes.
     pub calls: BTreeSet<&'static str>,
     pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
-    /// The bytes that it reads or writes out.
+    /// The bytes of the file that the program reads or writes out.
     pub read: BTreeSet<i64>,
 }
 
 impl Program {
-    /// All that `make` builds, by the crate syscalls and, where it knows the architecture, by the
-    /// crate sc; of two with the same bytes, one.
+    /// The programs that `make` builds, with the crate syscalls and, where it knows the architecture,
+    /// with the crate sc. Two of the same bytes count once.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];
-        let mut all: Vec<Self> = Vec::new();
-        for (folder, platform) in iproduct!(["pause", "pause-sc"], &PLATFORMS) {
-            if folder == "pause" || sc.contains(&platform.name) {
-                let path = built(&format!("{folder}/{}/pause", platform.name));
-                let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-                all.push(Self {
-                    platform,
-                    folder,
-                    bytes,
-                });
-            }
-        }
-        Ok(all.into_iter().unique_by(|it| it.bytes.clone()).collect())
+        let both = iproduct!(["pause", "pause-sc"], PLATFORMS.iter());
+        let both = both.filter(|(folder, it)| *folder == "pause" || sc.contains(&it.name));
+        let programs = both.map(|(folder, platform)| {
+            let name = format!("{folder}/{}", platform.name);
+            let path = built(&name).join("pause");
+            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+            Ok(Self {
+                platform,
+                name,
+                bytes,
+            })
+        });
+        let programs: Result<Vec<Self>> = programs.collect();
+        let programs = programs?.into_iter();
+        Ok(programs.unique_by(|it| it.bytes.clone()).collect())
     }
 
-    /// As in target/: pause/amd64.
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.folder, self.platform.name)
-    }
-
-    /// Proves the contract.
+    /// Proves that the program keeps the contract.
     pub fn prove(&self) -> Result<Report> {
         Prover::new(self.platform)?.prove(&self.bytes)
     }
 }
 
 impl Report {
-    /// The instruction that this byte of the file is of.
+    /// The instruction that a byte of the file belongs to.
     pub fn instruction_around(&self, offset: usize) -> Option<&isa::Instruction> {
         let (_, before) = self.instructions.range(..=offset as i64).next_back()?;
         ((offset as i64) < before.at + before.length).then_some(before)
     }
+
+    /// What a byte behind the headers is.
+    pub fn kind(&self, offset: usize) -> &'static str {
+        match self.instruction_around(offset) {
+            Some(_) => "code",
+            None if self.read.contains(&(offset as i64)) => "read",
+            None => "filler",
+        }
+    }
 }
 
-/// What proves files of a platform, one after the other.
+/// Proves files of one platform, one after the other.
 pub struct Prover {
     pub platform: &'static Platform,
     pub decoder: Decoder,

@@ -1,14 +1,14 @@
-//! A filter of system calls, made of those that the proof finds in the machine code: runtimes take it with a
-//! container (OCI runtime specification, config-linux.md, "Seccomp").
+//! The seccomp profile, from the system calls that the proof finds in the machine code (OCI runtime
+//! specification, config-linux.md, "Seccomp").
 
 use crate::platform::PLATFORMS;
 use itertools::Itertools;
 use serde_json::json;
 use std::{collections::BTreeSet, iter};
 
-/// What a runtime does after it has loaded the filter and before it executes pause: found by taking away
-/// one call after another, with runc 1.1.5 and 1.3.6 and crun 1.8.1, 1.21 and 1.28, with and without
-/// no_new_privileges.
+/// The system calls that a runtime makes between loading the profile and executing pause. They were found
+/// by removing one after another, with runc 1.1.5 and 1.3.6 and crun 1.8.1, 1.21 and 1.28, with and
+/// without no_new_privileges.
 const RUNTIMES: &str = "
 runc: closes its files, waits to be started, executes pause | chdir close execve faccessat2 fcntl fstat \
     fstatfs getcwd getdents64 newfstatat openat read
@@ -19,7 +19,7 @@ runc: the runtime of Go, which now and then needs one of these | clone epoll_ctl
     gettid madvise mmap munmap nanosleep rt_sigprocmask rt_sigreturn sched_yield sigaltstack tgkill
 ";
 
-/// The profile for programs that make these calls, as JSON. Names are the same on all architectures.
+/// The profile for programs that make these calls, as JSON. Calls have the same names everywhere.
 pub fn profile(calls: &BTreeSet<&str>) -> String {
     let own = calls.iter().join(" ");
     let runtimes = RUNTIMES.lines().filter_map(|it| it.split_once(" | "));
@@ -29,8 +29,7 @@ pub fn profile(calls: &BTreeSet<&str>) -> String {
         json!({"names": names, "action": "SCMP_ACT_ALLOW", "comment": comment})
     };
     let syscalls: Vec<_> = all.map(allow).collect();
-    let names = PLATFORMS.iter().filter_map(|it| it.seccomp);
-    let architectures: Vec<_> = names.map(|it| format!("SCMP_ARCH_{it}")).collect();
+    let architectures: Vec<_> = PLATFORMS.iter().filter_map(|it| it.seccomp).collect();
     let profile = json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": 1,

@@ -3,15 +3,14 @@
 use crate::term::Term;
 use anyhow::{Context as _, Result, anyhow};
 use easy_smt::{Context, ContextBuilder, Response};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-/// What symbols may be, one number with a sign for each: an input.
+/// A signed number for each symbol.
 pub type Input = BTreeMap<String, i64>;
 
 pub struct Solver {
     z3: Context,
-    declared: BTreeSet<String>,
-    /// What was asked before, as flipped programs have most of their paths in common.
+    /// What was asked before: flipped programs have most of their paths in common.
     known: HashMap<Vec<Term>, Option<Input>>,
     /// How many times z3 was asked.
     pub questions: usize,
@@ -26,13 +25,12 @@ impl Solver {
             .context("z3: cannot be run; install it (Debian's package z3)")?;
         Ok(Self {
             z3,
-            declared: BTreeSet::new(),
             known: HashMap::new(),
             questions: 0,
         })
     }
 
-    /// An input for which all of them are true, if there is one; z3 has a second to find out.
+    /// An input that meets all conditions, if there is one. z3 has a second to find out.
     pub fn input(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let mut open = conditions.to_vec();
         open.retain(|it| it.known() != Some(1));
@@ -50,14 +48,12 @@ impl Solver {
     fn ask(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
         let mut symbols = BTreeMap::new();
         conditions.iter().for_each(|it| it.symbols(&mut symbols));
-        for (name, &bits) in &symbols {
-            if self.declared.insert(name.clone()) {
-                let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
-                self.z3.declare_const(name, sort)?;
-            }
-        }
         self.questions += 1;
         self.z3.push()?;
+        for (name, &bits) in &symbols {
+            let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
+            self.z3.declare_const(name, sort)?;
+        }
         for condition in conditions {
             let is_true = self.z3.atom(format!("(= {condition} #b1)"));
             self.z3.assert(is_true)?;
@@ -77,9 +73,8 @@ impl Solver {
         for (name, value) in self.z3.get_value(names)? {
             let name = self.z3.display(name).to_string();
             let value = self.z3.display(value).to_string();
-            let (base, digits) = value.split_at(2);
-            let base = if base == "#x" { 16 } else { 2 };
-            let value = u64::from_str_radix(digits, base)?;
+            let base = if value.starts_with("#x") { 16 } else { 2 };
+            let value = u64::from_str_radix(&value[2..], base)?;
             let value = Term::number(value as i64, symbols[&name]).known_signed();
             input.insert(name, value.expect("it is a number"));
         }

@@ -1,11 +1,11 @@
-//! Numbers of up to 64 bits that need not be known: what a register or a byte of memory holds, said
-//! by what the program was given. Operations are SMT-LIB's (theory of fixed-size bit-vectors), whose
-//! names they have. Where all is known, they calculate.
+//! Numbers of up to 64 bits that need not be known: they say what a register or a byte of memory holds in
+//! terms of what the program was given. Operations have the names of SMT-LIB (theory of fixed-size
+//! bit-vectors), and calculate where all operands are known.
 
 use itertools::Itertools;
 use std::{fmt, rc::Rc};
 
-/// Such a number. A condition is one of one bit.
+/// Such a number. A condition is a number of one bit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
     pub node: Rc<Node>,
@@ -15,9 +15,9 @@ pub struct Term {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     Number(u64),
-    /// Any number; the same name is the same number.
+    /// Any number; a name stands for one number throughout.
     Symbol(String),
-    /// So many bits from that bit on.
+    /// Bits, from this one on.
     Extract(u32, Term),
     Apply(&'static str, Vec<Term>),
 }
@@ -43,11 +43,11 @@ impl Term {
 
     /// Whether all conditions are true.
     pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
-        let all = conditions.into_iter().reduce(|a, b| a.and(&b));
-        all.unwrap_or(Self::truth(true))
+        let conditions = conditions.into_iter();
+        conditions.fold(Self::truth(true), |a, b| a.and(&b))
     }
 
-    /// The number, where it is known.
+    /// The number, if it is known.
     pub fn known(&self) -> Option<u64> {
         match *self.node {
             Number(value) => Some(value),
@@ -55,14 +55,13 @@ impl Term {
         }
     }
 
-    /// The same with a sign.
+    /// The number as a signed one, if it is known.
     pub fn known_signed(&self) -> Option<i64> {
         let shift = 64 - self.bits;
         Some((self.known()? << shift) as i64 >> shift)
     }
 
-    /// A symbol and what is added to it: an address, by what it is relative to. No symbol where the
-    /// number is known.
+    /// An address as a symbol and a distance from it; the symbol is empty if the address is known.
     pub fn place(&self) -> Option<(&str, i64)> {
         match &*self.node {
             Number(value) => Some(("", *value as i64)),
@@ -72,13 +71,13 @@ impl Term {
         }
     }
 
-    /// How far the other address is behind this.
+    /// How many bytes the other address is above this one.
     pub fn distance(&self, other: &Self) -> Option<i64> {
         let (from, to) = (self.place()?, other.place()?);
         (from.0 == to.0 && !from.0.is_empty()).then_some(to.1.wrapping_sub(from.1))
     }
 
-    /// The names of all symbols in it, with their bits.
+    /// Collects the names of all symbols, each with its length in bits.
     pub fn symbols(&self, into: &mut std::collections::BTreeMap<String, u32>) {
         match &*self.node {
             Number(_) => {}
@@ -88,14 +87,14 @@ impl Term {
         }
     }
 
-    /// SMT-LIB's operation of that name, of two.
+    /// Applies an operation of SMT-LIB to two numbers.
     pub fn apply(&self, name: &'static str, other: &Self) -> Self {
         assert_eq!(self.bits, other.bits, "{name} of {self} and {other}");
         let (a, b) = (self.known(), other.known());
         let number = |number| Self::number(number, self.bits);
         let both = || vec![self.clone(), other.clone()];
         match (name, a, b) {
-            // What is known stands behind.
+            // A known operand stands second.
             ("bvadd" | "bvand" | "bvor", Some(_), None) => other.apply(name, self),
             ("bvadd" | "bvor" | "bvshl" | "bvlshr", _, Some(0)) => self.clone(),
             ("bvand", _, Some(0)) => number(0),
@@ -153,7 +152,7 @@ impl Term {
         self.apply("=", &Self::number(number, self.bits))
     }
 
-    /// With signs.
+    /// Compares as signed numbers.
     pub fn is_less(&self, number: i64) -> Self {
         self.apply("bvslt", &Self::number(number, self.bits))
     }
@@ -178,12 +177,12 @@ impl Term {
         }
     }
 
-    /// With zeros in front.
+    /// Extends with zeros.
     pub fn zeros(&self, bits: u32) -> Self {
         Self::number(0, bits).with_low(self)
     }
 
-    /// With its sign in front.
+    /// Extends with the sign.
     pub fn signs(&self, bits: u32) -> Self {
         match self.known_signed() {
             _ if bits == self.bits => self.clone(),
@@ -192,7 +191,7 @@ impl Term {
         }
     }
 
-    /// This in front of the lower bits.
+    /// Puts these bits above lower ones.
     pub fn concat(&self, low: &Self) -> Self {
         let bits = self.bits + low.bits;
         match ((&*self.node, self.known()), (&*low.node, low.known())) {
@@ -204,7 +203,7 @@ impl Term {
         }
     }
 
-    /// With other lower bits.
+    /// Replaces the lower bits.
     pub fn with_low(&self, low: &Self) -> Self {
         match self.bits - low.bits {
             0 => low.clone(),
@@ -213,7 +212,7 @@ impl Term {
     }
 }
 
-/// As SMT-LIB has it.
+/// In SMT-LIB.
 impl fmt::Display for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.node {

@@ -1,28 +1,31 @@
-//! Arm's Thumb, of which pause has what v6-M has: the Armv6-M Architecture Reference Manual, part A6.
+//! Thumb, as far as Armv6-M has it: the Armv6-M Architecture Reference Manual, part A6.
 
 use crate::platform::Platform;
-use capstone::{Arch, Mode};
 
-pub const ARM: Platform = Platform {
-    name: "arm",
-    seccomp: Some("ARM"),
-    machine: 40,
-    elf_flags: 0x0500_0200,
-    calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
-    call: ["r7", "r0", "r1", "r2", "r3", "r0", "sp"],
-    signal: Some("r0"),
-    filler: 2,
-    decoder: (Arch::ARM, Mode::Thumb, None, None),
-    bits: 32,
-    step: 2,
-    aligned: true,
-    registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 sb sl fp ip sp lr",
-    flags: "n z c v",
-    meanings: &[BOTH, MEANINGS],
-    ..Platform::PLAIN
-};
+pub fn platform() -> Platform {
+    Platform {
+        name: "arm",
+        seccomp: Some("SCMP_ARCH_ARM"),
+        machine: 40,
+        elf_flags: 0x0500_0200,
+        page: 0x10000,
+        calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
+        call: ["r7", "r0", "r1", "r2", "r3", "r0", "sp"],
+        signal: Some("r0"),
+        filler: 2,
+        decoder: "arm thumb",
+        is_32_bit: true,
+        step: 2,
+        aligned: true,
+        registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 sb sl fp ip sp lr",
+        flags: "n z c v",
+        meanings: &[BOTH, MEANINGS],
+        ..Platform::default()
+    }
+}
 
-/// What AArch64 has as well. A result, a subtraction and an addition set the flags.
+/// The rows that AArch64 has as well. NZ, MINUS and PLUS are the flags of a result, a subtraction and an
+/// addition.
 pub const BOTH: &str = "
 NZ A                     | n = sign(A); z = A == 0
 MINUS A, B               | NZ A - B; c = !(A <u B); v = sign((A ^ B) & (A ^ A - B))
@@ -47,8 +50,8 @@ subs D, A, X             | D = A - X; MINUS A, X
 cmp A, X                 | MINUS A, X
 ands D, A                | D = D & A; NZ D & A
 muls D, A, B             | D = D * A; NZ D * A
-lsls D, A, N             | D = A << N; NZ A << N; c = bit 32 - N in A
-lsrs D, A, N             | D = A >> N; NZ A >> N; c = bit N - 1 in A
+lsls D, A, N             | D = A << N; NZ A << N; c = bit(32 - N in A)
+lsrs D, A, N             | D = A >> N; NZ A >> N; c = bit(N - 1 in A)
 adr D, N                 | D = words + N
 ldr D, [pc + N]          | D = [words + N]
 ldr D, [P]               | D = [P]

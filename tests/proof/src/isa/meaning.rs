@@ -1,37 +1,37 @@
-//! The notation in which each processor's table says what its instructions mean, one on a row:
+//! The notation of the tables of instructions, one instruction a row:
 //!
 //! ```text
 //! sub D, X                 | D = D - X; cmp D, X
 //! ```
 //!
-//! The left has the instruction as the decoder writes it; names that mean the same share a row, as
-//! `lhi/iilf`. A capital stands for a part of an operand: N, M and K for numbers, T for a place in the
-//! file, P for a place in memory, L for a list of registers, X for a register, a number or what is at a
-//! place in memory, and A to D for registers. Lines without a bar are remarks.
+//! On the left stands the instruction as capstone writes it; instructions that mean the same share a
+//! row, as `lhi/iilf`. Capitals stand for operands: N, M and K for a number, T for a place in the file,
+//! P for a place in memory, L for a list of registers, A to D for a register, and X for a register, a
+//! number or the contents of memory. A line without a bar is a remark.
 //!
-//! The right has what becomes of what. Everything is read before a register is written. Where there
-//! is no `=`, the meaning of another row is taken over, with these operands; rows with a name in
-//! capitals are there for that alone, and take any value. `goto` and `kernel` say where it goes on, and `only` which
-//! operands have a meaning here.
+//! On the right stands what changes. All is read before a register is written. A statement without `=`
+//! takes over the meaning of another row, with these operands; a row whose name is in capitals is there
+//! for that alone. `goto` and `kernel` say where the processor goes on, `only` which operands have a
+//! meaning at all.
 //!
-//! Operators are Rust's and bind as there; `<u` has no sign. `A .. B` are the registers from A to B,
-//! and `{A, B}` two. A number has as many bits as what it is combined with or becomes.
+//! Operators are Rust's and bind as there; `<u` compares without signs. `A .. B` are the registers from A
+//! to B, `{A, B}` are two. A number has as many bits as what it is combined with or assigned to.
 //!
-//! - `[a]` is as many bytes of memory as are wanted there, or as become it; `byte(a)` one, with zeros
-//!   in front; `bytes(L)` how many bytes the registers of a list have.
-//! - `low(a)` is the lower 32 bits, `signs(a)` these with their sign in front, `zeros(a)` all with zeros
-//!   in front, `sign(a)` the topmost bit, `bit n in a` that one.
-//! - `any` is open. `at` is the instruction's address, `next` the next one's, `file` the file's, and
-//!   `words` that which Thumb counts words from.
+//! - `[a]` is memory, of as many bytes as are wanted; `byte(a)` is one byte, with zeros in front;
+//!   `bytes(L)` is how many bytes the registers of a list take.
+//! - `low(a)` is the lower 32 bits, `signs(a)` these with their sign in front, `zeros(a)` a value with zeros
+//!   in front, `sign(a)` the topmost bit, `bit(n in a)` bit n.
+//! - `any` is any number, `at` the instruction's address, `next` that of the next, `file` that of the
+//!   file, and `words` the one that Thumb counts words from.
 
 use super::{Flow, Machine, number, regex};
 use crate::{platform::Platform, term::Term};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use itertools::Itertools;
 use regex::{Captures, Regex};
 use std::sync::LazyLock;
 
-/// From what binds least to what binds most, with SMT-LIB's names.
+/// The operators with their names in SMT-LIB, from those that bind least to those that bind most.
 const OPERATORS: [Marks; 7] = [
     &[("==", "="), ("<", "bvslt"), ("<u", "bvult")],
     &[("|", "bvor")],
@@ -42,7 +42,7 @@ const OPERATORS: [Marks; 7] = [
     &[("*", "bvmul")],
 ];
 
-/// What a row is for, and what it says.
+/// The rows: the instructions that each is for, and what it says.
 pub struct Table(Vec<(Regex, &'static str)>);
 
 impl Table {
@@ -76,13 +76,13 @@ impl Table {
         Self(rows.map(row).collect())
     }
 
-    /// What an instruction means, if a row says so: its words, with spaces between all.
+    /// What an instruction means, if a row says it: words with a space between each two.
     pub fn meaning(&self, text: &str) -> Option<String> {
         let found = self.find(text)?;
         Some(WORD.find_iter(&found).map(|it| it.as_str()).join(" "))
     }
 
-    /// What a row says of an instruction, or of a statement that stands for others.
+    /// What a row says of an instruction, or of a statement that takes over a row.
     fn find(&self, text: &str) -> Option<String> {
         let given = |(pattern, row): &(Regex, _)| Some((pattern.captures(text)?, *row));
         let (given, row) = self.0.iter().find_map(given)?;
@@ -106,7 +106,7 @@ type Parts<'a, 'b> = (Words<'a, 'b>, &'static str, Words<'a, 'b>);
 /// Words, with what they mean.
 type Marks = &'static [(&'static str, &'static str)];
 
-/// What is before and behind the last such word that is in no brackets, and that word's meaning.
+/// The words before and behind the last of the marks that is in no brackets, and what that mark means.
 fn split<'a, 'b>(words: Words<'a, 'b>, marks: Marks) -> Option<Parts<'a, 'b>> {
     let mut depth = 0;
     words.iter().enumerate().rev().find_map(|(at, word)| {
@@ -118,7 +118,7 @@ fn split<'a, 'b>(words: Words<'a, 'b>, marks: Marks) -> Option<Parts<'a, 'b>> {
 }
 
 impl<'a> Machine<'a> {
-    /// Has the processor do what the instruction means.
+    /// Does what the instruction means.
     pub fn run(&mut self) -> Result<Flow> {
         let (mut sets, mut flow) = (Vec::new(), Flow::Next);
         let instruction = self.instruction;
@@ -130,42 +130,37 @@ impl<'a> Machine<'a> {
             match &*words {
                 ["kernel"] => flow = Flow::Kernel,
                 ["goto", to @ ..] => {
-                    flow = match split(to, &[("if", "")]) {
-                        Some((to, _, of)) => Flow::Branch(self.value(of, 1)?, self.word(to)?),
-                        None => Flow::Jump(self.word(to)?),
-                    }
+                    let (to, _, of) = split(to, &[("if", "")]).unwrap_or((to, "", &["1"]));
+                    flow = Flow::Branch(self.value(of, 1)?, self.word(to)?);
                 }
                 ["only", of @ ..] if self.value(of, 1)?.known() == Some(1) => {}
                 of => match split(of, &[("=", "")]) {
-                    Some((to, _, from)) => self.assign(to, from, &mut sets)?,
+                    Some((to, _, from)) => sets.extend(self.assign(to, from)?),
                     None => return instruction.unknown(),
                 },
             }
         }
         for (name, value) in sets {
             match name {
-                // Its lowest bit says that Thumb goes on.
-                "pc" => flow = Flow::Jump(value.plus(-1)),
+                // The lowest bit says that the code there is Thumb.
+                "pc" => flow = Flow::Branch(Term::truth(true), value.plus(-1)),
                 _ => self.set(name, &value)?,
             }
         }
         Ok(flow)
     }
 
-    fn assign(
-        &mut self,
-        to: Words<'a, '_>,
-        from: Words<'a, '_>,
-        sets: &mut Vec<(&'a str, Term)>,
-    ) -> Result<()> {
+    /// Writes to memory, or tells what registers become.
+    fn assign(&mut self, to: Words<'a, '_>, from: Words<'a, '_>) -> Result<Vec<(&'a str, Term)>> {
+        let mut sets = Vec::new();
         match (to, from) {
-            ([name], _) => sets.push((name, self.value(from, self.get(name)?.bits)?)),
+            ([name], _) => sets.push((*name, self.value(from, self.get(name)?.bits)?)),
             (["low", "(", name, ")"], _) => {
                 let (whole, low) = (self.get(name)?, self.value(from, 32)?);
                 sets.push((name, whole.with_low(&low)));
             }
             (["[", address @ .., "]"], _) => {
-                let mut address = self.address(address)?;
+                let mut address = self.word(address)?;
                 let values = match self.list(from) {
                     Some(names) => names.iter().map(|it| self.get(it)).collect::<Result<_>>()?,
                     None => vec![self.word(from)?],
@@ -176,22 +171,22 @@ impl<'a> Machine<'a> {
                 }
             }
             (_, ["[", address @ .., "]"]) => {
-                let (mut address, bits) = (self.address(address)?, self.platform.bits);
+                let (mut address, bytes) = (self.word(address)?, self.platform.bytes());
                 for name in self.list(to).unwrap_or_default() {
-                    sets.push((name, self.memory.load(&address, bits / 8)?));
-                    address = address.plus((bits / 8).into());
+                    sets.push((name, self.memory.load(&address, bytes as u32)?));
+                    address = address.plus(bytes);
                 }
             }
             _ => bail!("{to:?} cannot be set"),
         }
-        Ok(())
+        Ok(sets)
     }
 
     /// The registers of a list.
     fn list(&self, of: Words<'a, '_>) -> Option<Vec<&'a str>> {
         match of {
             ["{", names @ .., "}"] => Some(names.iter().copied().step_by(2).collect()),
-            // The first comes behind the last.
+            // The list may go around from the last register to the first.
             [from, "..", to] => {
                 let all = self.platform.registers.split(' ').cycle();
                 let from = all.skip_while(|it| it != from);
@@ -202,37 +197,21 @@ impl<'a> Machine<'a> {
     }
 
     fn word(&mut self, of: Words<'a, '_>) -> Result<Term> {
-        self.value(of, self.platform.bits)
+        self.value(of, self.platform.bits())
     }
 
-    /// Where it leads to memory.
-    fn address(&mut self, of: Words<'a, '_>) -> Result<Term> {
-        if self.platform.aligned_stack && of.contains(&"sp") {
-            let sp = self.get("sp")?;
-            let is_aligned = sp.place().is_none_or(|it| it.1 % 16 == 0);
-            ensure!(is_aligned, "the stack is not aligned: {sp}");
-        }
-        self.word(of)
-    }
-
-    /// The value, where that many bits are wanted.
+    /// The value of an expression, where so many bits are wanted.
     fn value(&mut self, of: Words<'a, '_>, bits: u32) -> Result<Term> {
-        if let ["bit", of @ ..] = of
-            && let Some((index, _, of)) = split(of, &[("in", "")])
-        {
-            let (of, index) = (self.word(of)?, self.value(index, 32)?.known());
-            let index = index.filter(|it| *it < of.bits.into());
-            let index = index.map_or_else(|| self.instruction.unknown(), Ok)?;
-            return Ok(of.extract(index as u32, 1));
-        }
         for level in OPERATORS {
             if let Some((a, name, b)) = split(of, level) {
-                // Of those that compare, the numbers are as long as an address, or have their own bits.
+                // What is compared has its own length, or an address's.
                 let is_condition = ["=", "bvult", "bvslt"].contains(&name);
-                let a = match is_condition {
-                    true => self.word(a)?,
-                    false => self.value(a, bits)?,
+                let wanted = if is_condition {
+                    self.platform.bits()
+                } else {
+                    bits
                 };
+                let a = self.value(a, wanted)?;
                 let b = self.value(b, a.bits)?;
                 ensure!(a.bits == b.bits, "{name} of {a} and {b}");
                 return Ok(a.apply(name, &b));
@@ -252,13 +231,20 @@ impl<'a> Machine<'a> {
             ["!", of @ ..] => self.value(of, bits)?.not(),
             ["(", of @ .., ")"] => self.value(of, bits)?,
             ["[", address @ .., "]"] => {
-                let address = self.address(address)?;
+                let address = self.word(address)?;
                 self.memory.load(&address, bits / 8)?
             }
             [name, "(", of @ .., ")"] => match *name {
                 "byte" => {
-                    let address = self.address(of)?;
+                    let address = self.word(of)?;
                     self.memory.load(&address, 1)?.zeros(bits)
+                }
+                "bit" => {
+                    let (index, _, of) = split(of, &[("in", "")]).context("which bit?")?;
+                    let (of, index) = (self.word(of)?, self.value(index, 32)?.known());
+                    let index = index.filter(|it| *it < of.bits.into());
+                    let index = index.map_or_else(|| self.instruction.unknown(), Ok)?;
+                    of.extract(index as u32, 1)
                 }
                 "bytes" => {
                     let count = self.list(of).unwrap_or_default().len() as i64;

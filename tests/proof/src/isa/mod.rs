@@ -1,6 +1,6 @@
-//! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. The
-//! decoder is capstone; an instruction is matched by its text. Only what pause has is there: anything
-//! else is an error that names it. `tests/isa.rs` holds each meaning against an emulator of the processor.
+//! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. capstone
+//! decodes, and an instruction is looked up by its text. Only those that pause has are there: any other is
+//! an error that names it. `tests/isa.rs` checks each meaning against an emulator of the processor.
 
 pub mod arm;
 pub mod arm64;
@@ -21,13 +21,12 @@ use std::{
     sync::LazyLock,
 };
 
-/// Where it goes on.
+/// Where the processor goes on.
 pub enum Flow {
     Next,
-    Jump(Term),
-    /// There, where the condition is true.
+    /// At the address, if the condition is true.
     Branch(Term, Term),
-    /// Into the kernel.
+    /// In the kernel.
     Kernel,
 }
 
@@ -36,13 +35,13 @@ pub struct Instruction {
     /// Its offset in the file, and its length.
     pub at: i64,
     pub length: i64,
-    /// As the decoder writes it.
+    /// As capstone writes it.
     pub text: String,
     meaning: Option<String>,
 }
 
 impl Instruction {
-    /// That it is none of those that pause has.
+    /// The error for an instruction that the table lacks.
     pub fn unknown<T>(&self) -> Result<T> {
         bail!("{:#x}: `{}` has no meaning here", self.at, self.text)
     }
@@ -51,32 +50,39 @@ impl Instruction {
 pub struct Decoder {
     capstone: Capstone,
     table: Table,
-    /// What it decoded, as flipped programs have most of their instructions in common.
+    step: i64,
+    /// What was decoded before: flipped programs have most of their instructions in common.
     known: HashMap<(i64, Vec<u8>), Rc<Instruction>>,
 }
 
 impl Decoder {
     pub fn new(platform: &Platform) -> Self {
-        let (arch, mode, extra, endian) = platform.decoder;
-        let capstone = Capstone::new_raw(arch, mode, extra.into_iter(), endian);
+        let words: Vec<&str> = platform.decoder.split(' ').collect();
+        let arch = words[0].parse().expect("it is an architecture");
+        let mode = words[1].parse().expect("it is a mode");
+        let extra = words.iter().filter_map(|it| it.parse().ok());
+        let order = words.iter().find_map(|it| it.parse().ok());
+        let capstone = Capstone::new_raw(arch, mode, extra, order);
         Self {
             capstone: capstone.expect("capstone has it"),
             table: Table::read(platform),
+            step: platform.step,
             known: HashMap::new(),
         }
     }
 
     /// The instruction at that offset.
     pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
-        let none = || format!("{at:#x}: no instruction");
-        let bytes = file.get(at as usize..).with_context(none)?;
+        let none = "there is no instruction";
+        ensure!(at % self.step == 0, none);
+        let bytes = file.get(at as usize..).context(none)?;
         let bytes = &bytes[..bytes.len().min(16)];
         if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
             return Ok(instruction.clone());
         }
         let found = self.capstone.disasm_count(bytes, at as u64, 1);
-        let found = found.ok().with_context(none)?;
-        let found = found.first().with_context(none)?;
+        let found = found.ok().context(none)?;
+        let found = found.first().context(none)?;
         let (name, of) = (found.mnemonic(), found.op_str());
         let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
         let instruction = Rc::new(Instruction {
@@ -90,7 +96,7 @@ impl Decoder {
     }
 }
 
-/// An instruction as the notation has it, which knows no marks of numbers and sizes: a place is
+/// An instruction as the notation writes it: without marks of numbers and sizes, and with places as
 /// `[8 + r1]`.
 fn plain(text: &str) -> String {
     let text = MARK.replace_all(text, "");
@@ -118,16 +124,17 @@ pub fn number(text: &str) -> Result<i64> {
     Ok(number.with_context(|| format!("`{text}` is no number"))? as i64 * sign)
 }
 
-/// The memory behind a processor, and what else differs between a proof and a trial.
+/// What differs between a proof and a trial: the memory, and numbers that are left open.
 pub trait Memory {
-    /// An error where the program has nothing to look for, or to change.
+    /// Reads; an error where the program has no business.
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term>;
+    /// Writes; an error where the program has no business.
     fn store(&mut self, address: &Term, value: &Term) -> Result<()>;
-    /// A number that may be anything.
+    /// A number that may be any.
     fn any(&mut self, bits: u32) -> Term;
 }
 
-/// What registers and flags hold, by name.
+/// What each register and flag holds.
 pub type Registers = BTreeMap<&'static str, Term>;
 
 /// A processor at work.
@@ -136,7 +143,7 @@ pub struct Machine<'a> {
     pub instruction: &'a Instruction,
     pub registers: Registers,
     pub memory: &'a mut dyn Memory,
-    /// Where the file is in memory.
+    /// The file's address.
     pub file: Term,
 }
 
@@ -154,7 +161,7 @@ impl Machine<'_> {
         ensure!(is_whole, "{name} is not {} bits", value.bits);
         if let Some((Some(whole), bits)) = self.platform.find(name) {
             let value = match bits {
-                32 => value.zeros(self.platform.bits),
+                32 => value.zeros(self.platform.bits()),
                 _ => self.registers[whole].with_low(value),
             };
             self.registers.insert(whole, value);

@@ -1,26 +1,28 @@
 //! RV64IMC: the RISC-V Instruction Set Manual, volume I.
 
 use crate::platform::Platform;
-use capstone::{Arch, ExtraMode, Mode};
 
-pub const RISCV64: Platform = Platform {
-    name: "riscv64",
-    machine: 243,
-    elf_flags: 5,
-    calls: "getpid 172, write 64, rt_sigaction 134, wait4 260, ppoll 73, exit_group 94",
-    call: ["a7", "a0", "a1", "a2", "a3", "a0", "sp"],
-    signal: Some("a0"),
-    has_restorer: false,
-    decoder: (Arch::RISCV, Mode::RiscV64, Some(ExtraMode::RiscVC), None),
-    step: 2,
-    aligned: true,
-    registers: "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 \
+pub fn platform() -> Platform {
+    Platform {
+        name: "riscv64",
+        machine: 243,
+        elf_flags: 5,
+        page: 0x10000,
+        calls: "getpid 172, write 64, rt_sigaction 134, wait4 260, ppoll 73, exit_group 94",
+        call: ["a7", "a0", "a1", "a2", "a3", "a0", "sp"],
+        signal: Some("a0"),
+        no_restorer: true,
+        decoder: "riscv riscv64 riscvc",
+        step: 2,
+        aligned: true,
+        registers: "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 \
                 t3 t4 t5 t6",
-    meanings: &[MEANINGS],
-    ..Platform::PLAIN
-};
+        meanings: &[MEANINGS],
+        ..Platform::default()
+    }
+}
 
-/// Of the short forms, one operand is often both source and target. Places are relative.
+/// In short forms an operand is often both source and target. Branches are relative to the instruction.
 const MEANINGS: &str = "
 li/mv/c.li/c.mv D, X     | D = X
 lui/c.lui D, N           | D = signs(N << 12)
