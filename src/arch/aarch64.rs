@@ -10,18 +10,18 @@ pub use portable::{
     IGNORE, SIGNAL_BITS, crates as kernel, line_for, next_argument, ppoll as sleep,
 };
 
-/// A bit that no signal has, which `_start` sets where the program looks for one: one of the mask's,
-/// so that one register is both.
+/// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
+/// place of a signal.
 pub const START: c_int = 1 << (SIGTERM - 1);
 const _: () = assert!(START as u32 & MASK != 0 && START > 64);
 
-/// Where the kernel enters the program. It delivers signals at `run` itself.
+/// The kernel enters the program here. It delivers signals at `run`.
 ///
 /// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `sp` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -44,12 +44,11 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// # Safety
 ///
-/// `argument` is one that the kernel gave the program, on the stack above `sp`, so that the byte
-/// before it, which this reads too, is there. A comparison shifts a word right for nothing, but
-/// does not cut a byte from its top.
+/// The kernel gave the program this argument. It lies above `sp`, so that the byte before it exists, which
+/// this reads as well: a comparison can shift a word right for free, but cannot cut off its top byte.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
-    // SAFETY: as above; the read does not ask for alignment.
+    // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.sub(1).cast::<u32>().read_unaligned() };
     opaque((word & !(portable::SMALL << 8)) as usize) >> 8 == portable::FLAG as usize
 }

@@ -1,6 +1,6 @@
 //! What arm needs: `arch/arm/include/asm/processor.h` and `kernel/signal.c` in the kernel, and the
-//! Procedure Call Standard for the Arm Architecture. It is in Thumb, as every arm since v6 has it:
-//! the lowest bit of an address of code says so.
+//! Procedure Call Standard for the Arm Architecture. It is Thumb code, which every arm since
+//! v6 runs; the lowest bit of a code address says so.
 
 use super::portable;
 use crate::MASK;
@@ -9,13 +9,13 @@ use linux_raw_sys::general::SIGTERM;
 
 pub use portable::{IGNORE, SIGNAL_BITS, is_version_flag, line_for, next_argument, pause as sleep};
 
-/// System calls: the number is in `r7`, which asm! does not give away in Thumb, so that the crate
-/// moves it to and fro at each call. A function does so once.
+/// System calls. The number is in `r7`, which asm! does not give away in Thumb: the crate saves and
+/// restores it at each call. A function does so once.
 pub mod kernel {
     use core::arch::{asm, naked_asm};
 
-    /// Makes the system call of the number in `r4`, with its arguments from `r0` on; nothing changes
-    /// but `r0`, the result, and `lr`.
+    /// Makes the system call whose number is in `r4`, with its arguments from `r0` on. It changes only
+    /// `r0`, the result, and `lr`.
     ///
     /// # Safety
     ///
@@ -65,19 +65,19 @@ pub mod kernel {
     system_call!(syscall4, "r1" second "r2" third "r3" fourth);
 }
 
-/// A bit that no signal has, which `_start` sets where the program looks for one: one of the mask's,
-/// so that one register is both.
+/// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
+/// place of a signal.
 pub const START: c_int = 1 << (SIGTERM - 1);
 const _: () = assert!(START as u32 & MASK != 0 && START > 64);
 
-/// Where the kernel enters the program. It delivers signals at `run` itself.
+/// The kernel enters the program here. It delivers signals at `run`.
 ///
 /// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. The fifth
 /// parameter is on the stack.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `sp` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]

@@ -1,5 +1,5 @@
-//! What differs per architecture: one file for each, with the same items in the same order. Where
-//! most have the same, it is in `portable.rs`, and the file says so by `pub use`.
+//! What differs per architecture: one file each, with the same items in the same order. Items that most
+//! architectures share are in `portable.rs`, and a file takes them by `pub use`.
 
 mod portable;
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]

@@ -1,6 +1,6 @@
-//! What most architectures have in common.
+//! What most architectures share.
 
-#![allow(dead_code, reason = "an architecture takes what fits it")]
+#![allow(dead_code, reason = "each architecture takes what fits it")]
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 use crate::program;
@@ -11,7 +11,7 @@ use linux_raw_sys::{
     general::{__NR_ppoll, SIGINT, SIGTERM},
 };
 
-/// The system calls, by a crate.
+/// The crate that makes the system calls.
 #[cfg(feature = "sc")]
 pub use sc as crates;
 #[cfg(all(
@@ -25,22 +25,21 @@ pub use sc as crates;
 ))]
 pub use syscalls::raw as crates;
 
-/// A bit that no signal has, which `_start` sets where the program looks for one: the sign's.
+/// A bit that no signal has set: the sign. `_start` passes it in place of a signal.
 pub const START: c_int = c_int::MIN;
 
-/// Bits that one signal takes in the word of signals: with five, the word fits into 15 bits.
+/// How many bits one signal takes in the word of signals: with five, the word fits into 15 bits.
 pub const SIGNAL_BITS: u32 = 5;
 
-/// Bytes between the two actions: the restorer of the first is the handler of the second.
+/// How many bytes lie between the two actions: the first one's restorer is the second one's handler.
 pub const IGNORE: usize = 2 * size_of::<usize>();
 
-/// Where `_start` goes on, and where the kernel delivers SIGINT and SIGTERM. The third and the
-/// fourth parameter only keep the fifth out of the registers that system calls use.
+/// `_start` goes on here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
+/// parameter only keep the fifth out of the registers that system calls use.
 ///
 /// # Safety
 ///
-/// Nothing but the kernel and `_start` may come here, as it never returns; they come with what
-/// [`program`] takes.
+/// Only the kernel and `_start` may enter it, with what [`program`] takes: it never returns.
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.run")]
@@ -56,15 +55,14 @@ unsafe extern "C" fn run(
     unsafe { program(signal, arguments, actions, interrupted) }
 }
 
-/// The argument that `arguments` points at, or null behind the last; moves on to the next.
+/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
 ///
 /// # Safety
 ///
 /// `arguments` points into an array of pointers that null ends, and not behind its end.
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
-    // SAFETY: reads the one pointer that the caller vouches for; one past it is null's place at
-    // the most.
+    // SAFETY: reads the one pointer that the caller vouches for. One past it is null's place at most.
     unsafe {
         let argument = **arguments;
         *arguments = arguments.add(1);
@@ -79,41 +77,40 @@ pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
 /// `argument` points at a string that a zero byte ends.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
-    // SAFETY: each byte is read only where none before it has ended the string.
+    // SAFETY: a byte is read only if none before it ended the string.
     unsafe { *argument == b'-' && *argument.add(1) | 0x20 == b'v' && *argument.add(2) == 0 }
 }
 
-/// The same by one word of four bytes, little-endian. Where unaligned reads take one instruction,
-/// this takes fewer bytes.
+/// Whether the argument is "-v" or "-V", by one little-endian word of four bytes. This takes fewer bytes
+/// than [`is_version_flag`] where an unaligned read is one instruction.
 ///
 /// # Safety
 ///
-/// `argument` is one that the kernel gave the program. The fourth byte that this reads is there:
-/// behind the arguments come the environment, the file's name and eight zero bytes
-/// (`fs/binfmt_elf.c`, `fs/exec.c`).
+/// The kernel gave the program this argument. The fourth byte exists: behind the arguments lie the
+/// environment, the file's name and eight zero bytes (`fs/binfmt_elf.c`, `fs/exec.c`).
 #[inline(always)]
 pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
-    // SAFETY: as above; the read does not ask for alignment.
+    // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
     opaque(word as usize) as u32 & 0xff_ffff & !SMALL == FLAG
 }
 
-/// "-V" with the zero byte that ends it, as a little-endian word; and the bit that makes it "-v".
+/// "-V" and its zero byte as a little-endian word, and the bit that makes it "-v".
 pub const FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
 pub const SMALL: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
 
-/// Which line says that SIGINT or SIGTERM came: how many bytes before the one for SIGINT it begins,
-/// and how many it has.
+/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
+/// in bytes.
 #[inline(always)]
 pub fn line_for(signal: c_int) -> (usize, usize) {
     let line = line_of(signal);
     let bytes = opaque(MESSAGES.interrupted.len() + line);
     const { assert!(MESSAGES.terminated.len() == MESSAGES.interrupted.len() + 1) };
-    // 0, or once the length, which is in a register already.
+    // 0, or the length, which is in a register already.
     (line * bytes, bytes)
 }
 
-/// The same on x86, whose multiplication takes a constant.
+/// [`line_for`] on x86, whose multiplication takes a constant.
 #[inline(always)]
 pub fn line_for_by_constant(signal: c_int) -> (usize, usize) {
     let line = line_of(signal);
@@ -128,12 +125,12 @@ pub fn line_of(signal: c_int) -> usize {
     (signal.cast_unsigned() >> 3) as usize
 }
 
-/// Sleeps until a signal's handler has run, which ours never does to its end. True if it is to
-/// sleep again: that was only an interruption (EINTR), as emulators make them. False if it may not.
+/// Sleeps until a signal's handler has returned, which pause's never does. True if the sleep was only
+/// interrupted (EINTR), as emulators do; false if the kernel refused it.
 ///
 /// # Safety
 ///
-/// Nothing: pause(2) takes no arguments. The signature is that of [`ppoll`].
+/// None needed: pause(2) takes no arguments. The signature is that of [`ppoll`].
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 #[inline(always)]
 pub unsafe fn pause(_: usize, _: usize) -> bool {
@@ -141,15 +138,15 @@ pub unsafe fn pause(_: usize, _: usize) -> bool {
     interrupted(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
 }
 
-/// The same where there is no pause(2).
+/// Sleeps like [`pause`], where that system call does not exist.
 ///
 /// # Safety
 ///
-/// Both are 0, and by now in the registers of the second and the fourth argument:
+/// Both are 0; they are already in the registers of the second and the fourth argument.
 /// `ppoll(NULL, 0, NULL, NULL)` touches no memory.
 #[inline(always)]
 pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
-    // SAFETY: no files, no time and no mask are nothing to read or write.
+    // SAFETY: without files, timeout and mask there is nothing to read or write.
     interrupted(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
 }
 

@@ -1,6 +1,6 @@
 //! What powerpc64le needs: `arch/powerpc/kernel/process.c` and `signal_64.c` in the kernel, and the
-//! 64-bit ELF V2 ABI. There is no table of contents (TOC): `r12` has the address where the kernel
-//! enters, at `_start` and in a handler.
+//! 64-bit ELF V2 ABI. There is no table of contents (TOC): `r12` holds the address that the kernel
+//! enters at, in `_start` and in a handler.
 
 use super::portable;
 use crate::{MASK, MESSAGES, program};
@@ -10,9 +10,9 @@ pub use portable::{
     IGNORE, SIGNAL_BITS, START, is_version_flag, line_for, next_argument, pause as sleep,
 };
 
-/// System calls: the crates take a nightly compiler for them. The number is in `r0`, arguments and
+/// System calls: the crates need a nightly compiler here. The number is in `r0`, arguments and
 /// result from `r3` on; `r0`, `r3` to `r12`, `ctr`, `xer` and the condition registers are lost
-/// (`Documentation/arch/powerpc/syscall64-abi.rst`). An error is positive, and told by the bit SO.
+/// (`Documentation/arch/powerpc/syscall64-abi.rst`). An error is positive, and the bit SO marks it.
 pub mod kernel {
     use core::arch::asm;
 
@@ -42,23 +42,23 @@ pub mod kernel {
     /// That of the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
-        // SAFETY: the caller's; an argument too many is not looked at.
+        // SAFETY: the caller's; the kernel ignores the extra argument.
         unsafe { or_error1(number, 0) }
     }
-    // The results of exit_group and write are not looked at: two instructions less.
+    // Nothing reads the results of exit_group and write: two instructions less.
     system_call!(syscall1, "sc", [], ["r4" "r5" "r6"]);
     system_call!(syscall3, "sc", ["r4" second "r5" third], ["r6"]);
     system_call!(or_error1, "sc" "bns 2f" "neg 3, 3" "2:", [], ["r4" "r5" "r6"]);
     system_call!(syscall4, "sc" "bns 2f" "neg 3, 3" "2:", ["r4" second "r5" third "r6" fourth], []);
 }
 
-/// Where the kernel enters the program, and, at the label, where it delivers a signal.
+/// The kernel enters the program here, and delivers signals at the label.
 ///
 /// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `r1` points at argc, the pointers to the arguments follow; `r12`
+/// Only the kernel may enter it. `r1` points at argc, the pointers to the arguments follow; `r12`
 /// has the address of the first instruction.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -85,12 +85,12 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// Where `_start` goes on. The third and the fourth parameter only keep the others out of the
-/// registers that system calls use.
+/// `_start` goes on here. The third and the fourth parameter only keep the others out of the registers
+/// that system calls use.
 ///
 /// # Safety
 ///
-/// Nothing but `_start` may come here, as it never returns; it comes with what [`program`] takes.
+/// Only `_start` may enter it, with what [`program`] takes: it never returns.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.run")]
 unsafe extern "C" fn run(

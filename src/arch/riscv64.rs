@@ -9,16 +9,16 @@ pub use portable::{
     SIGNAL_BITS, START, crates as kernel, is_version_flag, next_argument, ppoll as sleep,
 };
 
-/// Bytes between the two actions: handler, flags and mask of the first.
+/// How many bytes lie between the two actions: the first one's handler, flags and mask.
 pub const IGNORE: usize = 24;
 
-/// Where the kernel enters the program. It delivers signals at `run` itself.
+/// The kernel enters the program here. It delivers signals at `run`.
 ///
 /// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `sp` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -40,8 +40,8 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// Which line says that SIGINT or SIGTERM came: how many bytes before the one for SIGINT it begins,
-/// and how many it has. A branch takes fewer bytes than a multiplication here.
+/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
+/// in bytes. A branch takes fewer bytes than a multiplication here.
 #[inline(always)]
 pub fn line_for(signal: c_int) -> (usize, usize) {
     let line = portable::line_of(signal);

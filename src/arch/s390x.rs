@@ -7,7 +7,7 @@ use core::arch::naked_asm;
 
 pub use portable::{IGNORE, SIGNAL_BITS, START, line_for, next_argument, pause as sleep};
 
-/// System calls: the crates take a nightly compiler for them. The number is in `r1`, arguments and
+/// System calls: the crates need a nightly compiler here. The number is in `r1`, arguments and
 /// result from `r2` on, and nothing else changes (`arch/s390/kernel/syscall.c`).
 pub mod kernel {
     use core::arch::asm;
@@ -45,13 +45,13 @@ pub mod kernel {
     system_call!(syscall4, "r3" second "r4" third "r5" fourth);
 }
 
-/// Where the kernel enters the program. It delivers signals at `run` itself.
+/// The kernel enters the program here. It delivers signals at `run`.
 ///
 /// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `r15` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `r15` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -76,11 +76,11 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// # Safety
 ///
-/// `argument` is one that the kernel gave the program. The fourth byte that this reads is there:
-/// see [`portable::is_version_flag_by_word`].
+/// The kernel gave the program this argument. The fourth byte exists: see
+/// [`portable::is_version_flag_by_word`].
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
-    // SAFETY: as above; the read does not ask for alignment.
+    // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
     let (flag, small) = (portable::FLAG.swap_bytes(), portable::SMALL.swap_bytes());
     (word & !small) >> 8 == flag >> 8

@@ -16,19 +16,19 @@ pub use portable::{
     line_for_by_constant as line_for, next_argument, pause as sleep,
 };
 
-/// A bit that no signal has: that of the flags, which lie where a handler has its signal.
+/// A bit that no signal has set: SA_RESTORER in the flags, which lie where a handler finds its signal.
 pub const START: c_int = SA_RESTORER as c_int;
 
-/// Bits that one signal takes in the word of signals: x86 takes out a byte in one instruction.
+/// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
 
-/// Where the kernel enters the program, and, at the label, where it delivers a signal.
+/// The kernel enters the program here, and delivers signals at the label.
 ///
 /// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `esp` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `esp` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -46,11 +46,11 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// Where `_start` goes on: its parameters are in `ecx` and `edx`.
+/// `_start` goes on here, with the parameters in `ecx` and `edx`.
 ///
 /// # Safety
 ///
-/// Nothing but `_start` may come here, as it never returns; it comes with what [`program`] takes.
+/// Only `_start` may enter it, with what [`program`] takes: it never returns.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.run")]
 unsafe extern "fastcall" fn run(signal: c_int, arguments: *const *const u8) -> ! {
@@ -60,7 +60,7 @@ unsafe extern "fastcall" fn run(signal: c_int, arguments: *const *const u8) -> !
     unsafe { program(signal, arguments, actions, interrupted()) }
 }
 
-/// The address of that message.
+/// The address of the message for SIGINT.
 #[inline(always)]
 fn interrupted() -> usize {
     let address;

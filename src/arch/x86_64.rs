@@ -11,17 +11,17 @@ pub use portable::{
     line_for_by_constant as line_for, pause as sleep,
 };
 
-/// Bits that one signal takes in the word of signals: x86 takes out a byte in one instruction.
+/// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
 
-/// Where the kernel enters the program, and, at the label, where it delivers a signal.
+/// The kernel enters the program here, and delivers signals at the label.
 ///
 /// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. What it
-/// pushes goes over argc and the pointer to the program's name, and below: nobody reads those again.
+/// pushes overwrites argc and the pointer to the program's name, which nobody reads again.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it: `rsp` points at argc, the pointers to the arguments follow.
+/// Only the kernel may enter it. `rsp` points at argc; the pointers to the arguments follow.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -32,8 +32,8 @@ unsafe extern "C" fn _start() -> ! {
         "mov rsi, rsp",  // arguments
         "push -1",       // signal: none, the program starts
         "pop rdi",       // (below 128, push and pop are the shortest move)
-        "push {mask}",   // shut down's mask; ignore's flags: SA_NOCLDWAIT, which goes without
-                         // saying, and one that has no meaning
+        "push {mask}",   // shut down's mask; ignore's flags: SA_NOCLDWAIT, which ignoring
+                         // implies, and a bit without a meaning
         "push 1",        // shut down's restorer, which is none; ignore's handler: SIG_IGN
         "push {flags}",  // shut down's flags
         "call 2f",       // shut down's handler: pushes the address of the next instruction
@@ -44,7 +44,7 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// The argument that `arguments` points at, or null behind the last; moves on to the next.
+/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
 ///
 /// # Safety
 ///
@@ -52,8 +52,8 @@ unsafe extern "C" fn _start() -> ! {
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
     let argument;
-    // SAFETY: reads the one pointer that the caller vouches for. It is one instruction of two
-    // bytes, where the compiler takes a load and an addition of seven. asm! has DF clear.
+    // SAFETY: reads the one pointer that the caller vouches for. The instruction has two bytes; the
+    // compiler's load and addition have seven. asm! guarantees that DF is clear.
     unsafe {
         asm!("lodsq", inout("rsi") *arguments, out("rax") argument, options(readonly, nostack, preserves_flags));
     }
