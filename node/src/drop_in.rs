@@ -1,0 +1,90 @@
+//! A file of our own in a runtime's configuration folder.
+
+use crate::file::{self, Before, Edit};
+use anyhow::{Context, Result, bail};
+use std::{fs, path::PathBuf};
+
+/// The configuration of a runtime that reads its main file, then the files of a folder by name. The last
+/// one that sets a key wins.
+pub struct DropIn {
+    /// The runtime, as messages name it.
+    pub runtime: &'static str,
+    pub main: PathBuf,
+    /// Ours, in the folder.
+    pub file: PathBuf,
+    /// The endings of the files that the runtime reads; all files if there are none.
+    pub endings: &'static [&'static str],
+    /// The key that names the sandbox image.
+    pub key: &'static str,
+    /// The value of a key in a file's text.
+    pub get: fn(&str, &str) -> Result<Option<String>>,
+}
+
+impl DropIn {
+    /// The value of a key, and the file that sets it.
+    pub fn get(&self, key: &str) -> Result<Option<(PathBuf, String)>> {
+        let entries = self.file.parent().map(fs::read_dir);
+        let entries = entries.into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.filter_map(|it| Some(it.ok()?.path())).collect();
+        files.retain(|file| {
+            let ending = file.extension().unwrap_or_default();
+            self.endings.is_empty() || self.endings.iter().any(|it| ending == *it)
+        });
+        files.sort();
+        files.insert(0, self.main.clone());
+        let mut found = None;
+        for file in files {
+            let text = file::read(&file)?.unwrap_or_default();
+            let value = (self.get)(&text, key).with_context(|| file.display().to_string())?;
+            found = value.map(|value| (file, value)).or(found);
+        }
+        Ok(found)
+    }
+
+    /// The edit that has our file name the image, by what `write` makes of its old text; none if the
+    /// image is named already.
+    pub fn plan(
+        &self,
+        image: &str,
+        write: impl FnOnce(&str) -> Result<String>,
+    ) -> Result<Option<Edit>> {
+        match self.get(self.key)? {
+            Some((_, named)) if named == image => return Ok(None),
+            Some((path, _)) if path > self.file => bail!(
+                "{} sets {}, and {} reads that file after {}: change it there or rename the file",
+                path.display(),
+                self.key,
+                self.runtime,
+                self.file.display()
+            ),
+            _ => {}
+        }
+        let old = file::read(&self.file)?;
+        let new = write(old.as_deref().unwrap_or_default())?;
+        Ok(Some(self.edit(old, Some(new))))
+    }
+
+    /// The edit that removes our file; none if it is not there.
+    pub fn plan_undo(&self) -> Result<Option<Edit>> {
+        let old = file::read(&self.file)?;
+        Ok(old.map(|old| self.edit(Some(old), None)))
+    }
+
+    fn edit(&self, old: Option<String>, new: Option<String>) -> Edit {
+        Edit {
+            file: self.file.clone(),
+            old,
+            new,
+            before: Before::Leave,
+            note: None,
+        }
+    }
+
+    /// The sandbox image, in words.
+    pub fn shown(&self) -> Result<String> {
+        Ok(match self.get(self.key)? {
+            Some((file, image)) => format!("{image}, set in {}", file.display()),
+            None => format!("the default of {}", self.runtime),
+        })
+    }
+}
