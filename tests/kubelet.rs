@@ -81,7 +81,10 @@ fn a_node_is_switched_while_pods_run() {
     let status = node.use_pause_said(&["status"]);
     print!("{status}");
     for (count, of) in [
-        ("1 with another program, sha256 ", "registry.k8s.io/pause:3.6"),
+        (
+            "1 with another program, sha256 ",
+            "registry.k8s.io/pause:3.6",
+        ),
         ("1 with pause for ", IMAGE),
     ] {
         let is_it = |line: &str| {

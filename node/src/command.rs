@@ -59,3 +59,10 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
     ensure!(output.status.success(), "{name}: {last}");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// The third word that a program says for its version, which is the version.
+pub fn version(program: &Path) -> Result<String> {
+    let said = run(command(program).arg("--version"), &[])?;
+    let version = said.split_whitespace().nth(2).unwrap_or_default();
+    Ok(version.trim_start_matches('v').to_owned())
+}

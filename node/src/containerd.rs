@@ -7,7 +7,7 @@
 use crate::{
     Runtime,
     archive::Archive,
-    command::{command, find, run},
+    command::{command, find, run, version},
     edit,
     file::{self, Before, Edit},
     process::{self, wait_for},
@@ -128,17 +128,15 @@ impl Containerd {
             .filter(|file| file.is_file())
             .or_else(|| find("ctr"))
             .context("cannot find ctr, which comes with containerd")?;
-        let said = run(command(&executable).arg("--version"), &[])?;
-        let version = said.split_whitespace().nth(2).unwrap_or_default();
         let option = pid.and_then(|pid| process::option(pid, "--config", "-c"));
         let option = option.map(PathBuf::from).filter(|it| it.is_absolute());
         let config = config.map(Path::to_owned).or(option);
         let mut containerd = Self {
+            version: version(&executable)?,
             executable,
             ctr,
             config: config.unwrap_or_else(|| CONFIG.into()),
             socket: SOCKET.into(),
-            version: version.trim_start_matches('v').to_owned(),
             pid,
             is_for_this_run: false,
         };

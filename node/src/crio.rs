@@ -3,15 +3,18 @@
 use crate::{
     Runtime,
     archive::Archive,
-    command::{command, find, run},
+    command::{command, find, run, version},
     drop_in::DropIn,
     edit,
     file::Edit,
     process,
     service::Service,
 };
-use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use anyhow::{Context, Result, ensure};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 const SOCKET: &str = "/run/crio/crio.sock";
 const KEY: &edit::Path = &["crio", "image", "pause_image"];
@@ -26,37 +29,34 @@ pub struct Crio {
 impl Crio {
     pub fn find() -> Result<Self> {
         let executable = find("crio").context("cannot find crio")?;
-        let said = run(command(&executable).arg("--version"), &[])?;
-        let version = said.split_whitespace().nth(2).unwrap_or_default();
         Ok(Self {
+            version: version(&executable)?,
             executable,
-            version: version.to_owned(),
             drop_in: DropIn {
                 runtime: "CRI-O",
                 main: "/etc/crio/crio.conf".into(),
                 file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
-                endings: &[],
+                endings: &[""],
                 key: "pause_image",
                 get: |text, key| edit::get(text, &["crio", "image", key]),
             },
         })
     }
 
-    /// Whether the store has the image, by podman or else skopeo.
     fn has(&self, image: &str) -> bool {
-        let mut ask = if let Some(podman) = find("podman") {
-            let mut podman = command(&podman);
-            podman.args(["image", "exists", image]);
-            podman
-        } else if let Some(skopeo) = find("skopeo") {
-            let mut skopeo = command(&skopeo);
-            skopeo.args(["inspect", &format!("containers-storage:{image}")]);
-            skopeo
-        } else {
-            return false;
-        };
-        run(&mut ask, &[]).is_ok()
+        let stored = format!("containers-storage:{image}");
+        let ask = in_store(&["image", "exists", image], &["inspect", &stored]);
+        ask.is_some_and(|mut ask| run(&mut ask, &[]).is_ok())
     }
+}
+
+/// A command on CRI-O's store: podman with some arguments, or else skopeo with others.
+fn in_store(podman: &[&str], skopeo: &[&str]) -> Option<Command> {
+    let podman = find("podman").map(|it| (it, podman));
+    let (program, arguments) = podman.or_else(|| Some((find("skopeo")?, skopeo)))?;
+    let mut command = command(&program);
+    command.args(arguments);
+    Some(command)
 }
 
 impl Runtime for Crio {
@@ -85,20 +85,14 @@ impl Runtime for Crio {
             )
         })?;
         // Standard input is a file in memory, which both can seek in.
-        let mut load = if let Some(podman) = find("podman") {
-            let mut podman = command(&podman);
-            podman.args(["load", "--quiet", "--input", "/proc/self/fd/0"]);
-            podman
-        } else if let Some(skopeo) = find("skopeo") {
-            let mut skopeo = command(&skopeo);
-            skopeo.args(["copy", "--quiet", "oci-archive:/proc/self/fd/0"]);
-            skopeo.arg(format!("containers-storage:{name}"));
-            skopeo
-        } else {
-            bail!(
-                "cannot load {name} into CRI-O's store without podman or skopeo: install one, then run `skopeo copy oci-archive:pause.tar containers-storage:{name}` or this again"
-            );
-        };
+        let stored = format!("containers-storage:{name}");
+        let mut load = in_store(
+            &["load", "--quiet", "--input", "/proc/self/fd/0"],
+            &["copy", "--quiet", "oci-archive:/proc/self/fd/0", &stored],
+        )
+        .with_context(|| {
+            format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again, or run `skopeo copy oci-archive:pause.tar {stored}`")
+        })?;
         run(&mut load, &archive.bytes)?;
         ensure!(self.has(name), "loaded, but the store has no {name}");
         Ok(vec![format!(

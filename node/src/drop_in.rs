@@ -2,7 +2,7 @@
 
 use crate::file::{self, Before, Edit};
 use anyhow::{Context, Result, bail};
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 /// The configuration of a runtime that reads its main file, then the files of a folder by name. The last
 /// one that sets a key wins.
@@ -12,7 +12,7 @@ pub struct DropIn {
     pub main: PathBuf,
     /// Ours, in the folder.
     pub file: PathBuf,
-    /// The endings of the files that the runtime reads; all files if there are none.
+    /// The endings of the files that the runtime reads.
     pub endings: &'static [&'static str],
     /// The key that names the sandbox image.
     pub key: &'static str,
@@ -23,17 +23,15 @@ pub struct DropIn {
 impl DropIn {
     /// The value of a key, and the file that sets it.
     pub fn get(&self, key: &str) -> Result<Option<(PathBuf, String)>> {
-        let entries = self.file.parent().map(fs::read_dir);
-        let entries = entries.into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.filter_map(|it| Some(it.ok()?.path())).collect();
-        files.retain(|file| {
-            let ending = file.extension().unwrap_or_default();
-            self.endings.is_empty() || self.endings.iter().any(|it| ending == *it)
-        });
-        files.sort();
-        files.insert(0, self.main.clone());
+        let all = self.file.with_file_name("*");
+        let read = |file: &PathBuf| {
+            let name = file.to_string_lossy();
+            self.endings.iter().any(|ending| name.ends_with(ending))
+        };
+        // glob sorts them by name.
+        let files = glob::glob(&all.to_string_lossy())?.flatten().filter(read);
         let mut found = None;
-        for file in files {
+        for file in [self.main.clone()].into_iter().chain(files) {
             let text = file::read(&file)?.unwrap_or_default();
             let value = (self.get)(&text, key).with_context(|| file.display().to_string())?;
             found = value.map(|value| (file, value)).or(found);

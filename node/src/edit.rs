@@ -99,7 +99,7 @@ fn change(
     let mut document = parse(&closed)?;
     ensure!(
         document.to_string() == closed,
-        "an edit would lose bytes, such as a byte order mark: remove them first"
+        "an edit would change other bytes, such as a byte order mark or a second spelling of a table's name: remove them first"
     );
     let before = without(content(&closed)?, path);
     edit(&mut document)?;

@@ -47,7 +47,7 @@ impl K3s {
             runtime: self.name,
             main: self.folder().join("config.yaml"),
             file: self.folder().join("config.yaml.d/99-use-pause.yaml"),
-            endings: &["yaml", "yml"],
+            endings: &[".yaml", ".yml"],
             key: "pause-image",
             get: |text, key| Ok(option(text, key)),
         }
