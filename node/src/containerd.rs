@@ -101,14 +101,15 @@ impl Part {
 
 /// containerd, running or not.
 pub struct Containerd {
-    executable: PathBuf,
+    pub executable: PathBuf,
     ctr: PathBuf,
-    config: PathBuf,
-    socket: PathBuf,
+    /// The configuration file.
+    pub config: PathBuf,
+    pub socket: PathBuf,
     version: String,
     pid: Option<i32>,
     /// Whether use-pause started it, on the files of a node image.
-    is_for_this_run: bool,
+    pub is_for_this_run: bool,
 }
 
 impl Containerd {
@@ -151,27 +152,9 @@ impl Containerd {
     /// The socket that the configuration names.
     fn address(&self) -> Option<String> {
         let dump = self.dump(&self.parts().ok()?, None).ok()?;
-        let address = dump["grpc"]["address"].as_str().or_else(|| {
-            // A plugin has it in version 4.
-            dump["plugins"]["io.containerd.server.v1.grpc"]["address"].as_str()
-        })?;
-        Some(address.to_owned()).filter(|address| !address.is_empty())
-    }
-
-    pub fn executable(&self) -> &Path {
-        &self.executable
-    }
-
-    /// The configuration file.
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-
-    /// The same containerd, started by use-pause and listening there.
-    pub fn for_this_run(mut self, socket: &Path) -> Self {
-        self.socket = socket.to_owned();
-        self.is_for_this_run = true;
-        self
+        // In version 4 a plugin has it.
+        let plugin = ["plugins", "io.containerd.server.v1.grpc", "address"];
+        first(&dump, &[&["grpc", "address"], &plugin]).filter(|address| !address.is_empty())
     }
 
     /// Fails if containerd does not answer.
@@ -225,9 +208,9 @@ impl Containerd {
         Ok(parts)
     }
 
-    /// What containerd makes of the configuration, with the text of one file changed or of none. It
+    /// containerd's own dump of the configuration, with the text of one file changed or of none. It
     /// reads copies in memory: this works on a full disk, and leaves no file behind.
-    fn dump(&self, parts: &[Part], changed: Option<(usize, &str)>) -> Result<Value> {
+    fn dump(&self, parts: &[Part], changed: Option<(usize, &str)>) -> Result<String> {
         // All copies come first: a file that imports others needs their paths.
         let copies = parts.iter().map(|_| {
             let copy: File = memfd_create(c"config.toml", MFdFlags::empty())?.into();
@@ -248,43 +231,37 @@ impl Containerd {
         }
         let mut dump = command(&self.executable);
         dump.args(["--config", &copies[0].1, "config", "dump"]);
-        let said = run(&mut dump, &[]).map_err(|error| {
+        run(&mut dump, &[]).map_err(|error| {
             let mut said = format!("{error:#}");
             for (part, (_, path)) in parts.iter().zip(&copies) {
                 said = said.replace(path, &part.file.display().to_string());
             }
             anyhow!(said)
-        })?;
-        edit::content(&said).context("the output of containerd config dump")
+        })
     }
 
     /// The edit that names the image.
-    fn find_edit(&self, parts: &[Part], before: &Value, image: &str) -> Result<Edit> {
+    fn find_edit(&self, parts: &[Part], before: &str, image: &str) -> Result<Edit> {
         let mut reasons = Vec::new();
         for (index, key) in candidates(parts)? {
             let part = &parts[index];
             let new = edit::set(&part.text, key, image)
                 .with_context(|| part.file.display().to_string())?;
-            let tried = self
-                .dump(parts, Some((index, &new)))
-                .and_then(|after| self.ensure_it_names(image, part, key, before, &after));
-            let Err(reason) = tried else {
-                return self.edit(parts, part, key, new);
-            };
-            reasons.push(format!("{reason:#}"));
+            reasons.push(match self.dump(parts, Some((index, &new))) {
+                Err(error) => format!("{error:#}"),
+                Ok(after) if named(&after).as_deref() != Some(image) => self.unread(part),
+                Ok(after) if rest(&after)? != rest(before)? => format!(
+                    "with {} set, other settings change in `containerd config dump`",
+                    key.join(".")
+                ),
+                Ok(_) => return self.edit(parts, part, key, new),
+            });
         }
         bail!("{}: {}", self.config.display(), reasons.join("; "))
     }
 
-    /// Fails unless a key made the one change that it should make in the dump.
-    fn ensure_it_names(
-        &self,
-        image: &str,
-        part: &Part,
-        key: Key,
-        before: &Value,
-        after: &Value,
-    ) -> Result<()> {
+    /// Why a key changes nothing.
+    fn unread(&self, part: &Part) -> String {
         let version = match part.version() {
             Some(version) => format!("of version {version}"),
             None => "without a version line".to_owned(),
@@ -293,38 +270,25 @@ impl Containerd {
             None | Some(1) => ": `containerd config migrate` writes one that it reads",
             _ => "",
         };
-        ensure!(
-            named(after) == Some(image),
+        format!(
             "containerd {} does not read the sandbox image from a file {version}{hint}",
             self.version
-        );
-        ensure!(
-            rest(after) == rest(before),
-            "with {} set, other settings change in `containerd config dump`",
-            key.join(".")
-        );
-        Ok(())
+        )
     }
 
     fn edit(&self, parts: &[Part], part: &Part, key: Key, new: String) -> Result<Edit> {
         let file = file::resolve(&part.file)?;
         file::stays_unread(&file, parts.iter().flat_map(|it| &it.patterns))?;
-        // While an earlier switch is in effect, the file kept from before that one stays.
-        let is_switched = match file::kept(&file)? {
-            Some(kept) => {
-                let kept = kept.unwrap_or_default();
-                edit::get(&kept, key).ok() != edit::get(&part.text, key).ok()
-            }
-            None => false,
+        let image = |text: &str| edit::get(text, key).ok();
+        let before = match file::kept(&file)?.map(Option::unwrap_or_default) {
+            // An earlier switch is in effect: the file from before that one stays.
+            Some(kept) if image(&kept) != image(&part.text) => Before::Leave,
+            _ => Before::Keep,
         };
         Ok(Edit {
             old: file.exists().then(|| part.text.clone()),
             new: Some(new),
-            before: if is_switched {
-                Before::Leave
-            } else {
-                Before::Keep
-            },
+            before,
             note: self.note(part),
             file,
         })
@@ -343,7 +307,7 @@ impl Containerd {
     }
 
     /// What containerd makes of the configuration as it is.
-    fn dump_now(&self, parts: &[Part]) -> Result<Value> {
+    fn dump_now(&self, parts: &[Part]) -> Result<String> {
         self.dump(parts, None).with_context(|| {
             let config = self.config.display();
             format!("containerd cannot read its configuration as it is, {config}")
@@ -452,22 +416,23 @@ fn candidates(parts: &[Part]) -> Result<Vec<(usize, Key)>> {
     Ok(all)
 }
 
+/// The first of these keys that a dump sets to a string.
+fn first(dump: &str, keys: &[&edit::Path]) -> Option<String> {
+    keys.iter().find_map(|key| edit::get(dump, key).ok()?)
+}
+
 /// The sandbox image in a dump, which has version 2 or later.
-fn named(dump: &Value) -> Option<&str> {
-    [KEY_3, KEY_2]
-        .into_iter()
-        .find_map(|key| edit::at(dump, key)?.as_str())
+fn named(dump: &str) -> Option<String> {
+    first(dump, &[KEY_3, KEY_2])
 }
 
 /// A dump without the sandbox image.
-fn rest(dump: &Value) -> Value {
-    let rest = KEYS
-        .iter()
-        .fold(dump.clone(), |rest, key| edit::without(rest, key));
-    edit::without(rest, &["imports"])
+fn rest(dump: &str) -> Result<Value> {
+    edit::without(dump, &[KEY_1, KEY_2, KEY_3, &["imports"]])
 }
 
-fn ensure_the_cri_is_on(dump: &Value) -> Result<()> {
+fn ensure_the_cri_is_on(dump: &str) -> Result<()> {
+    let dump = edit::content(dump).context("the output of containerd config dump")?;
     let disabled = dump["disabled_plugins"].as_array().into_iter().flatten();
     let mut disabled = disabled.filter_map(Value::as_str);
     if let Some(plugin) = disabled.find(|it| *it == "cri" || it.contains(".cri")) {
@@ -490,7 +455,7 @@ impl Runtime for Containerd {
         }
         let before = self.dump_now(&parts)?;
         ensure_the_cri_is_on(&before).with_context(|| self.config.display().to_string())?;
-        if named(&before) == Some(image) {
+        if named(&before).as_deref() == Some(image) {
             return Ok(None);
         }
         self.find_edit(&parts, &before, image).map(Some)
@@ -590,7 +555,7 @@ impl Runtime for Containerd {
             return false;
         };
         let mut files = parts.iter().filter(|part| part.file.exists());
-        files.all(|part| process::has_started_since(&self.socket, &part.file) == Some(true))
+        files.all(|part| process::has_started_since(&self.socket, &part.file))
     }
 
     fn service(&self) -> Service {
@@ -637,7 +602,7 @@ impl Runtime for Containerd {
             "; containerd has not restarted since this changed"
         };
         lines.push(("sandbox image", format!("{image}{note}")));
-        let state = match self.image(image)? {
+        let state = match self.image(&image)? {
             None => "missing: no pod starts unless a registry has it".to_owned(),
             Some(stored) => {
                 let is_complete = if stored.is_complete {

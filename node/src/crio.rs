@@ -110,7 +110,7 @@ impl Runtime for Crio {
     }
 
     fn service(&self) -> Service {
-        Service::named("crio")
+        Service("crio".to_owned())
     }
 
     fn verb(&self) -> &'static str {

@@ -32,9 +32,6 @@ pub enum Before {
     Leave,
 }
 
-/// An edit that is in place.
-pub struct Placed<'a>(&'a Edit);
-
 impl Edit {
     /// The name of the old file, if the edit keeps one.
     pub fn kept_as(&self) -> Option<String> {
@@ -46,12 +43,11 @@ impl Edit {
     }
 
     /// Changes the file in one step, or fails and leaves it as it is.
-    pub fn place(&self) -> Result<Placed<'_>> {
+    pub fn place(&self) -> Result<()> {
         self.try_to_place().map_err(|error| {
             let shown = self.file.display();
             anyhow!("cannot write {shown}: {error:#}; nothing was changed")
-        })?;
-        Ok(Placed(self))
+        })
     }
 
     fn try_to_place(&self) -> Result<()> {
@@ -72,22 +68,20 @@ impl Edit {
         }
         Ok(())
     }
-}
 
-impl Placed<'_> {
-    /// Takes the edit back.
-    pub fn back(self) -> Result<()> {
-        let shown = self.0.file.display();
-        self.try_to_go_back()
+    /// Takes the edit back once it is in place.
+    pub fn take_back(&self) -> Result<()> {
+        let shown = self.file.display();
+        self.try_to_take_back()
             .with_context(|| format!("cannot restore the old {shown}"))
     }
 
-    fn try_to_go_back(&self) -> Result<()> {
-        let Edit { file, old, .. } = self.0;
+    fn try_to_take_back(&self) -> Result<()> {
+        let Self { file, old, .. } = self;
         let Some(old) = old else {
             return Ok(remove_with_before(file)?);
         };
-        match self.0.before {
+        match self.before {
             // It may be the file that an earlier change kept.
             Before::Keep if kept(file)?.flatten().as_ref() == Some(old) => {
                 Ok(fs::rename(before(file), file)?)

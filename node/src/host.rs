@@ -60,11 +60,11 @@ pub struct Own(Child);
 
 impl Own {
     /// Starts it and waits until it answers.
-    pub fn start(containerd: Containerd) -> Result<(Self, Containerd)> {
+    pub fn start(containerd: &mut Containerd) -> Result<Self> {
         fs::create_dir_all(RUN).with_context(|| format!("cannot make {RUN}"))?;
-        let mut daemon = command(containerd.executable());
-        if containerd.config().exists() {
-            daemon.arg("--config").arg(containerd.config());
+        let mut daemon = command(&containerd.executable);
+        if containerd.config.exists() {
+            daemon.arg("--config").arg(&containerd.config);
         }
         daemon.args(["--address", SOCKET, "--state", "/run/use-pause/state"]);
         daemon
@@ -76,7 +76,8 @@ impl Own {
             daemon.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?));
         }
         let mut own = Self(daemon.spawn().context("cannot start containerd")?);
-        let containerd = containerd.for_this_run(Path::new(SOCKET));
+        containerd.socket = SOCKET.into();
+        containerd.is_for_this_run = true;
         let start = Instant::now();
         while let Err(error) = containerd.answers() {
             if let Some(status) = own.0.try_wait()? {
@@ -88,7 +89,7 @@ impl Own {
             );
             sleep(Duration::from_millis(50));
         }
-        Ok((own, containerd))
+        Ok(own)
     }
 }
 

@@ -114,7 +114,7 @@ impl Runtime for K3s {
 
     fn has_read(&self) -> bool {
         let file = self.drop_in().file;
-        !file.exists() || process::has_started_since(Path::new(SOCKET), &file) == Some(true)
+        !file.exists() || process::has_started_since(Path::new(SOCKET), &file)
     }
 
     fn service(&self) -> Service {

@@ -99,8 +99,8 @@ fn planned(
 }
 
 fn finish(runtime: &dyn Runtime, edit: Option<Edit>, restart: bool, outcome: &str) -> Result<()> {
-    let placed = edit.as_ref().map(Edit::place).transpose()?;
     if let Some(edit) = &edit {
+        edit.place()?;
         let kept = edit.kept_as();
         let kept = kept.map_or_else(String::new, |name| format!("; old file: {name}"));
         say(&format!("{}: now {outcome}{kept}", edit.file.display()));
@@ -122,20 +122,18 @@ fn finish(runtime: &dyn Runtime, edit: Option<Edit>, restart: bool, outcome: &st
         runtime.service().run(runtime.verb())?;
         runtime.wait_until_it_serves()
     };
-    match (restart(), placed) {
-        (Ok(()), _) => {
-            say("restarted and serving the CRI; running pods keep their sandbox");
-            Ok(())
-        }
-        (Err(failed), None) => Err(failed),
-        (Err(failed), Some(placed)) => {
-            placed.back()?;
-            match restart() {
-                Ok(()) => bail!("{failed:#}; restored the old configuration, and it serves again"),
-                Err(again) => bail!(
-                    "{failed:#}; restored the old configuration, but: {again:#}; see the runtime's log"
-                ),
-            }
-        }
+    let Err(failed) = restart() else {
+        say("restarted and serving the CRI; running pods keep their sandbox");
+        return Ok(());
+    };
+    let Some(edit) = edit else {
+        return Err(failed);
+    };
+    edit.take_back()?;
+    match restart() {
+        Ok(()) => bail!("{failed:#}; restored the old configuration, and it serves again"),
+        Err(again) => bail!(
+            "{failed:#}; restored the old configuration, but: {again:#}; see the runtime's log"
+        ),
     }
 }

@@ -109,9 +109,7 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
         Name::Containerd => {
             let mut containerd = Containerd::find(options.config.as_deref())?;
             if changes && options.root.is_some() {
-                let (daemon, started) = Own::start(containerd)?;
-                own = Some(daemon);
-                containerd = started;
+                own = Some(Own::start(&mut containerd)?);
             }
             Box::new(containerd)
         }

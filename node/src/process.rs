@@ -3,7 +3,7 @@
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::{
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixStream},
+    os::unix::{fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -31,9 +31,8 @@ pub fn listener(socket: &Path) -> io::Result<Option<i32>> {
 /// The file that a process runs, even if another one has replaced it since.
 pub fn executable(pid: i32) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let bytes = path.as_os_str().as_bytes();
-    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+    let path = path.to_str()?;
+    let path = PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path));
     path.is_file().then_some(path)
 }
 
@@ -62,11 +61,11 @@ pub fn service(pid: i32) -> Option<String> {
 
 /// Whether a runtime has started since a file was last changed or moved into place: a runtime makes
 /// its socket anew at each start.
-pub fn has_started_since(socket: &Path, file: &Path) -> Option<bool> {
-    let socket = fs::metadata(socket).ok()?;
-    let file = fs::metadata(file).ok()?;
-    let changed = (file.ctime(), file.ctime_nsec());
-    Some((socket.mtime(), socket.mtime_nsec()) > changed)
+pub fn has_started_since(socket: &Path, file: &Path) -> bool {
+    let (Ok(socket), Ok(file)) = (fs::metadata(socket), fs::metadata(file)) else {
+        return false;
+    };
+    (socket.mtime(), socket.mtime_nsec()) > (file.ctime(), file.ctime_nsec())
 }
 
 /// The sha256, in hex, of the file that a process runs, in whatever mount namespace.

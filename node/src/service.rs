@@ -8,17 +8,13 @@ use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
 /// A service of the node, by its name without ".service".
-pub struct Service(String);
+pub struct Service(pub String);
 
 impl Service {
-    pub fn named(name: &str) -> Self {
-        Self(name.to_owned())
-    }
-
     /// The service of a process, or else the one of that name.
     pub fn of(pid: Option<i32>, otherwise: &str) -> Self {
         let found = pid.and_then(process::service);
-        found.map_or_else(|| Self::named(otherwise), Self)
+        Self(found.unwrap_or_else(|| otherwise.to_owned()))
     }
 
     /// The command line; none if the node has none of the three.

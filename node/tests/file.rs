@@ -21,7 +21,8 @@ fn what_others_changed_meanwhile_stays() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 
     fs::write(&file, "before").unwrap();
-    edit.place().unwrap().back().unwrap();
+    edit.place().unwrap();
+    edit.take_back().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "before");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }
