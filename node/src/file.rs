@@ -12,12 +12,12 @@ use std::{
 pub struct Edit {
     /// The file itself, never a symbolic link to it.
     pub file: PathBuf,
-    /// The content before; none where there is no file.
+    /// The content before; none if there is no file.
     pub old: Option<String>,
-    /// The content after; none where the file goes away.
+    /// The content after; none if the edit removes the file.
     pub new: Option<String>,
     pub before: Before,
-    /// What whoever reads the change ought to know.
+    /// A line for whoever made the change.
     pub note: Option<String>,
 }
 
@@ -82,7 +82,7 @@ impl Edit {
             return Ok(remove_with_before(file)?);
         };
         match self.before {
-            // It may be the file that an earlier change kept.
+            // Not so if an earlier edit kept it.
             Before::Keep if kept(file)?.flatten().as_ref() == Some(old) => {
                 Ok(fs::rename(before(file), file)?)
             }
@@ -111,7 +111,7 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// What is kept of a file: nothing; that there was no file; or its content.
+/// What an edit kept of a file: nothing, that there was no file (`Some(None)`), or its content.
 pub fn kept(file: &Path) -> Result<Option<Option<String>>> {
     let before = before(file);
     if before.is_symlink() {
@@ -120,7 +120,7 @@ pub fn kept(file: &Path) -> Result<Option<Option<String>>> {
     Ok(read(&before)?.map(Some))
 }
 
-/// A file's content; none where there is no file.
+/// A file's content; none if there is no file.
 pub fn read(file: &Path) -> Result<Option<String>> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
@@ -145,7 +145,7 @@ fn remove_with_before(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what an earlier run left there, if anything.
+/// Removes a file that an earlier run may have left.
 fn clear(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -153,7 +153,7 @@ fn clear(file: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps a file under its other name, as the same inode. A link to /dev/null says that there was none.
+/// Keeps the file's inode under the other name, or a link to /dev/null if there is no file.
 fn keep(file: &Path) -> Result<()> {
     let before = before(file);
     let try_to_keep = || {
@@ -172,8 +172,8 @@ fn folder(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("/"))
 }
 
-/// Writes a file whole or not at all, with the mode, owner and attributes (SELinux' label is one) of
-/// the old one.
+/// Writes a file whole or not at all, with the old one's mode, owner and attributes, SELinux' label among
+/// them.
 pub fn write(file: &Path, content: &[u8]) -> Result<()> {
     let new = new(file);
     let try_to_write = || -> Result<()> {
@@ -203,7 +203,7 @@ pub fn write(file: &Path, content: &[u8]) -> Result<()> {
     try_to_write().inspect_err(|_| _ = fs::remove_file(&new))
 }
 
-/// Fails if one of the patterns of `imports` would also read what is put beside the file.
+/// Fails if a pattern of `imports` also matches what an edit puts beside the file.
 pub fn stays_unread<'a>(file: &Path, patterns: impl Iterator<Item = &'a String>) -> Result<()> {
     for pattern in patterns {
         let reads = glob::Pattern::new(pattern)

@@ -28,7 +28,7 @@ pub trait Runtime {
     /// The edit that names the image in the configuration, checked as far as the runtime can. None if
     /// it is named already.
     fn plan(&self, image: &str) -> Result<Option<Edit>>;
-    /// The edit that takes [`Self::plan`]'s back. None if nothing is to take back.
+    /// The edit that takes a switch back. None if the configuration has none.
     fn plan_undo(&self) -> Result<Option<Edit>>;
     /// Puts the image into the runtime's store, from the archive that has it, and pins it if the
     /// runtime can. Says what it did, a line each.
@@ -37,7 +37,7 @@ pub trait Runtime {
     fn has_read(&self) -> bool;
     /// The node's service that runs it.
     fn service(&self) -> Service;
-    /// What has the service read its configuration.
+    /// The service's verb to read its configuration again.
     fn verb(&self) -> &'static str {
         "restart"
     }
@@ -47,7 +47,7 @@ pub trait Runtime {
     }
     /// Waits until it serves the CRI after a restart.
     fn wait_until_it_serves(&self) -> Result<()>;
-    /// The sandbox image, its state and the running sandboxes: what, and what of it.
+    /// The sandbox image, its state and the running sandboxes: a title and a text for each line.
     fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>>;
 }
 
@@ -79,7 +79,7 @@ pub fn undo(runtime: &dyn Runtime, restart: bool) -> Result<()> {
     finish(runtime, edit, restart, outcome)
 }
 
-/// Prints a line. A change does not stop halfway because nobody reads it.
+/// Prints a line. If nobody reads it, the change still goes on.
 fn say(line: &str) {
     _ = writeln!(stdout(), "{line}");
 }
