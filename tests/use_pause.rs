@@ -12,7 +12,7 @@ use std::{
 use tests::{
     built,
     engine::{IMAGE, archive, sha256},
-    node::{Node, copy_configuration, snapshot, use_pause},
+    node::{Node, snapshot, use_pause},
     output,
     program::Program,
     project,
@@ -118,23 +118,15 @@ fn try_all(release: &str) {
     assert!(amiss.is_empty(), "{amiss:?}");
 }
 
-/// A node with that configuration. Its containerd does not run yet: some of these it cannot read.
-fn configured(release: &str, name: &str) -> Node {
-    let node = Node::new(commands(release));
-    let etc = node.etc("");
-    copy_configuration(name, &etc);
-    fs::set_permissions(etc.join("config.toml"), fs::Permissions::from_mode(0o640)).unwrap();
-    node
-}
-
 fn refuses_configuration(release: &str, name: &str, why: &str) {
-    let node = configured(release, name);
+    // containerd does not run: some of these it cannot read.
+    let node = Node::configured(commands(release), name);
     let said = node.use_pause_refuses(&[], why);
     assert!(said.ends_with("; nothing was changed\n"), "{said}");
 }
 
 fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
-    let node = configured(release, name);
+    let node = Node::configured(commands(release), name);
     let etc = node.etc("");
     let before = snapshot(&etc);
     node.systemctl("start");
@@ -219,8 +211,7 @@ fn each_configuration_by_containerd_2_1() {
 
 /// A node with Debian's configuration, where the containerd of this machine runs.
 fn debian() -> Node {
-    let node = Node::new(commands("1.6"));
-    copy_configuration("debian", &node.etc(""));
+    let node = Node::configured(commands("1.6"), "debian");
     node.systemctl("start");
     node
 }

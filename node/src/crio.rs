@@ -38,7 +38,8 @@ impl Crio {
                 file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
                 endings: &[""],
                 key: "pause_image",
-                get: |text, key| edit::get(text, &["crio", "image", key]),
+                get: |text, _| edit::get(text, KEY),
+                set: |old, image| Ok(edit::set(old, KEY, image)?.trim_start().to_owned()),
             },
         })
     }
@@ -66,9 +67,7 @@ impl Runtime for Crio {
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        self.drop_in.plan(image, |old| {
-            Ok(edit::set(old, KEY, image)?.trim_start().to_owned())
-        })
+        self.drop_in.plan(image)
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {

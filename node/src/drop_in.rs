@@ -18,6 +18,8 @@ pub struct DropIn {
     pub key: &'static str,
     /// The value of a key in a file's text.
     pub get: fn(&str, &str) -> Result<Option<String>>,
+    /// The text of our file for an image, from its old text.
+    pub set: fn(&str, &str) -> Result<String>,
 }
 
 impl DropIn {
@@ -39,13 +41,8 @@ impl DropIn {
         Ok(found)
     }
 
-    /// The edit that has our file name the image, by what `write` makes of its old text; none if the
-    /// image is named already.
-    pub fn plan(
-        &self,
-        image: &str,
-        write: impl FnOnce(&str) -> Result<String>,
-    ) -> Result<Option<Edit>> {
+    /// The edit that has our file name the image; none if the configuration names it already.
+    pub fn plan(&self, image: &str) -> Result<Option<Edit>> {
         match self.get(self.key)? {
             Some((_, named)) if named == image => return Ok(None),
             Some((path, _)) if path > self.file => bail!(
@@ -58,7 +55,7 @@ impl DropIn {
             _ => {}
         }
         let old = file::read(&self.file)?;
-        let new = write(old.as_deref().unwrap_or_default())?;
+        let new = (self.set)(old.as_deref().unwrap_or_default(), image)?;
         Ok(Some(self.edit(old, Some(new))))
     }
 

@@ -50,6 +50,7 @@ impl K3s {
             endings: &[".yaml", ".yml"],
             key: "pause-image",
             get: |text, key| Ok(option(text, key)),
+            set: |_, image| Ok(format!("pause-image: \"{image}\"\n")),
         }
     }
 
@@ -88,8 +89,7 @@ impl Runtime for K3s {
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        self.drop_in()
-            .plan(image, |_| Ok(format!("pause-image: \"{image}\"\n")))
+        self.drop_in().plan(image)
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {

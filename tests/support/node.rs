@@ -5,14 +5,15 @@ use crate::{
     engine::{Containerd, Cri, Nest, busybox_archive},
     output,
     program::{NATIVE_ARCH, Program},
+    project,
     sandbox::{self, End},
     story::Engine,
     wait_until, write_script,
 };
 use nix::unistd::Pid;
 use std::{
-    fs,
-    os::unix::fs::MetadataExt,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -78,6 +79,23 @@ impl Node {
             cri: Cri::at(containerd, from_outside),
             commands,
         }
+    }
+
+    /// The same with a file of tests/configurations, and with all that some of them import.
+    pub fn configured(commands: impl Into<PathBuf>, name: &str) -> Self {
+        let node = Self::new(commands);
+        let from = project().join("tests/configurations");
+        let (from_main, main) = (from.join(format!("{name}.toml")), node.etc("config.toml"));
+        fs::copy(from_main, &main).unwrap();
+        fs::set_permissions(main, Permissions::from_mode(0o640)).unwrap();
+        let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
+        output(
+            Command::new("cp")
+                .arg("-r")
+                .args(imported)
+                .arg(node.etc("")),
+        );
+        node
     }
 
     fn nest(&self) -> &Nest {
@@ -190,15 +208,6 @@ impl Node {
 pub fn use_pause() -> String {
     let file = built(&format!("use-pause/{NATIVE_ARCH}/use-pause"));
     file.to_str().unwrap().to_owned()
-}
-
-/// Copies a configuration of tests/configurations into a folder, with all that some of them import.
-pub fn copy_configuration(name: &str, folder: &Path) {
-    let from = crate::project().join("tests/configurations");
-    let main = from.join(format!("{name}.toml"));
-    fs::copy(main, folder.join("config.toml")).unwrap();
-    let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
-    output(Command::new("cp").arg("-r").args(imported).arg(folder));
 }
 
 /// The files below a folder: path, content, mode and owner.
