@@ -56,7 +56,7 @@ fn keys(version: Option<i64>) -> Result<&'static [Key]> {
         None | Some(1) => Ok(&[KEY_1, KEY_3]),
         Some(2) => Ok(&[KEY_2]),
         Some(3 | 4) => Ok(&[KEY_3]),
-        Some(other) => bail!("use-pause does not know version {other} of this file"),
+        Some(other) => bail!("config version {other} is not supported"),
     }
 }
 
@@ -310,7 +310,7 @@ impl Containerd {
     fn dump_now(&self, parts: &[Part]) -> Result<String> {
         self.dump(parts, None).with_context(|| {
             let config = self.config.display();
-            format!("containerd cannot read its configuration as it is, {config}")
+            format!("containerd cannot read its current configuration, {config}")
         })
     }
 
@@ -521,7 +521,7 @@ impl Runtime for Containerd {
             stored = self.image(name)?;
             ensure!(
                 stored.as_ref().is_some_and(is_right),
-                "imported, but containerd does not list {name} as {}, complete",
+                "imported {name}, but containerd does not list it as complete with digest {}",
                 archive.digest
             );
             done.push("imported");

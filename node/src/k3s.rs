@@ -99,7 +99,7 @@ impl Runtime for K3s {
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
         let runtime = self.name;
         let archive = archive.with_context(|| {
-            format!("{runtime} imports images from archives, and this one has no {name}: name its own with --archive")
+            format!("{runtime} imports images from archives, and this one has no {name}: give one that has by --archive")
         })?;
         let file = self.archive()?;
         let shown = file.display();

@@ -67,7 +67,7 @@ pub fn switch(
     for line in imported {
         say(&line);
     }
-    let outcome = format!("the sandbox image of new pods is {image}");
+    let outcome = format!("new pods get the sandbox image {image}");
     finish(runtime, edit, restart, &outcome)
 }
 
@@ -75,7 +75,7 @@ pub fn switch(
 pub fn undo(runtime: &dyn Runtime, restart: bool) -> Result<()> {
     let edit = planned(runtime, restart, runtime.plan_undo())?;
     say(&runtime.title());
-    let outcome = "the sandbox image is the one from before use-pause";
+    let outcome = "new pods get the sandbox image from before use-pause";
     finish(runtime, edit, restart, outcome)
 }
 
@@ -102,13 +102,13 @@ fn finish(runtime: &dyn Runtime, edit: Option<Edit>, restart: bool, outcome: &st
     if let Some(edit) = &edit {
         edit.place()?;
         let kept = edit.kept_as();
-        let kept = kept.map_or_else(String::new, |name| format!("; old file: {name}"));
-        say(&format!("{}: now {outcome}{kept}", edit.file.display()));
+        let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
+        say(&format!("{}: {outcome}{kept}", edit.file.display()));
         if let Some(note) = &edit.note {
             say(note);
         }
     } else {
-        say(&format!("{outcome} already: nothing to change"));
+        say(&format!("nothing to change: {outcome}"));
     }
     if runtime.has_read() {
         return Ok(());

@@ -104,12 +104,13 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
     if let Some(root) = &options.root {
         host::enter_image(root)?;
     }
-    let mut own = None;
+    // Runs until this function ends.
+    let mut _own = None;
     let runtime: Box<dyn Runtime> = match name(options.runtime)? {
         Name::Containerd => {
             let mut containerd = Containerd::find(options.config.as_deref())?;
             if changes && options.root.is_some() {
-                own = Some(Own::start(&mut containerd)?);
+                _own = Some(Own::start(&mut containerd)?);
             }
             Box::new(containerd)
         }
@@ -119,7 +120,7 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
         Name::Rke2 => Box::new(K3s::RKE2),
     };
     let runtime = &*runtime;
-    let done = match command {
+    match command {
         Some(Task::Status) => {
             for (what, said) in runtime.status(archive.as_ref().ok())? {
                 writeln!(stdout(), "{what:<14} {said}")?;
@@ -143,9 +144,7 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
                 switch(runtime, &image, archive.as_ref(), options.restart)
             }
         }
-    };
-    drop(own);
-    done
+    }
 }
 
 /// The runtime that the user names, or the one that the node has.
