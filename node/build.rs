@@ -1,6 +1,5 @@
-//! Puts the image's archive into the executable: the file that PAUSE_ARCHIVE names, which `make node`
-//! sets. Without it there is none, so that clippy and rustdoc need no image, and the command asks for
-//! one with `--archive`.
+//! Embeds the image's archive, the file that PAUSE_ARCHIVE names. `make node` sets it. Without it the
+//! executable has no image and asks for `--archive`; clippy and rustdoc need none.
 
 use std::{env, fs, path::Path};
 

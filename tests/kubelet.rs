@@ -6,7 +6,7 @@ use std::{fs, thread::sleep, time::Duration};
 use tests::{
     engine::{APP_IMAGE, Containerd, Cri, IMAGE},
     kubelet::{self, pods, sandboxes, start_kubelet},
-    node::{Node, copy_configuration},
+    node::Node,
     program::Program,
     story::Engine,
     sysctl::Sysctls,
@@ -26,8 +26,7 @@ fn a_kubelet_runs_pods_with_it() {
 #[ignore = "builds a kubelet first: minutes"]
 fn a_node_is_switched_while_pods_run() {
     let _settings = Sysctls::remember();
-    let node = Node::new("/usr/bin");
-    copy_configuration("debian", &node.etc(""));
+    let node = Node::configured("/usr/bin", "debian");
     node.systemctl("start");
     let nest = node.cri.nest();
     nest.shares_cgroup("k8s.io");
@@ -81,7 +80,10 @@ fn a_node_is_switched_while_pods_run() {
     let status = node.use_pause_said(&["status"]);
     print!("{status}");
     for (count, of) in [
-        ("1 with another, sha256 ", "registry.k8s.io/pause:3.6"),
+        (
+            "1 with another program, sha256 ",
+            "registry.k8s.io/pause:3.6",
+        ),
         ("1 with pause for ", IMAGE),
     ] {
         let is_it = |line: &str| {

@@ -1,5 +1,5 @@
-//! The first process of a machine with podman, containerd and a kubelet: it acts out the story of a pod
-//! with each, and switches the machine off.
+//! The first process of a machine with podman, containerd and a kubelet: runs the story of a pod in each,
+//! then switches the machine off.
 
 use nix::{
     mount::{MsFlags, mount, umount},
@@ -15,7 +15,8 @@ use tests::{
     story,
 };
 
-/// In QEMU 7.2, where aarch64 is emulated, a filter of devices by version 2 refuses all of them.
+/// Version 2 filters devices by a program of BPF, which refuses all of them on the aarch64 that QEMU 7.2
+/// emulates.
 fn use_cgroups_of_version_1() {
     let root = "/sys/fs/cgroup";
     umount(root).unwrap();
@@ -38,11 +39,11 @@ fn use_cgroups_of_version_1() {
 }
 
 fn main() {
-    assert_eq!(std::process::id(), 1, "this is for a kernel to start");
+    assert_eq!(std::process::id(), 1, "only a kernel starts this");
     machine::settle();
     machine::load_modules();
     use_cgroups_of_version_1();
-    // An emulated processor takes its time.
+    // An emulated processor is slow.
     for (name, value) in [
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         ("PATIENCE", "300"),
@@ -50,9 +51,9 @@ fn main() {
         // SAFETY: there is no other thread yet.
         unsafe { std::env::set_var(name, value) };
     }
-    // The first process is pause from here on, as podman leaves orphans that somebody has to reap.
+    // pause becomes the first process, to reap the orphans that podman leaves.
     let pause = CString::new(Program::native().path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: there still is none.
+    // SAFETY: there is still no other thread.
     if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
         execv(&pause, &[&pause]).unwrap();
     }

@@ -1,29 +1,24 @@
-//! The image's archive, as `make` packs it: an OCI image layout in a tar file.
+//! The image's archive as `make` packs it: an OCI image layout in a tar file.
 
 use anyhow::{Context, Result, ensure};
 use pause_image::read::Image;
-use std::{borrow::Cow, collections::BTreeMap, fs};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-/// The one that is in the executable; empty where that was built without.
+/// The archive in the executable; empty if it was built without one.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause.tar"));
 
-/// An archive, and what is in it.
 pub struct Archive {
     pub bytes: Cow<'static, [u8]>,
     /// The image's full name.
     pub name: String,
-    /// The digest of its index: `sha256:…`.
+    /// The digest of the image's index: `sha256:…`.
     pub digest: String,
-    /// The sha256 of the program of each platform, in hex, with the platform's name.
+    /// Each program's sha256 in hex, with the name of its platform.
     pub programs: BTreeMap<String, String>,
 }
 
 impl Archive {
-    /// The archive in the executable.
-    ///
-    /// # Errors
-    ///
-    /// There is none.
+    /// Reads the archive in the executable.
     pub fn embedded() -> Result<Self> {
         ensure!(
             !EMBEDDED.is_empty(),
@@ -32,15 +27,10 @@ impl Archive {
         Self::of(Cow::Borrowed(EMBEDDED)).context("the archive in this executable")
     }
 
-    /// The archive in a file.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be read, or is none that `make` packs.
-    pub fn read(file: &std::path::Path) -> Result<Self> {
+    pub fn read(file: &Path) -> Result<Self> {
         let shown = file.display();
         let bytes = fs::read(file).with_context(|| format!("cannot read {shown}"))?;
-        Self::of(Cow::Owned(bytes)).with_context(|| format!("{shown}"))
+        Self::of(Cow::Owned(bytes)).with_context(|| shown.to_string())
     }
 
     fn of(bytes: Cow<'static, [u8]>) -> Result<Self> {

@@ -1,6 +1,6 @@
-//! Other programs, run with an error of one line.
+//! Runs other programs, and says in one line what fails.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::{
     env,
@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-/// Where a node's programs are, beside what PATH has, which a container's does not.
+/// Where a node has its programs: a container's PATH lacks some of these.
 const FOLDERS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin";
 
 fn path() -> OsString {
@@ -25,31 +25,24 @@ fn path() -> OsString {
 
 /// A program's file.
 pub fn find(name: &str) -> Option<PathBuf> {
-    let folders: Vec<PathBuf> = env::split_paths(&path()).collect();
-    let mut files = folders.into_iter().map(|folder| folder.join(name));
-    files.find(|file| file.is_file())
+    env::split_paths(&path())
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
-/// A command that finds what it starts in turn.
+/// A command that finds the programs it starts.
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env("PATH", path());
     command
 }
 
-/// Runs it with that for its standard input: its standard output.
-///
-/// # Errors
-///
-/// It cannot be run, or fails: with the last line that it says.
+/// A command's standard output. If it fails, the error is the last line of its standard error.
 pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
-    let name = Path::new(command.get_program());
-    let name = name
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    // A file in memory rather than a pipe, which somebody would have to write to meanwhile.
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    // A file in memory: a pipe would need somebody to write to it while the command runs.
     let mut stdin: File = memfd_create(c"stdin", MFdFlags::MFD_CLOEXEC)?.into();
     stdin.write_all(input)?;
     stdin.rewind()?;
@@ -58,23 +51,18 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
         .output()
         .with_context(|| format!("cannot run {name}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rfind(|line| !line.trim().is_empty());
-    ensure!(
-        output.status.success(),
-        anyhow!(
-            "{}",
-            last.map_or_else(
-                || format!("{name}: {}", output.status),
-                |last| {
-                    let last = last.trim();
-                    if last.starts_with(&format!("{name}: ")) {
-                        last.to_owned()
-                    } else {
-                        format!("{name}: {last}")
-                    }
-                }
-            )
-        )
-    );
+    let status = output.status.to_string();
+    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let last = last.unwrap_or(&status);
+    // Some programs name themselves.
+    let last = last.strip_prefix(&format!("{name}: ")).unwrap_or(last);
+    ensure!(output.status.success(), "{name}: {last}");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The third word that a program says for its version, which is the version.
+pub fn version(program: &Path) -> Result<String> {
+    let said = run(command(program).arg("--version"), &[])?;
+    let version = said.split_whitespace().nth(2).unwrap_or_default();
+    Ok(version.trim_start_matches('v').to_owned())
 }

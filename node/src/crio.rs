@@ -1,19 +1,21 @@
-//! CRI-O, by a file in crio.conf.d (crio.conf.d(5)), and its store by podman or skopeo.
+//! CRI-O: a file in crio.conf.d (crio.conf.d(5)), and its store by podman or skopeo.
 
 use crate::{
     Runtime,
     archive::Archive,
-    command::{command, find, run},
+    command::{command, find, run, version},
+    drop_in::DropIn,
     edit,
-    file::{self, Change, Edit},
+    file::Edit,
     process,
     service::Service,
 };
-use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use anyhow::{Context, Result, ensure};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-const FOLDER: &str = "/etc/crio/crio.conf.d";
-const FILE: &str = "/etc/crio/crio.conf.d/99-use-pause.conf";
 const SOCKET: &str = "/run/crio/crio.sock";
 const KEY: &edit::Path = &["crio", "image", "pause_image"];
 
@@ -21,133 +23,93 @@ const KEY: &edit::Path = &["crio", "image", "pause_image"];
 pub struct Crio {
     executable: PathBuf,
     version: String,
+    drop_in: DropIn,
 }
 
 impl Crio {
-    /// # Errors
-    ///
-    /// There is none.
     pub fn find() -> Result<Self> {
-        let executable = find("crio").context("there is no command crio")?;
-        let said = run(command(&executable).arg("--version"), &[])?;
-        let version = said
-            .split_whitespace()
-            .nth(2)
-            .unwrap_or_default()
-            .to_owned();
+        let executable = find("crio").context("cannot find crio")?;
         Ok(Self {
+            version: version(&executable)?,
             executable,
-            version,
+            drop_in: DropIn {
+                runtime: "CRI-O",
+                main: "/etc/crio/crio.conf".into(),
+                file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
+                endings: &[""],
+                key: "pause_image",
+                get: |text, _| edit::get(text, KEY),
+                set: |old, image| Ok(edit::set(old, KEY, image)?.trim_start().to_owned()),
+            },
         })
     }
 
-    /// The image that the configuration names: CRI-O reads crio.conf, and then the folder by name.
-    fn named(&self) -> Result<Option<(PathBuf, String)>> {
-        let mut found = None;
-        for path in file::in_order("/etc/crio/crio.conf".into(), Path::new(FOLDER)) {
-            let text = file::read(&path)?.unwrap_or_default();
-            let image = edit::get(&text, KEY).with_context(|| format!("{}", path.display()))?;
-            found = image.map(|image| (path, image)).or(found);
-        }
-        Ok(found)
-    }
-
-    /// Whether the store has an image of that name, by podman or else skopeo.
     fn has(&self, image: &str) -> bool {
-        let mut ask = match (find("podman"), find("skopeo")) {
-            (Some(podman), _) => {
-                let mut podman = command(&podman);
-                podman.args(["image", "exists", image]);
-                podman
-            }
-            (None, Some(skopeo)) => {
-                let mut skopeo = command(&skopeo);
-                skopeo
-                    .arg("inspect")
-                    .arg(format!("containers-storage:{image}"));
-                skopeo
-            }
-            (None, None) => return false,
-        };
-        run(&mut ask, &[]).is_ok()
+        let stored = format!("containers-storage:{image}");
+        let ask = in_store(&["image", "exists", image], &["inspect", &stored]);
+        ask.is_some_and(|mut ask| run(&mut ask, &[]).is_ok())
     }
+}
+
+/// A command on CRI-O's store: podman with some arguments, or else skopeo with others.
+fn in_store(podman: &[&str], skopeo: &[&str]) -> Option<Command> {
+    let podman = find("podman").map(|it| (it, podman));
+    let (program, arguments) = podman.or_else(|| Some((find("skopeo")?, skopeo)))?;
+    let mut command = command(&program);
+    command.args(arguments);
+    Some(command)
 }
 
 impl Runtime for Crio {
     fn title(&self) -> String {
-        format!("CRI-O {}, {FILE}", self.version)
+        let file = self.drop_in.file.display();
+        format!("CRI-O {}, {file}", self.version)
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        let named = self.named()?;
-        if named.as_ref().is_some_and(|(_, named)| named == image) {
-            return Ok(None);
-        }
-        if let Some((path, _)) = named.filter(|(path, _)| path > Path::new(FILE)) {
-            bail!(
-                "{} sets pause_image, and CRI-O reads it after {FILE}: change it there, or rename it",
-                path.display()
-            );
-        }
-        let old = file::read(Path::new(FILE))?;
-        let new = edit::set(old.as_deref().unwrap_or_default(), KEY, image)?;
-        let new = new.trim_start().to_owned();
-        Ok(Some(Edit::of(FILE.into(), Change::Write { old, new })))
+        self.drop_in.plan(image)
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {
-        Edit::remove(FILE.into())
+        self.drop_in.plan_undo()
     }
 
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
         if self.has(name) {
-            return Ok(vec![format!("{name}: in the store already")]);
+            return Ok(vec![format!("{name}: already in the store")]);
         }
-        let archive = archive.filter(|archive| archive.name == name);
         let archive = archive.with_context(|| {
             format!(
-                "CRI-O has no image {name}, nor has the archive: load it first, or name another"
+                "neither CRI-O nor the archive has the image {name}: load it first, or name another"
             )
         })?;
-        // A file in memory, which can be read from any place.
-        let path = "/proc/self/fd/0";
-        if let Some(podman) = find("podman") {
-            let mut podman = command(&podman);
-            podman.args(["load", "--quiet", "--input", path]);
-            run(&mut podman, &archive.bytes)?;
-        } else if let Some(skopeo) = find("skopeo") {
-            let mut skopeo = command(&skopeo);
-            skopeo.args(["copy", "--quiet", &format!("oci-archive:{path}")]);
-            skopeo.arg(format!("containers-storage:{name}"));
-            run(&mut skopeo, &archive.bytes)?;
-        } else {
-            bail!(
-                "neither podman nor skopeo is here, which put an image into CRI-O's store: where one is, skopeo copy oci-archive:pause.tar containers-storage:{name}"
-            );
-        }
+        // Standard input is a file in memory, which both can seek in.
+        let stored = format!("containers-storage:{name}");
+        let mut load = in_store(
+            &["load", "--quiet", "--input", "/proc/self/fd/0"],
+            &["copy", "--quiet", "oci-archive:/proc/self/fd/0", &stored],
+        )
+        .with_context(|| {
+            format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again, or run `skopeo copy oci-archive:pause.tar {stored}`")
+        })?;
+        run(&mut load, &archive.bytes)?;
         ensure!(self.has(name), "loaded, but the store has no {name}");
         Ok(vec![format!(
-            "{name}: loaded; CRI-O pins the image that it is configured with"
+            "{name}: loaded; CRI-O pins the sandbox image that it is configured with"
         )])
     }
 
     fn has_read(&self) -> bool {
-        let Ok(named) = self.named() else {
+        let Ok(Some((_, image))) = self.drop_in.get(self.drop_in.key) else {
             return false;
         };
-        let config = run(command(&self.executable).args(["status", "config"]), &[]);
-        match (config, named) {
-            (Ok(config), Some((_, image))) => {
-                edit::get(&config, KEY).is_ok_and(|it| it.as_deref() == Some(&*image))
-            }
-            _ => false,
-        }
+        run(command(&self.executable).args(["status", "config"]), &[])
+            .and_then(|config| edit::get(&config, KEY))
+            .is_ok_and(|read| read == Some(image))
     }
 
     fn service(&self) -> Service {
-        Service {
-            name: "crio".to_owned(),
-        }
+        Service("crio".to_owned())
     }
 
     fn verb(&self) -> &'static str {
@@ -160,23 +122,18 @@ impl Runtime for Crio {
             .with_context(|| format!("CRI-O does not answer on {SOCKET}"))
     }
 
-    fn status(&self, _archive: Option<&Archive>) -> Result<Vec<(String, String)>> {
-        let named = self.named()?;
-        let mut lines = vec![("runtime".to_owned(), format!("CRI-O {}", self.version))];
-        lines.push(match &named {
-            Some((path, image)) => (
-                "sandbox image".to_owned(),
-                format!("{image}, by {}", path.display()),
-            ),
-            None => ("sandbox image".to_owned(), "CRI-O's own".to_owned()),
-        });
-        if let Some((_, image)) = named {
-            let there = if self.has(&image) {
-                "there"
+    fn status(&self, _archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>> {
+        let mut lines = vec![
+            ("runtime", format!("CRI-O {}", self.version)),
+            ("sandbox image", self.drop_in.shown()?),
+        ];
+        if let Some((_, image)) = self.drop_in.get(self.drop_in.key)? {
+            let state = if self.has(&image) {
+                "present"
             } else {
-                "not there"
+                "missing"
             };
-            lines.push(("image".to_owned(), there.to_owned()));
+            lines.push(("image", state.to_owned()));
         }
         Ok(lines)
     }

@@ -1,55 +1,39 @@
-//! One key of a TOML file, set or taken out, while every other byte of the file stays.
+//! Sets or removes one key of a TOML file, and keeps every other byte.
 
 use anyhow::{Result, anyhow, bail, ensure};
-use toml_edit::{Decor, DocumentMut, InlineTable, Item, Table, TableLike, Value};
+use serde_json::Value as Content;
+use toml_edit::{Decor, DocumentMut, InlineTable, Item, Table, TableLike, TomlError, Value};
 
 /// The path of a key: the tables that it is in, then the key itself.
 pub type Path<'a> = [&'a str];
 
-/// What a file has at that path, where it is a string.
-///
-/// # Errors
-///
-/// The file is no TOML.
+/// The file's content, however it is written.
+pub fn content(text: &str) -> Result<Content> {
+    Ok(toml_edit::de::from_document(parse(text)?)?)
+}
+
+/// The value or table at that path.
+pub fn at<'a>(content: &'a Content, path: &Path) -> Option<&'a Content> {
+    path.iter()
+        .try_fold(content, |content, key| content.get(key))
+}
+
+/// The string at that path.
 pub fn get(text: &str, path: &Path) -> Result<Option<String>> {
-    Ok(at(&parse(text)?, path)
-        .and_then(Item::as_str)
-        .map(str::to_owned))
+    let content = content(text)?;
+    let value = at(&content, path).and_then(Content::as_str);
+    Ok(value.map(str::to_owned))
 }
 
-/// Whether there is something at that path, a key or a table.
-///
-/// # Errors
-///
-/// The file is no TOML.
-pub fn has(text: &str, path: &Path) -> Result<bool> {
-    Ok(at(&parse(text)?, path).is_some())
-}
-
-fn at<'a>(document: &'a DocumentMut, path: &Path) -> Option<&'a Item> {
-    let mut steps = path.iter();
-    steps.try_fold(document.as_item(), |item, key| {
-        item.as_table_like()?.get(key)
-    })
-}
-
-/// Sets a key to a string: in the spelling that its table and its old value have.
-///
-/// # Errors
-///
-/// The file is no TOML; something on the path is no table; the file has line ends of both kinds, or
-/// a byte order mark, which would not stay as they are.
+/// Sets a key to a string, in the spelling of its old value and its table. It fails if something else is
+/// at that path, or if the file mixes line ends or has a byte order mark, which would not survive.
 pub fn set(text: &str, path: &Path, value: &str) -> Result<String> {
     change(text, path, |document| {
         set_in_table(document.as_table_mut(), path, value)
     })
 }
 
-/// Takes a key out, and each table on its path that has nothing else.
-///
-/// # Errors
-///
-/// As of [`set`].
+/// Removes a key, and each table on its path that is empty without it.
 pub fn unset(text: &str, path: &Path) -> Result<String> {
     change(text, path, |document| {
         unset_in(document.as_table_mut(), path);
@@ -58,57 +42,35 @@ pub fn unset(text: &str, path: &Path) -> Result<String> {
 }
 
 /// Sets an array of strings at the top of the file.
-///
-/// # Errors
-///
-/// As of [`set`].
-pub fn set_array(text: &str, key: &str, values: &[String]) -> Result<String> {
+pub fn set_array<'a>(
+    text: &str,
+    key: &str,
+    values: impl Iterator<Item = &'a str>,
+) -> Result<String> {
     change(text, &[key], |document| {
         document[key] = toml_edit::value(toml_edit::Array::from_iter(values));
         Ok(())
     })
 }
 
-/// The file's content, without how it is written.
-///
-/// # Errors
-///
-/// It is no TOML.
-pub fn content(text: &str) -> Result<serde_json::Value> {
-    Ok(toml_edit::de::from_document(parse(text)?)?)
-}
-
-/// The file's content without the key at that path and the tables that are empty without it.
-pub fn without(mut content: serde_json::Value, path: &Path) -> serde_json::Value {
-    fn take(value: &mut serde_json::Value, path: &Path) {
-        let [key, rest @ ..] = path else { return };
-        let Some(table) = value.as_object_mut() else {
-            return;
-        };
-        if let Some(next) = table.get_mut(*key) {
-            take(next, rest);
-            if rest.is_empty() || next.as_object().is_some_and(|next| next.is_empty()) {
-                table.remove(*key);
-            }
-        }
+/// The content without some keys, and without each table that is then empty.
+pub fn without(text: &str, paths: &[&Path]) -> Result<Content> {
+    let mut document = parse(text)?;
+    for path in paths {
+        unset_in(document.as_table_mut(), path);
     }
-    take(&mut content, path);
-    content
+    Ok(toml_edit::de::from_document(document)?)
 }
 
-/// # Errors
-///
-/// In one line: where, and what.
+/// Parses, or says in one line where the text is not TOML.
 fn parse(text: &str) -> Result<DocumentMut> {
-    text.parse().map_err(|error: toml_edit::TomlError| {
-        let line = error
-            .span()
-            .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    text.parse().map_err(|error: TomlError| {
         let said = error.message().replace('\n', ", ");
-        match line {
-            Some(line) => anyhow!("line {line}: {said}"),
-            None => anyhow!("{said}"),
-        }
+        let Some(span) = error.span() else {
+            return anyhow!(said);
+        };
+        let before = &text[..span.start.min(text.len())];
+        anyhow!("line {}: {said}", before.matches('\n').count() + 1)
     })
 }
 
@@ -117,26 +79,26 @@ fn change(
     path: &Path,
     edit: impl FnOnce(&mut DocumentMut) -> Result<()>,
 ) -> Result<String> {
-    // toml_edit ends each line by a newline alone.
+    // toml_edit ends each line with a newline alone.
     let windows = text.contains("\r\n");
     let unix = text.replace("\r\n", "\n");
     ensure!(
         !windows || unix.matches('\n').count() == text.matches("\r\n").count(),
-        "some lines end with a carriage return, others do not: make them the same"
+        "some lines end with a carriage return and others do not: make them the same"
     );
     let open = !unix.is_empty() && !unix.ends_with('\n');
     let closed = if open { unix + "\n" } else { unix };
     let mut document = parse(&closed)?;
     ensure!(
         document.to_string() == closed,
-        "it has bytes that would not stay as they are, such as a byte order mark: take them out"
+        "an edit would change other bytes, such as a byte order mark or a second spelling of a table's name: remove them first"
     );
-    let before = without(content(&closed)?, path);
+    let before = without(&closed, &[path])?;
     edit(&mut document)?;
     let mut new = document.to_string();
     ensure!(
-        without(content(&new)?, path) == before,
-        "{} cannot be changed alone",
+        without(&new, &[path])? == before,
+        "cannot change {} alone",
         path.join(".")
     );
     if open {
@@ -156,7 +118,7 @@ fn set_in_table(table: &mut Table, path: &Path, value: &str) -> Result<()> {
     if rest.is_empty() && !table.contains_key(key) {
         let indent = key_indent(table);
         let value = string(value, uses_single_quotes(table))?;
-        // A table that only had others in it gets a header of its own.
+        // A table that had only tables in it gets a header.
         if table.is_implicit() && !table.is_dotted() {
             let indent = table_indent(table);
             table.decor_mut().set_prefix(format!("\n{indent}"));
@@ -179,7 +141,7 @@ fn set_in_table(table: &mut Table, path: &Path, value: &str) -> Result<()> {
         (Item::Value(old), []) => replace(old, value),
         (Item::Table(next), [_, ..]) => set_in_table(next, rest, value),
         (Item::Value(Value::InlineTable(next)), _) => set_in_inline(next, rest, value),
-        _ => bail!("{key} is not of the kind that containerd reads there"),
+        _ => bail!("{key} has a type that containerd does not read there"),
     }
 }
 
@@ -190,7 +152,7 @@ fn set_in_inline(table: &mut InlineTable, path: &Path, value: &str) -> Result<()
     if !table.contains_key(key) {
         let mut new = string(value, uses_single_quotes(table))?;
         if let Some(last) = last_value(table) {
-            // The space before the brace.
+            // The space before the closing brace.
             let end = last.decor().suffix().cloned().unwrap_or_default();
             last.decor_mut().set_suffix("");
             *new.decor_mut() = Decor::new(" ", end);
@@ -207,11 +169,11 @@ fn set_in_inline(table: &mut InlineTable, path: &Path, value: &str) -> Result<()
     match (table.get_mut(key), rest) {
         (Some(old), []) => replace(old, value),
         (Some(Value::InlineTable(next)), [_, ..]) => set_in_inline(next, rest, value),
-        _ => bail!("{key} is not of the kind that containerd reads there"),
+        _ => bail!("{key} has a type that containerd does not read there"),
     }
 }
 
-/// The value that stands last in a table, be it of a dotted key.
+/// The last value of a table, also if its key is dotted.
 fn last_value(table: &mut InlineTable) -> Option<&mut Value> {
     let (_, last) = table.iter_mut().last()?;
     if last.as_inline_table().is_some_and(InlineTable::is_dotted) {
@@ -222,7 +184,7 @@ fn last_value(table: &mut InlineTable) -> Option<&mut Value> {
 }
 
 fn replace(old: &mut Value, value: &str) -> Result<()> {
-    ensure!(old.is_str(), "what names the image is no string");
+    ensure!(old.is_str(), "the sandbox image is not a string");
     let single = old.to_string().trim_start().starts_with('\'');
     let decor = old.decor().clone();
     *old = string(value, single)?;
@@ -230,7 +192,7 @@ fn replace(old: &mut Value, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// Neither kind of string has to escape anything of an image's name.
+/// An image's name needs no escapes in either kind of string.
 fn string(value: &str, single: bool) -> Result<Value> {
     let quote = if single { '\'' } else { '"' };
     Ok(format!("{quote}{value}{quote}").parse()?)
@@ -262,7 +224,7 @@ fn table_indent(table: &Table) -> String {
 
 fn last_line(prefix: &str) -> &str {
     let line = prefix.rsplit('\n').next().unwrap_or_default();
-    // What is no white space is a comment that ends in the line before.
+    // Anything else in the line is a comment.
     &line[..line.len() - line.trim_start().len()]
 }
 

@@ -1,5 +1,4 @@
-//! Another root than the one that use-pause was started in: the node's, from a container, or that of a
-//! node's image while it is built.
+//! Another root directory: the node's, for a container, or that of a node image being built.
 
 use crate::{command::command, containerd::Containerd};
 use anyhow::{Context, Result, bail, ensure};
@@ -25,26 +24,18 @@ const RUN: &str = "/run/use-pause";
 const SOCKET: &str = "/run/use-pause/containerd.sock";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Goes to the root that a container has the node's at.
-///
-/// # Errors
-///
-/// It is no folder, or one may not.
+/// Changes the root directory.
 pub fn enter(root: &Path) -> Result<()> {
-    ensure!(root.is_dir(), "{} is no folder", root.display());
+    ensure!(root.is_dir(), "{} is not a directory", root.display());
     chroot(root)
         .and_then(|()| chdir("/"))
-        .with_context(|| format!("cannot go to the root {}", root.display()))
+        .with_context(|| format!("cannot chroot to {}", root.display()))
 }
 
-/// Goes to the root of a node's image, with /proc, /sys, /dev and an empty /run for as long as this
-/// runs, in a mount namespace of its own.
-///
-/// # Errors
-///
-/// It is no folder, or one may not mount.
+/// Enters the root of a node image, with /proc, /sys, /dev and an empty /run mounted in a mount
+/// namespace that ends with this process.
 pub fn enter_image(root: &Path) -> Result<()> {
-    ensure!(root.is_dir(), "{} is no folder", root.display());
+    ensure!(root.is_dir(), "{} is not a directory", root.display());
     let none = None::<&str>;
     let prepare = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -58,58 +49,53 @@ pub fn enter_image(root: &Path) -> Result<()> {
         mount(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)
     };
     prepare().with_context(|| {
-        format!(
-            "cannot mount what containerd needs in {}: it is to have the folders proc, sys, dev and run",
-            root.display()
-        )
+        let root = root.display();
+        format!("cannot mount proc, sys, dev and run in {root}, which needs these directories")
     })?;
     enter(root)
 }
 
-/// A containerd that runs on the files of a node that is off, until it is dropped.
+/// A containerd that runs on the files of a node image until it is dropped.
 pub struct Own(Child);
 
 impl Own {
     /// Starts it and waits until it answers.
-    ///
-    /// # Errors
-    ///
-    /// It does not start.
-    pub fn start(containerd: Containerd) -> Result<(Self, Containerd)> {
+    pub fn start(containerd: &mut Containerd) -> Result<Self> {
         fs::create_dir_all(RUN).with_context(|| format!("cannot make {RUN}"))?;
-        let mut daemon = command(containerd.executable());
-        if containerd.config().exists() {
-            daemon.arg("--config").arg(containerd.config());
+        let mut daemon = command(&containerd.executable);
+        if containerd.config.exists() {
+            daemon.arg("--config").arg(&containerd.config);
         }
         daemon.args(["--address", SOCKET, "--state", "/run/use-pause/state"]);
         daemon
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        // SAFETY: a system call, which is all that may be done between fork and exec.
+        // SAFETY: between fork and exec only system calls are allowed, and this makes one.
         unsafe {
             daemon.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?));
         }
         let mut own = Self(daemon.spawn().context("cannot start containerd")?);
-        let containerd = containerd.for_this_alone(Path::new(SOCKET));
+        containerd.socket = SOCKET.into();
+        containerd.is_for_this_run = true;
         let start = Instant::now();
         while let Err(error) = containerd.answers() {
             if let Some(status) = own.0.try_wait()? {
-                bail!("the containerd of this root does not start: {status}");
+                bail!("the containerd in this root does not start: {status}");
             }
             ensure!(
                 start.elapsed() < PATIENCE,
-                "the containerd of this root does not answer: {error:#}"
+                "the containerd in this root does not answer: {error:#}"
             );
             sleep(Duration::from_millis(50));
         }
-        Ok((own, containerd))
+        Ok(own)
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // It writes down what it was given before it ends.
+        // On SIGTERM containerd writes to disk what it was given.
         _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM);
         _ = self.0.wait();
     }

@@ -1,24 +1,23 @@
-//! k3s and RKE2: the option pause-image by a file in config.yaml.d, and the archive in agent/images,
-//! from where they import and pin it themselves (docs.k3s.io, "Import images", "Configuration
-//! options"; docs.rke2.io).
+//! k3s and RKE2: the option pause-image in config.yaml.d, and the archive in agent/images, which they
+//! import and pin themselves (docs.k3s.io, "Import images", "Configuration options"; docs.rke2.io).
 
 use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run},
-    file::{self, Change, Edit},
-    process,
+    drop_in::DropIn,
+    file::{self, Edit},
+    process::{self, wait_for},
     service::Service,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// Both have their containerd listen there.
+/// The socket of both's containerd.
 const SOCKET: &str = "/run/k3s/containerd/containerd.sock";
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -43,36 +42,21 @@ impl K3s {
         Path::new("/etc/rancher").join(self.name)
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder().join("config.yaml.d/99-use-pause.yaml")
-    }
-
-    /// An option of the configuration, from the file that is read last.
-    fn option(&self, name: &str) -> Result<Option<(PathBuf, String)>> {
-        let folder = self.folder();
-        let mut files = file::in_order(folder.join("config.yaml"), &folder.join("config.yaml.d"));
-        let is_yaml = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|it| it == "yaml" || it == "yml")
-        };
-        files.retain(is_yaml);
-        let mut found = None;
-        for path in files {
-            let text = file::read(&path)?.unwrap_or_default();
-            let mut values = text.lines().filter_map(|line| {
-                let (key, value) = line.split_once(':')?;
-                let value = value.split(" #").next()?.trim();
-                (key.trim_matches(['"', '\'']) == name)
-                    .then(|| value.trim_matches(['"', '\'']).to_owned())
-            });
-            found = values.next_back().map(|value| (path, value)).or(found);
+    fn drop_in(&self) -> DropIn {
+        DropIn {
+            runtime: self.name,
+            main: self.folder().join("config.yaml"),
+            file: self.folder().join("config.yaml.d/99-use-pause.yaml"),
+            endings: &[".yaml", ".yml"],
+            key: "pause-image",
+            get: |text, key| Ok(option(text, key)),
+            set: |_, image| Ok(format!("pause-image: \"{image}\"\n")),
         }
-        Ok(found)
     }
 
     /// Where the archive goes.
     fn archive(&self) -> Result<PathBuf> {
-        let folder = match self.option("data-dir")? {
+        let folder = match self.drop_in().get("data-dir")? {
             Some((_, folder)) => folder.into(),
             None => Path::new("/var/lib/rancher").join(self.name),
         };
@@ -80,112 +64,88 @@ impl K3s {
     }
 }
 
+/// An option in a file of YAML, which has one per line.
+fn option(text: &str, name: &str) -> Option<String> {
+    let unquoted = |text: &str| text.trim_matches(['"', '\'']).to_owned();
+    let mut values = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        let value = value.split(" #").next()?.trim();
+        (unquoted(key) == name).then(|| unquoted(value))
+    });
+    values.next_back()
+}
+
+/// Whether the file is that archive.
+fn is_archive(file: &Path, archive: &Archive) -> bool {
+    fs::read(file).is_ok_and(|content| content == *archive.bytes)
+}
+
 impl Runtime for K3s {
     fn title(&self) -> String {
         let version = find(self.name).and_then(|it| run(command(&it).arg("--version"), &[]).ok());
         let version = version.and_then(|said| said.lines().next().map(str::to_owned));
         let title = version.unwrap_or_else(|| self.name.to_owned());
-        format!("{title}, {}", self.file().display())
+        format!("{title}, {}", self.drop_in().file.display())
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        let file = self.file();
-        match self.option("pause-image")? {
-            Some((_, named)) if named == image => return Ok(None),
-            Some((path, _)) if path > file && path.parent() == file.parent() => bail!(
-                "{} sets pause-image, and {} reads it after {}: change it there, or rename it",
-                path.display(),
-                self.name,
-                file.display()
-            ),
-            _ => {}
-        }
-        let change = Change::Write {
-            old: file::read(&file)?,
-            new: format!("pause-image: \"{image}\"\n"),
-        };
-        Ok(Some(Edit::of(file, change)))
+        self.drop_in().plan(image)
     }
 
     fn plan_undo(&self) -> Result<Option<Edit>> {
-        Edit::remove(self.file())
+        self.drop_in().plan_undo()
     }
 
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
-        let archive = archive.filter(|archive| archive.name == name);
+        let runtime = self.name;
         let archive = archive.with_context(|| {
-            format!("the archive does not have {name}, and {} imports from archives: give its own with --archive", self.name)
+            format!("{runtime} imports images from archives, and this one has no {name}: give one that has by --archive")
         })?;
         let file = self.archive()?;
         let shown = file.display();
-        if fs::read(&file).is_ok_and(|there| there == *archive.bytes) {
-            return Ok(vec![format!("{name}: its archive is in {shown} already")]);
+        if is_archive(&file, archive) {
+            return Ok(vec![format!("{name}: archive already at {shown}")]);
         }
-        file::put(&file, &archive.bytes)?;
+        file::write(&file, &archive.bytes).with_context(|| format!("cannot write {shown}"))?;
         Ok(vec![format!(
-            "{name}: its archive is in {shown}, which {} imports and pins (before 1.32 as it starts)",
-            self.name
+            "{name}: archive put at {shown}; {runtime} imports and pins it (before 1.32 only as it starts)"
         )])
     }
 
     fn has_read(&self) -> bool {
-        let file = self.file();
-        !file.exists() || process::has_started_since(Path::new(SOCKET), &file) == Some(true)
+        let file = self.drop_in().file;
+        !file.exists() || process::has_started_since(Path::new(SOCKET), &file)
     }
 
     fn service(&self) -> Service {
         let running = process::listener(Path::new(SOCKET)).ok().flatten();
-        Service {
-            name: running.and_then(process::service).unwrap_or_else(|| {
-                match self.name {
-                    "k3s" => "k3s (on agents k3s-agent)",
-                    _ => "rke2-server (on agents rke2-agent)",
-                }
-                .to_owned()
-            }),
-        }
+        let otherwise = match self.name {
+            "k3s" => "k3s (on agents k3s-agent)",
+            _ => "rke2-server (on agents rke2-agent)",
+        };
+        Service::of(running, otherwise)
     }
 
     fn wait_until_it_serves(&self) -> Result<()> {
-        let start = Instant::now();
-        while let Err(error) = process::listener(Path::new(SOCKET)) {
-            if start.elapsed() > PATIENCE {
-                bail!("{} does not answer on {SOCKET}: {error}", self.name);
-            }
-            sleep(Duration::from_millis(200));
-        }
-        Ok(())
+        wait_for(PATIENCE, || process::listener(Path::new(SOCKET)))
+            .map(drop)
+            .with_context(|| format!("{} does not answer on {SOCKET}", self.name))
     }
 
-    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(String, String)>> {
-        let named = self.option("pause-image")?;
+    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>> {
         let file = self.archive()?;
-        let there = archive
-            .is_some_and(|archive| fs::read(&file).is_ok_and(|there| there == *archive.bytes));
+        let has = if archive.is_some_and(|archive| is_archive(&file, archive)) {
+            "has"
+        } else {
+            "does not have"
+        };
         Ok(vec![
-            ("runtime".to_owned(), self.title()),
+            ("runtime", self.title()),
+            ("sandbox image", self.drop_in().shown()?),
+            ("image", format!("{} {has} this archive", file.display())),
             (
-                "sandbox image".to_owned(),
-                match named {
-                    Some((path, image)) => format!("{image}, by {}", path.display()),
-                    None => format!("{}'s own", self.name),
-                },
-            ),
-            (
-                "image".to_owned(),
-                format!(
-                    "{} {}",
-                    file.display(),
-                    if there {
-                        "has this archive"
-                    } else {
-                        "does not have this archive"
-                    }
-                ),
-            ),
-            (
-                "sandboxes".to_owned(),
-                format!("ask: {} ctr --namespace k8s.io containers list", self.name),
+                "sandboxes",
+                format!("see {} ctr --namespace k8s.io containers list", self.name),
             ),
         ])
     }

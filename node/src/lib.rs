@@ -1,12 +1,13 @@
-//! Has a node's runtime take the image of pause for the sandbox of each pod, and goes back.
+//! Switches a node's runtime to the pause image for the sandbox of each pod, and back.
 //!
-//! Each runtime is read, checked and changed in the same order: the image first, the configuration
-//! last and in one step, so that whatever ends this in between leaves a node that starts.
+//! For each runtime the image comes first and the configuration last, in one step: a node starts
+//! wherever use-pause was interrupted.
 
 pub mod archive;
 pub mod command;
 pub mod containerd;
 pub mod crio;
+pub mod drop_in;
 pub mod edit;
 pub mod file;
 pub mod host;
@@ -18,142 +19,121 @@ use anyhow::{Result, anyhow, bail};
 use archive::Archive;
 use file::Edit;
 use service::Service;
+use std::io::{Write, stdout};
 
 /// A runtime that pods run in.
 pub trait Runtime {
-    /// What it is called, with its version and its configuration.
+    /// Its name, version and configuration file.
     fn title(&self) -> String;
-    /// The change of its configuration that names the image, checked as far as the runtime can. No
-    /// edit where it is named already.
+    /// The edit that names the image in the configuration, checked as far as the runtime can. None if
+    /// it is named already.
     fn plan(&self, image: &str) -> Result<Option<Edit>>;
-    /// The change that takes [`Self::plan`]'s back. No edit where there is nothing to take back.
+    /// The edit that takes a switch back. None if the configuration has none.
     fn plan_undo(&self) -> Result<Option<Edit>>;
-    /// Has the image in the runtime's store, whole and, where the runtime knows of that, safe from
-    /// being cleaned up: what was done for it, a line each.
+    /// Puts the image into the runtime's store, from the archive that has it, and pins it if the
+    /// runtime can. Says what it did, a line each.
     fn import(&self, image: &str, archive: Option<&Archive>) -> Result<Vec<String>>;
-    /// Whether the runtime that runs has read its configuration since that was changed.
+    /// Whether the running runtime has read the configuration since it last changed.
     fn has_read(&self) -> bool;
-    /// The node's service that it is.
+    /// The node's service that runs it.
     fn service(&self) -> Service;
-    /// What has the service read its configuration.
+    /// The service's verb to read its configuration again.
     fn verb(&self) -> &'static str {
         "restart"
     }
-    /// Sees that the service can be restarted.
+    /// Fails if the service cannot be restarted.
     fn can_restart(&self) -> Result<()> {
         self.service().command(self.verb()).map(drop)
     }
-    /// Waits until it serves the CRI, once it was restarted.
+    /// Waits until it serves the CRI after a restart.
     fn wait_until_it_serves(&self) -> Result<()>;
-    /// What is there, a line each: the image set and its state, and the running sandboxes.
-    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(String, String)>>;
+    /// The sandbox image, its state and the running sandboxes: a title and a text for each line.
+    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>>;
 }
 
-/// What the command line asks for beside the runtime.
-pub struct Wish<'a> {
-    /// The image, by its full name.
-    pub image: &'a str,
-    pub archive: Option<&'a Archive>,
-    pub restart: bool,
-}
-
-/// Switches the node.
-///
-/// # Errors
-///
-/// Whatever is amiss; the configuration is as it was then.
-pub fn switch(runtime: &dyn Runtime, wish: &Wish, say: &mut dyn FnMut(&str)) -> Result<()> {
-    let edit = planned(runtime, wish.restart, runtime.plan(wish.image))?;
-    let imported = runtime.import(wish.image, wish.archive);
-    let imported =
-        imported.map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
+/// Switches the node to the image, or fails and leaves the configuration as it was.
+pub fn switch(
+    runtime: &dyn Runtime,
+    image: &str,
+    archive: Option<&Archive>,
+    restart: bool,
+) -> Result<()> {
+    let edit = planned(runtime, restart, runtime.plan(image))?;
+    let archive = archive.filter(|archive| archive.name == image);
+    let imported = runtime
+        .import(image, archive)
+        .map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
     say(&runtime.title());
     for line in imported {
         say(&line);
     }
-    let named = format!("names {} for the sandbox of new pods", wish.image);
-    finish(runtime, edit, wish.restart, &named, say)
+    let outcome = format!("new pods get the sandbox image {image}");
+    finish(runtime, edit, restart, &outcome)
 }
 
-/// Takes the switch back.
-///
-/// # Errors
-///
-/// As of [`switch`].
-pub fn undo(runtime: &dyn Runtime, restart: bool, say: &mut dyn FnMut(&str)) -> Result<()> {
+/// Takes the switch back, or fails and leaves the configuration as it was.
+pub fn undo(runtime: &dyn Runtime, restart: bool) -> Result<()> {
     let edit = planned(runtime, restart, runtime.plan_undo())?;
     say(&runtime.title());
-    finish(runtime, edit, restart, "as it was before use-pause", say)
+    let outcome = "new pods get the sandbox image from before use-pause";
+    finish(runtime, edit, restart, outcome)
 }
 
-/// What is planned, if all that can be known beforehand is right.
+/// Prints a line. If nobody reads it, the change still goes on.
+fn say(line: &str) {
+    _ = writeln!(stdout(), "{line}");
+}
+
+/// The edit, if everything that can be checked beforehand is right.
 fn planned(
     runtime: &dyn Runtime,
     restart: bool,
     edit: Result<Option<Edit>>,
 ) -> Result<Option<Edit>> {
-    let restart = if restart {
-        runtime.can_restart()
+    if restart {
+        runtime.can_restart().and(edit)
     } else {
-        Ok(())
-    };
-    restart
-        .and(edit)
-        .map_err(|error| anyhow!("{error:#}; nothing was changed"))
+        edit
+    }
+    .map_err(|error| anyhow!("{error:#}; nothing was changed"))
 }
 
-fn finish(
-    runtime: &dyn Runtime,
-    edit: Option<Edit>,
-    restart: bool,
-    done: &str,
-    say: &mut dyn FnMut(&str),
-) -> Result<()> {
-    let placed = match &edit {
-        Some(edit) => {
-            let placed = edit.place()?;
-            say(&format!(
-                "{}: now {done}{}",
-                edit.file.display(),
-                edit.kept()
-            ));
-            if let Some(note) = &edit.note {
-                say(note);
-            }
-            Some(placed)
+fn finish(runtime: &dyn Runtime, edit: Option<Edit>, restart: bool, outcome: &str) -> Result<()> {
+    if let Some(edit) = &edit {
+        edit.place()?;
+        let kept = edit.kept_as();
+        let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
+        say(&format!("{}: {outcome}{kept}", edit.file.display()));
+        if let Some(note) = &edit.note {
+            say(note);
         }
-        None => {
-            say(&format!("{}, already: nothing to change", done));
-            None
-        }
-    };
+    } else {
+        say(&format!("nothing to change: {outcome}"));
+    }
     if runtime.has_read() {
         return Ok(());
     }
     if !restart {
         let command = runtime.service().shown(runtime.verb());
-        say(&format!("left to do: {command}"));
+        say(&format!("still to do: {command}"));
         return Ok(());
     }
     let restart = || {
         runtime.service().run(runtime.verb())?;
         runtime.wait_until_it_serves()
     };
-    let failed = match restart() {
-        Ok(()) => {
-            say("restarted, and it serves the CRI; pods that run keep their sandbox");
-            return Ok(());
-        }
-        Err(failed) => failed,
+    let Err(failed) = restart() else {
+        say("restarted and serving the CRI; running pods keep their sandbox");
+        return Ok(());
     };
-    let Some(placed) = placed else {
+    let Some(edit) = edit else {
         return Err(failed);
     };
-    placed.back()?;
+    edit.take_back()?;
     match restart() {
-        Ok(()) => bail!("{failed:#}; the configuration is as it was, and it serves again"),
+        Ok(()) => bail!("{failed:#}; restored the old configuration, and it serves again"),
         Err(again) => bail!(
-            "{failed:#}; the configuration is as it was, and yet: {again:#}; see what its log says"
+            "{failed:#}; restored the old configuration, but: {again:#}; see the runtime's log"
         ),
     }
 }

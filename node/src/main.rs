@@ -1,4 +1,4 @@
-//! use-pause: has a node's runtime take the image of pause for the sandbox of each pod, and goes back.
+//! use-pause: switches a node's runtime to the pause image for the sandbox of each pod, and back.
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,7 +11,7 @@ use std::{
     process::ExitCode,
 };
 use use_pause::{
-    Runtime, Wish,
+    Runtime,
     archive::Archive,
     command::find,
     containerd::Containerd,
@@ -22,8 +22,8 @@ use use_pause::{
     switch, undo,
 };
 
-/// Has a node's runtime take the image of pause for the sandbox of each new pod: imports the image,
-/// pins it, and names it in the configuration, once that is known to work
+/// Switches a node's runtime to the pause image for the sandbox of each new pod: imports the image,
+/// pins it, and names it in the configuration once that is known to work
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -35,9 +35,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Shows the runtime, the sandbox image, and which pause the running sandboxes have
+    /// Show the runtime, the sandbox image, and what the running sandboxes run
     Status,
-    /// Has the configuration as it was before
+    /// Restore the sandbox image from before
     Undo,
 }
 
@@ -46,25 +46,25 @@ struct Options {
     /// Restart the runtime, wait until it serves the CRI, and go back if it does not
     #[arg(long, global = true)]
     restart: bool,
-    /// Show the change as a unified diff, and do nothing
+    /// Show the change as a unified diff, and change nothing
     #[arg(long, global = true, conflicts_with = "restart")]
     dry_run: bool,
-    /// The image, by its full name; the archive's unless given
+    /// The image's full name [default: the archive's image]
     #[arg(long, global = true, value_name = "NAME")]
     image: Option<String>,
-    /// The image's archive; the one in this executable unless given
+    /// The image's archive [default: the one in this executable]
     #[arg(long, global = true, value_name = "FILE")]
     archive: Option<PathBuf>,
-    /// containerd's configuration; the one that it runs with unless given
+    /// containerd's configuration [default: the one it runs with]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The root of a node's image that is being built
+    /// The root of a node image that is being built
     #[arg(long, global = true, value_name = "DIR", conflicts_with_all = ["host", "restart"])]
     root: Option<PathBuf>,
-    /// The node's root, as a container with the node's rights has it
+    /// The node's root as mounted in a privileged container
     #[arg(long, global = true, value_name = "DIR")]
     host: Option<PathBuf>,
-    /// The runtime, where there are several
+    /// The runtime, if the node has several
     #[arg(long, global = true, value_name = "NAME")]
     runtime: Option<Name>,
 }
@@ -81,9 +81,8 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, whatever an error from below has in it.
-            let said = format!("{error:#}").replace('\n', " ");
-            eprintln!("use-pause: {said}");
+            // An error of a library may have several lines.
+            eprintln!("use-pause: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
     }
@@ -91,7 +90,7 @@ fn main() -> ExitCode {
 
 fn run(Arguments { command, options }: &Arguments) -> Result<()> {
     ensure!(geteuid().is_root(), "this changes a node: run it as root");
-    // Before another root hides the file.
+    // Another root may hide the file.
     let archive = match &options.archive {
         Some(file) => Archive::read(file),
         None => Archive::embedded(),
@@ -105,63 +104,50 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
     if let Some(root) = &options.root {
         host::enter_image(root)?;
     }
-    let mut own = None;
+    // Runs until this function ends.
+    let mut _own = None;
     let runtime: Box<dyn Runtime> = match name(options.runtime)? {
         Name::Containerd => {
             let mut containerd = Containerd::find(options.config.as_deref())?;
             if changes && options.root.is_some() {
-                let (daemon, started) = Own::start(containerd)?;
-                own = Some(daemon);
-                containerd = started;
+                _own = Some(Own::start(&mut containerd)?);
             }
             Box::new(containerd)
         }
-        _ if options.config.is_some() => bail!("--config is for containerd"),
+        _ if options.config.is_some() => bail!("--config is for containerd alone"),
         Name::Crio => Box::new(Crio::find()?),
         Name::K3s => Box::new(K3s::K3S),
         Name::Rke2 => Box::new(K3s::RKE2),
     };
     let runtime = &*runtime;
-    // A change does not stop halfway because nobody is told of it.
-    let mut say = |line: &str| _ = writeln!(stdout(), "{line}");
-    let done = match command {
+    match command {
         Some(Task::Status) => {
             for (what, said) in runtime.status(archive.as_ref().ok())? {
                 writeln!(stdout(), "{what:<14} {said}")?;
             }
             Ok(())
         }
-        Some(Task::Undo) if options.dry_run => show(runtime.plan_undo()?.as_ref()),
-        Some(Task::Undo) => undo(runtime, options.restart, &mut say),
+        Some(Task::Undo) if options.dry_run => show(runtime.plan_undo()?),
+        Some(Task::Undo) => undo(runtime, options.restart),
         None => {
-            // A name that the runtime has needs no archive.
-            let (image, archive) = match (&options.image, archive) {
-                (Some(image), archive) => (image.clone(), archive.ok()),
-                (None, archive) => {
-                    let archive = archive?;
-                    (archive.name.clone(), Some(archive))
-                }
+            let (image, archive) = match &options.image {
+                // An image that the runtime has already needs no archive.
+                Some(image) => (image.clone(), archive.ok()),
+                None => archive.map(|archive| (archive.name.clone(), Some(archive)))?,
             };
             image
                 .parse::<pause_image::name::Name>()
-                .with_context(|| format!("{image:?} names no image"))?;
+                .with_context(|| format!("{image:?} is not an image name"))?;
             if options.dry_run {
-                show(runtime.plan(&image)?.as_ref())
+                show(runtime.plan(&image)?)
             } else {
-                let wish = Wish {
-                    image: &image,
-                    archive: archive.as_ref(),
-                    restart: options.restart,
-                };
-                switch(runtime, &wish, &mut say)
+                switch(runtime, &image, archive.as_ref(), options.restart)
             }
         }
-    };
-    drop(own);
-    done
+    }
 }
 
-/// The runtime that is asked for, or the one that the node has.
+/// The runtime that the user names, or the one that the node has.
 fn name(asked: Option<Name>) -> Result<Name> {
     if let Some(name) = asked {
         return Ok(name);
@@ -174,32 +160,34 @@ fn name(asked: Option<Name>) -> Result<Name> {
     }
     match (find("containerd").is_some(), find("crio").is_some()) {
         (true, true) => {
-            bail!("there are containerd and CRI-O here: say by --runtime which one the kubelet has")
+            bail!(
+                "found both containerd and CRI-O: name the one that the kubelet uses by --runtime"
+            )
         }
         (false, true) => Ok(Name::Crio),
-        // It may run from where no PATH leads to.
+        // containerd may run from outside of PATH.
         _ => Ok(Name::Containerd),
     }
 }
 
-/// Keeps a second run out for as long as this one lasts. What is locked is a folder that is there
-/// anyway, so that nothing is left of it.
+/// Keeps a second use-pause waiting as long as this one runs. It locks a folder that every node has,
+/// so that no file is left behind.
 fn lock(folder: &Path) -> Result<File> {
     let shown = folder.display();
     let open = File::open(folder).with_context(|| format!("cannot open {shown}"))?;
     if open.try_lock().is_err() {
-        eprintln!("use-pause: another use-pause runs: waiting for its end");
+        eprintln!("use-pause: waiting for another use-pause to end");
         open.lock()
             .with_context(|| format!("cannot lock {shown}"))?;
     }
     Ok(open)
 }
 
-fn show(edit: Option<&Edit>) -> Result<()> {
+fn show(edit: Option<Edit>) -> Result<()> {
     let Some(edit) = edit else { return Ok(()) };
-    let (old, new) = edit.texts();
     let name = edit.file.display().to_string();
-    let diff = TextDiff::from_lines(old, new);
+    let (old, new) = (edit.old.unwrap_or_default(), edit.new.unwrap_or_default());
+    let diff = TextDiff::from_lines(&old, &new);
     write!(stdout(), "{}", diff.unified_diff().header(&name, &name))?;
     Ok(())
 }

@@ -3,65 +3,72 @@
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use std::{
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt, net::UnixStream},
+    os::unix::{fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
-/// The process that listens on a socket; none where it is of another PID namespace.
-///
-/// # Errors
-///
-/// Nobody answers.
+/// Asks until the answer is no error, or until time is up.
+pub fn wait_for<T, E>(patience: Duration, mut ask: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let start = Instant::now();
+    loop {
+        let answer = ask();
+        if answer.is_ok() || start.elapsed() > patience {
+            return answer;
+        }
+        sleep(Duration::from_millis(100));
+    }
+}
+
+/// The process that listens on a socket; none if it is in another PID namespace.
 pub fn listener(socket: &Path) -> io::Result<Option<i32>> {
     let stream = UnixStream::connect(socket)?;
     let peer = getsockopt(&stream, PeerCredentials)?;
     Ok(Some(peer.pid()).filter(|pid| *pid > 0))
 }
 
-/// The file that a process runs, though it may have been replaced since.
+/// The file that a process runs, even if another one has replaced it since.
 pub fn executable(pid: i32) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    let bytes = path.as_os_str().as_bytes();
-    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+    let path = path.to_str()?;
+    let path = PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path));
     path.is_file().then_some(path)
 }
 
-/// The value of an option of a process, by its long and its short name.
+/// The value of an option in a process's command line, by its long or its short name.
 pub fn option(pid: i32, long: &str, short: &str) -> Option<String> {
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = words
-        .split(|byte| *byte == 0)
-        .map(String::from_utf8_lossy)
-        .collect();
-    words.iter().enumerate().find_map(|(index, word)| {
+    let words = String::from_utf8_lossy(&words);
+    let mut words = words.split('\0');
+    while let Some(word) = words.next() {
         if word == long || word == short {
-            return Some(words.get(index + 1)?.to_string());
+            return words.next().map(str::to_owned);
         }
-        let value = word.strip_prefix(long)?.strip_prefix('=')?;
-        Some(value.to_owned())
-    })
+        if let Some(value) = word.strip_prefix(long).and_then(|it| it.strip_prefix('=')) {
+            return Some(value.to_owned());
+        }
+    }
+    None
 }
 
-/// The service of systemd that a process is of.
+/// The service of systemd that a process belongs to, without ".service".
 pub fn service(pid: i32) -> Option<String> {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let mut names = cgroups.lines().flat_map(|line| line.rsplit('/'));
-    names
-        .find(|name| name.ends_with(".service"))
-        .map(str::to_owned)
+    names.find_map(|name| Some(name.strip_suffix(".service")?.to_owned()))
 }
 
-/// Whether a runtime, which makes its socket anew as it starts, has started since a file was last
-/// changed or put into its place.
-pub fn has_started_since(socket: &Path, file: &Path) -> Option<bool> {
-    let socket = fs::metadata(socket).ok()?;
-    let file = fs::metadata(file).ok()?;
-    let changed = (file.ctime(), file.ctime_nsec());
-    Some((socket.mtime(), socket.mtime_nsec()) > changed)
+/// Whether a runtime has started since a file was last changed or moved into place: a runtime makes
+/// its socket anew at each start.
+pub fn has_started_since(socket: &Path, file: &Path) -> bool {
+    let (Ok(socket), Ok(file)) = (fs::metadata(socket), fs::metadata(file)) else {
+        return false;
+    };
+    (socket.mtime(), socket.mtime_nsec()) > (file.ctime(), file.ctime_nsec())
 }
 
-/// The sha256 of the file that a process runs, in hex, whatever mount namespace that is in.
+/// The sha256, in hex, of the file that a process runs, in whatever mount namespace.
 pub fn sha256(pid: i32) -> Option<String> {
     let content = fs::read(format!("/proc/{pid}/exe")).ok()?;
     Some(pause_image::layout::sha256(&content))

@@ -1,61 +1,56 @@
-//! What restarts a runtime: systemd, or what else there is.
+//! What restarts a runtime: systemd, OpenRC or an init script.
 
-use crate::command::{command, find, run};
-use anyhow::{Context, Result, bail};
+use crate::{
+    command::{command, find, run},
+    process,
+};
+use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
-/// A service of the node.
-pub struct Service {
-    /// As systemd calls it, with or without its ending.
-    pub name: String,
-}
+/// A service of the node, by its name without ".service".
+pub struct Service(pub String);
 
 impl Service {
-    /// The program and its arguments; none where nothing is known that would.
-    fn words(&self, verb: &str) -> Option<Vec<String>> {
-        let name = self.name.trim_end_matches(".service");
+    /// The service of a process, or else the one of that name.
+    pub fn of(pid: Option<i32>, otherwise: &str) -> Self {
+        let found = pid.and_then(process::service);
+        Self(found.unwrap_or_else(|| otherwise.to_owned()))
+    }
+
+    /// The command line; none if the node has none of the three.
+    fn words(&self, verb: &str) -> Option<[String; 3]> {
+        let name = &*self.0;
         let words = if Path::new("/run/systemd/system").is_dir() {
-            vec!["systemctl", verb, name]
+            ["systemctl", verb, name]
         } else if find("rc-service").is_some() {
-            vec!["rc-service", name, verb]
+            ["rc-service", name, verb]
         } else if Path::new("/etc/init.d").join(name).exists() {
-            vec!["service", name, verb]
+            ["service", name, verb]
         } else {
             return None;
         };
-        Some(words.into_iter().map(str::to_owned).collect())
+        Some(words.map(str::to_owned))
     }
 
     /// What to type.
     pub fn shown(&self, verb: &str) -> String {
         match self.words(verb) {
             Some(words) => words.join(" "),
-            None => format!(
-                "{verb} {}, by what runs it on this node (there is no systemd)",
-                self.name.trim_end_matches(".service")
-            ),
+            None => format!("{verb} {} by hand (found no systemd)", self.0),
         }
     }
 
-    /// # Errors
-    ///
-    /// Nothing is known that would do it, or it fails.
     pub fn command(&self, verb: &str) -> Result<Command> {
-        let Some(words) = self.words(verb) else {
-            bail!(
-                "there is neither systemd nor OpenRC nor /etc/init.d/{}: run this without --restart, and {verb} it by hand",
-                self.name.trim_end_matches(".service")
-            );
-        };
-        let program = find(&words[0]).with_context(|| format!("no command {}", words[0]))?;
+        let words = self.words(verb).with_context(|| {
+            let name = &self.0;
+            format!("found neither systemd nor OpenRC nor /etc/init.d/{name}: run this without --restart, and {verb} {name} by hand")
+        })?;
+        let program = find(&words[0]).with_context(|| format!("cannot find {}", words[0]))?;
         let mut command = command(&program);
         command.args(&words[1..]);
         Ok(command)
     }
 
-    /// # Errors
-    ///
-    /// As of [`Self::command`].
     pub fn run(&self, verb: &str) -> Result<()> {
         run(&mut self.command(verb)?, &[])
             .map(drop)

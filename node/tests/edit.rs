@@ -1,263 +1,148 @@
-//! Any configuration, written in any way, keeps its meaning and its bytes but for the one key.
+//! An edit of any configuration, however it is written, changes one key and no other byte.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use use_pause::edit;
+use toml_edit::DocumentMut;
+use use_pause::{containerd::KEYS, edit};
 
 const IMAGE: &str = "localhost/pause:0.1.0";
-const KEYS: [&[&str]; 3] = [
-    &["plugins", "cri", "sandbox_image"],
-    &["plugins", "io.containerd.grpc.v1.cri", "sandbox_image"],
-    &[
-        "plugins",
-        "io.containerd.cri.v1.images",
-        "pinned_images",
-        "sandbox",
-    ],
+
+/// Names that take no quotes and names that do.
+const NAMES: [&str; 9] = [
+    "plugins",
+    "sandbox_image",
+    "containerd",
+    "x",
+    "a b",
+    "ü",
+    "",
+    "[x]",
+    "io.containerd.grpc.v1.cri",
 ];
 
-/// What a table has.
-#[derive(Clone, Debug)]
-enum Node {
-    /// As it is written.
-    Value(String),
-    Table(Style, Vec<(String, Node)>),
+const VALUES: [&str; 20] = [
+    "\"registry.k8s.io/pause:3.9\"",
+    "'registry.k8s.io/pause:3.10'",
+    "\"\"\"\nlocalhost # no comment\n\"\"\"",
+    "'''[plugins.cri]'''",
+    "\"\\\"[plugins]\\\"\"",
+    "\"ü\"",
+    "16384",
+    "-1",
+    "0x1f",
+    "1_000",
+    "1.5e3",
+    "true",
+    "false",
+    "1979-05-27T07:32:00Z",
+    "07:32:00",
+    "[]",
+    "[ 1, 2 ,3 ]",
+    "[\n  'a', # one\n  'b',\n]",
+    "[ { a = 1 }, { sandbox_image = 'x' } ]",
+    "{}",
+];
+
+/// A name as a file spells it: bare if TOML allows that, and else in such quotes.
+fn spelled(name: &str, quote: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        format!("{quote}{name}{quote}")
+    }
 }
 
-/// How a table is written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Style {
-    Header,
-    Dotted,
-    Inline,
-}
-
-fn value() -> impl Strategy<Value = Node> {
-    let text = select(vec![
-        "\"registry.k8s.io/pause:3.9\"",
-        "'registry.k8s.io/pause:3.10'",
-        "\"\"\"\nlocalhost # no comment\n\"\"\"",
-        "'''[plugins.cri]'''",
-        "\"\\\"[plugins]\\\"\"",
-        "\"ü\"",
-        "16384",
-        "-1",
-        "0x1f",
-        "1_000",
-        "1.5e3",
-        "true",
-        "false",
-        "1979-05-27T07:32:00Z",
-        "07:32:00",
-        "[]",
-        "[ 1, 2 ,3 ]",
-        "[\n  'a', # one\n  'b',\n]",
-        "[ { a = 1 }, { sandbox_image = 'x' } ]",
-        "{}",
-    ]);
-    text.prop_map(|text| Node::Value(text.to_owned()))
-}
-
-fn name() -> impl Strategy<Value = String> {
-    let names = vec![
-        "plugins",
-        "cri",
-        "io.containerd.grpc.v1.cri",
-        "io.containerd.cri.v1.images",
-        "pinned_images",
-        "sandbox_image",
-        "sandbox",
-        "containerd",
-        "registry",
-        "a b",
-        "ü",
-        "",
-        "[x]",
-        "x",
-    ];
-    select(names).prop_map(str::to_owned)
-}
-
-fn table(of: impl Strategy<Value = Node> + Clone) -> impl Strategy<Value = Vec<(String, Node)>> {
-    vec((name(), of), 0..5).prop_map(|mut entries| {
-        let mut seen = std::collections::HashSet::new();
-        entries.retain(|(name, _)| seen.insert(name.clone()));
-        entries
+/// A path of names, often a part of one that names the image.
+fn path() -> impl Strategy<Value = String> {
+    let known = (select(&KEYS[..]), 0..3_usize, 1..5_usize).prop_map(|(key, from, length)| {
+        let names = key.iter().skip(from).take(length);
+        names.copied().collect()
+    });
+    let names = prop_oneof![3 => known, 1 => vec(select(&NAMES[..]), 1..4)];
+    (names, select(vec!["\"", "'"])).prop_map(|(names, quote)| {
+        let names = names.iter().map(|name| spelled(name, quote));
+        names.collect::<Vec<_>>().join(".")
     })
 }
 
-/// Tables in tables; those on the way to the keys come often.
-fn tree() -> impl Strategy<Value = Vec<(String, Node)>> {
-    let style = || select(vec![Style::Header, Style::Dotted, Style::Inline]);
-    let node = value().prop_recursive(4, 40, 5, move |inner| {
-        (style(), table(inner)).prop_map(|(style, entries)| Node::Table(style, entries))
-    });
-    (
-        table(node.clone()),
-        style(),
-        table(node.clone()),
-        table(node),
-    )
-        .prop_map(|(mut top, style, mut plugins, cri)| {
-            top.retain(|(name, _)| name != "plugins");
-            plugins.retain(|(name, _)| name != "io.containerd.grpc.v1.cri");
-            plugins.push((
-                "io.containerd.grpc.v1.cri".to_owned(),
-                Node::Table(style, cri),
-            ));
-            top.push(("plugins".to_owned(), Node::Table(style, plugins)));
-            top
-        })
+fn spaces() -> impl Strategy<Value = &'static str> {
+    select(vec!["", " ", "\t"])
 }
 
-/// How all of a file is written.
-#[derive(Clone, Debug)]
-struct Spelling {
-    indent: bool,
-    single: bool,
-    comments: bool,
-    spaces: &'static str,
-    ends: &'static str,
-    last_end: bool,
+fn pair(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    (path(), spaces(), value).prop_map(|(path, s, value)| format!("{path}{s}={s}{value}"))
 }
 
-fn spelling() -> impl Strategy<Value = Spelling> {
-    (
-        any::<[bool; 4]>(),
-        select(vec!["", " ", "\t"]),
-        select(vec!["\n", "\r\n"]),
-    )
-        .prop_map(
-            |([indent, single, comments, last_end], spaces, ends)| Spelling {
-                indent,
-                single,
-                comments,
-                spaces,
-                ends,
-                last_end,
-            },
-        )
+/// A value, which may be an inline table.
+fn value() -> impl Strategy<Value = String> {
+    let plain = select(&VALUES[..]).prop_map(str::to_owned);
+    plain.prop_recursive(4, 40, 5, |inner| {
+        let pairs = vec(pair(inner), 0..4);
+        (pairs, spaces()).prop_map(|(pairs, s)| format!("{{{s}{}{s}}}", pairs.join(", ")))
+    })
 }
 
-impl Spelling {
-    fn key(&self, name: &str) -> String {
-        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        match (!name.is_empty() && name.chars().all(bare), self.single) {
-            (true, _) => name.to_owned(),
-            (false, true) => format!("'{name}'"),
-            (false, false) => format!("\"{name}\""),
-        }
-    }
-
-    fn inline(&self, node: &Node) -> String {
-        match node {
-            // An inline table stands in one line.
-            Node::Value(text) => text.clone(),
-            Node::Table(_, entries) => {
-                let entries = entries
-                    .iter()
-                    .map(|(name, node)| format!("{} = {}", self.key(name), self.inline(node)));
-                let entries: Vec<String> = entries.collect();
-                format!("{{{0}{1}{0}}}", self.spaces, entries.join(", "))
-            }
-        }
-    }
-
-    /// The keys of a table, those of dotted ones too, and then the tables with headers.
-    fn write(&self, path: &[String], entries: &[(String, Node)], depth: usize, out: &mut String) {
-        let indent = if self.indent {
-            "  ".repeat(depth)
+fn configuration() -> impl Strategy<Value = String> {
+    let header = path().prop_map(|path| format!("[{path}]"));
+    let lines = vec(prop_oneof![header, pair(value())], 0..12);
+    let ends = select(vec!["\n", "\r\n"]);
+    (lines, any::<[bool; 3]>(), ends).prop_map(|(lines, [indent, comments, last_end], end)| {
+        let indent = if indent { "  " } else { "" };
+        let [above, behind] = if comments {
+            ["\n# [plugins.cri]\n", " # y = 1"]
         } else {
-            String::new()
+            [""; 2]
         };
-        self.keys(&indent, "", entries, out);
-        for (name, node) in entries {
-            if let Node::Table(Style::Header, entries) = node {
-                let path = [path, &[self.key(name)]].concat();
-                if self.comments {
-                    out.push_str(&format!("\n{indent}# [plugins.cri]\n"));
-                }
-                out.push_str(&format!("{indent}[{}]", path.join(".")));
-                out.push_str(if self.comments { " # x\n" } else { "\n" });
-                self.write(&path, entries, depth + 1, out);
-            }
-        }
-    }
-
-    fn keys(&self, indent: &str, prefix: &str, entries: &[(String, Node)], out: &mut String) {
-        for (name, node) in entries {
-            let key = format!("{prefix}{}", self.key(name));
-            match node {
-                // In a dotted table no table has a header, and one that is empty says nothing.
-                Node::Table(Style::Dotted, entries) => {
-                    self.keys(indent, &format!("{key}."), entries, out);
-                }
-                Node::Table(Style::Header, _) if prefix.is_empty() => {}
-                _ => {
-                    let s = self.spaces;
-                    out.push_str(&format!("{indent}{key}{s}={s}{}", self.inline(node)));
-                    out.push_str(if self.comments { " # y = 1\n" } else { "\n" });
-                }
-            }
-        }
-    }
-
-    fn text(&self, tree: &[(String, Node)]) -> String {
         let mut text = String::new();
-        self.write(&[], tree, 0, &mut text);
-        if !self.last_end {
-            text.truncate(text.trim_end_matches('\n').len());
+        for line in lines {
+            let longer = format!("{text}{above}{indent}{line}{behind}\n");
+            // It leaves out a line that TOML does not allow there, such as a second one for a key, or that
+            // toml_edit would not write back as it is, which `edit` refuses.
+            if longer
+                .parse::<DocumentMut>()
+                .is_ok_and(|it| it.to_string() == longer)
+            {
+                text = longer;
+            }
         }
-        text.replace('\n', self.ends)
-    }
+        if !last_end {
+            text.pop();
+        }
+        text.replace('\n', end)
+    })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..Default::default() })]
 
     #[test]
-    fn a_configuration_stays_what_it_is(tree in tree(), spelling in spelling(), key in select(&KEYS[..])) {
-        let old = spelling.text(&tree);
-        let parsed = old.parse::<toml_edit::DocumentMut>();
-        // A dotted table may not have a header besides.
-        prop_assume!(parsed.is_ok());
-        let parsed = parsed.unwrap();
+    fn a_configuration_stays_what_it_is(old in configuration(), key in select(&KEYS[..])) {
+        let document: DocumentMut = old.parse().unwrap();
         let new = match edit::set(&old, key, IMAGE) {
             Ok(new) => new,
-            // Refused where something else is in its place, and only there.
             Err(error) => {
-                let mut item = parsed.as_item();
-                for (index, name) in key.iter().enumerate() {
-                    match item.get(name) {
-                        Some(next) if index + 1 == key.len() && !next.is_str() => return Ok(()),
-                        Some(next) if next.is_table_like() => item = next,
-                        Some(_) => return Ok(()),
-                        None => break,
-                    }
-                }
-                panic!("{error:#}\n{old}");
+                // Something else is in its place, or in that of a table that it is in.
+                let is_taken = |depth: usize| {
+                    let mut names = key[..depth].iter();
+                    let found = names.try_fold(document.as_item(), |item, name| item.get(name));
+                    found.is_some_and(|it| {
+                        if depth < key.len() { !it.is_table_like() } else { !it.is_str() }
+                    })
+                };
+                prop_assert!((1..=key.len()).any(is_taken), "{error:#}\n{old}");
+                return Ok(());
             }
         };
         prop_assert_eq!(edit::get(&new, key).unwrap(), Some(IMAGE.to_owned()));
         prop_assert_eq!(edit::set(&new, key, IMAGE).unwrap(), new.clone());
-        let meaning = |text: &str| edit::without(content(text), key);
-        prop_assert_eq!(meaning(&old), meaning(&new));
-        // The bytes: without what was put in, the old file is what is left.
-        let (mut start, mut end) = (0, 0);
-        let (a, b) = (old.as_bytes(), new.as_bytes());
-        while start < a.len().min(b.len()) && a[start] == b[start] {
-            start += 1;
-        }
-        while end < a.len().min(b.len()) - start && a[a.len() - 1 - end] == b[b.len() - 1 - end] {
-            end += 1;
-        }
-        let gone = &old[start..old.len() - end];
-        let value = edit::get(&old, key).unwrap();
-        if value.is_none() && !edit::has(&old, key).unwrap() {
-            prop_assert_eq!(gone, "", "\n{}\n---\n{}", old, new);
+        let rest = |text: &str| edit::without(text, &[key]).unwrap();
+        prop_assert_eq!(rest(&old), rest(&new));
+        // If there was no such key, the old bytes are all there, around the new ones.
+        if edit::at(&edit::content(&old).unwrap(), key).is_none() {
+            let same = |(a, b): &(u8, u8)| a == b;
+            let start = old.bytes().zip(new.bytes()).take_while(same).count();
+            let end = old.bytes().rev().zip(new.bytes().rev()).take_while(same).count();
+            prop_assert!(start + end >= old.len(), "{}\n---\n{}", old, new);
         }
     }
-}
-
-fn content(text: &str) -> serde_json::Value {
-    edit::content(text).unwrap()
 }

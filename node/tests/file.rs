@@ -1,7 +1,7 @@
-//! A file that somebody else changes between the plan and the change stays theirs.
+//! An edit leaves alone a file that somebody changed since the plan.
 
 use std::fs;
-use use_pause::file::{Change, Edit};
+use use_pause::file::{Before, Edit};
 
 #[test]
 fn what_others_changed_meanwhile_stays() {
@@ -10,23 +10,19 @@ fn what_others_changed_meanwhile_stays() {
     fs::write(&file, "theirs").unwrap();
     let edit = Edit {
         file: file.clone(),
-        change: Change::Write {
-            old: Some("before".to_owned()),
-            new: "ours".to_owned(),
-        },
-        keep: true,
+        old: Some("before".to_owned()),
+        new: Some("ours".to_owned()),
+        before: Before::Keep,
         note: None,
     };
     let refused = edit.place().err().unwrap().to_string();
-    assert!(
-        refused.contains("somebody else has changed it"),
-        "{refused}"
-    );
+    assert!(refused.contains("somebody changed it"), "{refused}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 
     fs::write(&file, "before").unwrap();
-    edit.place().unwrap().back().unwrap();
+    edit.place().unwrap();
+    edit.take_back().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "before");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 }

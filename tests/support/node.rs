@@ -1,22 +1,24 @@
-//! A node: containerd with its files where a node has them, and what restarts it.
+//! A node: containerd, its files where a node has them, and a systemctl that restarts it.
 
 use crate::{
     built,
     engine::{Containerd, Cri, Nest, busybox_archive},
     output,
     program::{NATIVE_ARCH, Program},
+    project,
     sandbox::{self, End},
     story::Engine,
     wait_until, write_script,
 };
 use nix::unistd::Pid;
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// What does as systemctl would: restarts containerd, and waits until it answers.
+/// A stand-in for systemctl: it starts, stops or restarts containerd, and waits until that answers.
 const SYSTEMCTL: &str = r#"#!/bin/bash
 set -eu
 [ "$2" = containerd ]
@@ -39,7 +41,7 @@ echo "containerd.service timed out" >&2
 exit 1
 "#;
 
-/// runc, for a machine whose root may not lower the score that the kernel kills by.
+/// runc, for a machine where root may not lower the OOM score.
 const RUNC: &str = r#"#!/bin/bash
 previous=
 for word; do
@@ -56,8 +58,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with the containerd in that folder, which is not started yet, and with nothing in
-    /// /etc/containerd.
+    /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
     pub fn new(commands: impl Into<PathBuf>) -> Self {
         let commands = commands.into();
         let nest = Nest::new();
@@ -66,7 +67,7 @@ impl Node {
             fs::create_dir(nest.path(folder)).unwrap();
         }
         nest.mount(&["--bind", &nest.path("etc"), "/etc/containerd"]);
-        // Where containerd makes a folder, unless it is told otherwise.
+        // containerd makes a folder there by default.
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
         fs::create_dir_all(nest.root("/run/systemd/system")).unwrap();
         for (name, script) in [("systemctl", SYSTEMCTL), ("runc", RUNC)] {
@@ -80,6 +81,23 @@ impl Node {
         }
     }
 
+    /// The same with a file of tests/configurations, and with all that some of them import.
+    pub fn configured(commands: impl Into<PathBuf>, name: &str) -> Self {
+        let node = Self::new(commands);
+        let from = project().join("tests/configurations");
+        let (from_main, main) = (from.join(format!("{name}.toml")), node.etc("config.toml"));
+        fs::copy(from_main, &main).unwrap();
+        fs::set_permissions(main, Permissions::from_mode(0o640)).unwrap();
+        let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
+        output(
+            Command::new("cp")
+                .arg("-r")
+                .args(imported)
+                .arg(node.etc("")),
+        );
+        node
+    }
+
     fn nest(&self) -> &Nest {
         self.cri.nest()
     }
@@ -89,22 +107,22 @@ impl Node {
         self.nest().path(&format!("etc/{path}")).into()
     }
 
-    /// A file of the test's own, and its path on the node.
+    /// A file of the test itself, by its path, which is the same on the node.
     pub fn file(&self, name: &str) -> String {
         self.nest().path(name)
     }
 
-    /// A command of the node's own.
+    /// The file of a command of the node.
     pub fn bin(&self, name: &str) -> PathBuf {
         self.nest().path(&format!("bin/{name}")).into()
     }
 
-    /// What has that path on the node.
+    /// The file with that path on the node.
     pub fn root(&self, path: &str) -> PathBuf {
         self.nest().root(path)
     }
 
-    /// Mounts something there.
+    /// Mounts something on the node.
     pub fn mount(&self, arguments: &[&str]) {
         self.nest().mount(arguments);
     }
@@ -126,57 +144,57 @@ impl Node {
 
     /// ctr, which must succeed.
     pub fn ctr(&self, arguments: &[&str]) -> String {
-        output(
-            self.command("ctr")
-                .arg("--namespace=k8s.io")
-                .args(arguments),
-        )
+        let mut ctr = self.command("ctr");
+        output(ctr.arg("--namespace=k8s.io").args(arguments))
     }
 
-    /// Gives it an image of that name, for a sandbox that is not ours.
+    /// Imports an image of that name, for a sandbox that is not ours.
     pub fn import_other(&self, name: &str) {
         self.import(name, &["/bin/sleep", "100000"]);
     }
 
-    /// Gives it an image of that name with busybox, which runs these words.
+    /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
         self.ctr(&["images", "import", &archive]);
     }
 
-    /// use-pause, the one that ships.
+    /// Runs the use-pause that ships.
     pub fn use_pause(&self, arguments: &[&str]) -> End {
         sandbox::run(self.command(&use_pause()).args(arguments))
     }
 
-    /// The same, which must succeed: what it said.
+    /// Runs it successfully: its standard output.
     pub fn use_pause_said(&self, arguments: &[&str]) -> String {
-        let End {
-            status,
-            stdout,
-            stderr,
-        } = self.use_pause(arguments);
-        assert_eq!(status, Ok(0), "{arguments:?}: {stdout}{stderr}");
-        assert_eq!(stderr, "");
-        stdout
+        let end = self.use_pause(arguments);
+        assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
+        end.stdout
     }
 
-    /// The same, which must refuse with one line, that is returned, and no more.
-    pub fn use_pause_refuses(&self, arguments: &[&str]) -> String {
-        let End {
-            status,
-            stdout,
-            stderr,
-        } = self.use_pause(arguments);
-        assert_eq!(status, Ok(1), "{arguments:?}: {stdout}{stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{stderr}");
-        assert!(stderr.starts_with("use-pause: "), "{stderr}");
-        stderr
+    /// Runs it successfully, with this in its standard output, which it returns.
+    pub fn use_pause_says(&self, arguments: &[&str], what: &str) -> String {
+        let said = self.use_pause_said(arguments);
+        assert!(said.contains(what), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Has it refuse, with this in its one line, which it returns, and /etc/containerd unchanged.
+    pub fn use_pause_refuses(&self, arguments: &[&str], why: &str) -> String {
+        let etc = self.root("/etc/containerd");
+        let before = snapshot(&etc);
+        let end = self.use_pause(arguments);
+        println!("{arguments:?}: {}", end.stderr);
+        assert_eq!(end.status, Ok(1), "{end:?}");
+        assert_eq!(end.stderr.lines().count(), 1, "{end:?}");
+        assert!(end.stderr.starts_with("use-pause: "), "{end:?}");
+        assert!(end.stderr.contains(why), "{why}: {end:?}");
+        assert!(snapshot(&etc) == before, "{end:?}");
+        end.stderr
     }
 
     /// Whether a process of the node runs our bytes.
     pub fn runs_ours(&self, pid: Pid) -> bool {
-        // containerd may be back before it has executed it.
+        // containerd may return before runc has executed the program.
         let comm = self.nest().proc().join(format!("{pid}/comm"));
         wait_until("executed", || {
             !fs::read_to_string(&comm).unwrap().starts_with("runc")
@@ -186,25 +204,22 @@ impl Node {
     }
 }
 
-/// The file of the use-pause that ships.
+/// The executable that ships.
 pub fn use_pause() -> String {
     let file = built(&format!("use-pause/{NATIVE_ARCH}/use-pause"));
     file.to_str().unwrap().to_owned()
 }
 
-/// A configuration of tests/configurations, and the files that some of them import, in a folder.
-pub fn copy_configuration(name: &str, folder: &Path) {
-    let from = crate::project().join("tests/configurations");
-    fs::copy(
-        from.join(format!("{name}.toml")),
-        folder.join("config.toml"),
-    )
-    .unwrap();
-    for imported in ["conf.d", "other.d", "table.d"] {
-        output(
-            Command::new("cp")
-                .arg("-r")
-                .args([&from.join(imported), folder]),
-        );
-    }
+/// The files below a folder: path, content, mode and owner.
+pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>, u32, u32)> {
+    let pattern = format!("{}/**/*", folder.display());
+    let paths = glob::glob(&pattern).unwrap().map(Result::unwrap);
+    let files = paths.filter(|path| path.is_symlink() || path.is_file());
+    files
+        .map(|path| {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let content = fs::read(&path).unwrap_or_default();
+            (path, content, metadata.mode(), metadata.uid())
+        })
+        .collect()
 }

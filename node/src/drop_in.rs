@@ -1,0 +1,85 @@
+//! A file of our own in a runtime's configuration folder.
+
+use crate::file::{self, Before, Edit};
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+/// The configuration of a runtime that reads its main file, then the files of a folder by name. The last
+/// one that sets a key wins.
+pub struct DropIn {
+    /// The runtime, as messages name it.
+    pub runtime: &'static str,
+    pub main: PathBuf,
+    /// Ours, in the folder.
+    pub file: PathBuf,
+    /// The endings of the files that the runtime reads.
+    pub endings: &'static [&'static str],
+    /// The key that names the sandbox image.
+    pub key: &'static str,
+    /// The value of a key in a file's text.
+    pub get: fn(&str, &str) -> Result<Option<String>>,
+    /// The text of our file for an image, from its old text.
+    pub set: fn(&str, &str) -> Result<String>,
+}
+
+impl DropIn {
+    /// The value of a key, and the file that sets it.
+    pub fn get(&self, key: &str) -> Result<Option<(PathBuf, String)>> {
+        let all = self.file.with_file_name("*");
+        let read = |file: &PathBuf| {
+            let name = file.to_string_lossy();
+            self.endings.iter().any(|ending| name.ends_with(ending))
+        };
+        // glob sorts them by name.
+        let files = glob::glob(&all.to_string_lossy())?.flatten().filter(read);
+        let mut found = None;
+        for file in [self.main.clone()].into_iter().chain(files) {
+            let text = file::read(&file)?.unwrap_or_default();
+            let value = (self.get)(&text, key).with_context(|| file.display().to_string())?;
+            found = value.map(|value| (file, value)).or(found);
+        }
+        Ok(found)
+    }
+
+    /// The edit that has our file name the image; none if the configuration names it already.
+    pub fn plan(&self, image: &str) -> Result<Option<Edit>> {
+        match self.get(self.key)? {
+            Some((_, named)) if named == image => return Ok(None),
+            Some((path, _)) if path > self.file => bail!(
+                "{} sets {}, and {} reads that file after {}: change it there or rename the file",
+                path.display(),
+                self.key,
+                self.runtime,
+                self.file.display()
+            ),
+            _ => {}
+        }
+        let old = file::read(&self.file)?;
+        let new = (self.set)(old.as_deref().unwrap_or_default(), image)?;
+        Ok(Some(self.edit(old, Some(new))))
+    }
+
+    /// The edit that removes our file; none if it is not there.
+    pub fn plan_undo(&self) -> Result<Option<Edit>> {
+        let old = file::read(&self.file)?;
+        Ok(old.map(|old| self.edit(Some(old), None)))
+    }
+
+    fn edit(&self, old: Option<String>, new: Option<String>) -> Edit {
+        Edit {
+            file: self.file.clone(),
+            old,
+            new,
+            before: Before::Leave,
+            note: None,
+        }
+    }
+
+    /// The sandbox image, in words.
+    pub fn shown(&self) -> Result<String> {
+        Ok(match self.get(self.key)? {
+            Some((file, image)) => format!("{image}, set in {}", file.display()),
+            None => format!("the default of {}", self.runtime),
+        })
+    }
+}
