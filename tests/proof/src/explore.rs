@@ -222,10 +222,8 @@ impl Prover {
         let mut found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at >= before.at + before.length;
-            ensure!(
-                is_behind,
-                "{at:#x}: it jumps into the middle of an instruction"
-            );
+            let otherwise = "it jumps into the middle of an instruction";
+            ensure!(is_behind, "{at:#x}: {otherwise}");
         }
         found.questions = self.solver.questions - before;
         Ok(found)
@@ -246,10 +244,8 @@ impl Proof<'_> {
     fn explain(&mut self, error: Error) -> Error {
         let against = self.against.take();
         let input = against.or_else(|| self.input(&Term::truth(true)).ok().flatten());
-        let pairs = input.iter().flatten();
-        let input = pairs
-            .map(|(name, value)| format!("{name} = {value}"))
-            .join(", ");
+        let pair = |(name, value): (&String, _)| format!("{name} = {value}");
+        let input = input.iter().flatten().map(pair).join(", ");
         let input = if input.is_empty() { "any" } else { &input };
         let (name, at) = (self.path.platform.name, self.path.at);
         let instruction = self.found.instructions.get(&at);
@@ -355,15 +351,13 @@ impl Proof<'_> {
             path.given.extend(contract::again(path));
         }
         let covers = |head: &Rc<Path>| {
+            let has_byte = |(at, byte)| path.stack.get(at) == Some(byte);
             let mut registers = head.registers.iter();
             head.at == path.at
                 && head.phase == path.phase
                 && registers
                     .all(|(name, it)| head.open.contains(name) || path.registers[name] == *it)
-                && head
-                    .stack
-                    .iter()
-                    .all(|(at, byte)| path.stack.get(at) == Some(byte))
+                && head.stack.iter().all(has_byte)
         };
         if self.heads.iter().any(covers) {
             return Ok(true);
