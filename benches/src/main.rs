@@ -1,4 +1,4 @@
-//! Measures pause beside its peers, and writes tables, plots and all numbers.
+//! Measures pause beside its peers, and writes tables, a plot and all numbers.
 
 mod machine;
 mod measure;
@@ -30,7 +30,7 @@ use std::{
     thread,
     time::Instant,
 };
-use tests::{built, engine::Docker, project};
+use tests::{engine::Docker, project};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -38,7 +38,7 @@ struct Arguments {
     /// Fewer of everything: a minute instead of five
     #[arg(long)]
     quick: bool,
-    /// Keep this run's numbers, plots and report in benches/run
+    /// Keep this run's numbers, report and plot in benches/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
     /// Take the numbers of a run from its results.json instead of measuring
@@ -101,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         None if arguments.sizes => with_sizes(read(&before)?)?,
         None => measure(arguments.quick)?,
     };
-    let folder = built("bench").join("run");
+    let folder = project().join("target/bench/run");
     write(&folder, &results)?;
     if before.exists() {
         println!("{}", report::compare(&results, &read(&before)?));
@@ -237,23 +237,20 @@ fn for_each_sitting<T>(
     measured.collect()
 }
 
-/// Writes all numbers, the report and the plots.
+/// Writes the numbers, the report and the plot.
 fn write(folder: &Path, results: &Results) -> Result<()> {
     fs::create_dir_all(folder)?;
-    let numbers = serde_json::to_string_pretty(results)? + "\n";
-    let mut files = vec![
-        ("results.json", numbers),
-        ("report.md", report::report(results)),
-    ];
-    files.extend(plot::draw(results)?);
-    for (name, text) in files {
-        write_text(&folder.join(name), &text)?;
+    for (name, text) in [
+        (
+            "results.json",
+            serde_json::to_string_pretty(results)? + "\n",
+        ),
+        ("report.md", report::report(results)?),
+        ("size.svg", plot::draw(results)?),
+    ] {
+        let path = folder.join(name);
+        write_whole(&path, |file| Ok(file.write_all(text.as_bytes())?))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Writes a file that appears whole or not at all.
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_whole(path, |file| Ok(file.write_all(text.as_bytes())?))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
