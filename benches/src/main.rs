@@ -1,4 +1,4 @@
-//! Measures pause beside its peers, and writes tables, a plot and all numbers.
+//! Measures pause and its peers, and writes the numbers, a report and a plot.
 
 mod machine;
 mod measure;
@@ -14,8 +14,9 @@ mod start;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use itertools::izip;
 use machine::Machine;
-use nix::libc;
+use nix::unistd::Uid;
 use pause_image::layout::write_whole;
 use peers::Peer;
 use report::{Figures, Results};
@@ -35,37 +36,37 @@ use tests::{engine::Docker, project};
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Fewer of everything: a minute instead of five
+    /// Take fewer samples: one minute instead of five
     #[arg(long)]
     quick: bool,
-    /// Keep this run's numbers, report and plot in benches/run
+    /// Keep the numbers, the report and the plot in benches/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
-    /// Take the numbers of a run from its results.json instead of measuring
+    /// Read the numbers from an earlier run's results.json instead of measuring
     #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     from: Option<PathBuf>,
-    /// Measure sizes alone, which no load changes, and take the rest from the run that is kept
+    /// Measure only sizes, which do not depend on load, and take the rest from the kept run
     #[arg(long, conflicts_with_all = ["quick", "from"])]
     sizes: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
 
-/// What this program does for itself, as another process.
+/// What this program does as a child of itself.
 #[derive(Subcommand)]
 #[command(hide = true)]
 enum Part {
-    /// Holds as many processes as it is told to
+    /// Hold as many processes as standard input says
     Hold {
-        /// Each goes into the cgroup of this file before it executes the program
+        /// The cgroup.procs file of the cgroup that they join before execve
         #[arg(long)]
         door: Option<PathBuf>,
-        #[arg(last = true)]
-        words: Vec<String>,
+        #[arg(last = true, value_parser = |word: &str| CString::new(word))]
+        words: Vec<CString>,
     },
-    /// Makes orphans
+    /// Create orphans
     Orphans { count: u64 },
-    /// Keeps a processor busy
+    /// Keep a CPU busy
     Spin,
 }
 
@@ -73,12 +74,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.part {
         None => run(&arguments),
-        Some(Part::Hold { door, words }) => {
-            let words = words
-                .iter()
-                .map(|word| CString::new(word.as_str()).unwrap());
-            memory::hold(&words.collect::<Vec<_>>(), door.as_deref())
-        }
+        Some(Part::Hold { door, words }) => memory::hold(words, door.as_deref()),
         Some(Part::Orphans { count }) => reaping::orphans(*count),
         Some(Part::Spin) => loop {
             std::hint::spin_loop();
@@ -119,16 +115,14 @@ fn read(file: &Path) -> Result<Results> {
 }
 
 fn ensure_root() -> Result<()> {
-    // SAFETY: a system call.
-    let user = unsafe { libc::geteuid() };
     ensure!(
-        user == 0,
-        "this needs root, for cgroups, PID namespaces and engines"
+        Uid::effective().is_root(),
+        "run this as root: it creates cgroups and PID namespaces and starts engines"
     );
     Ok(())
 }
 
-/// A run with the sizes of today's files.
+/// Replaces the sizes of a run by those of today's files.
 fn with_sizes(mut kept: Results) -> Result<Results> {
     ensure_root()?;
     let peers = Peer::all()?;
@@ -142,7 +136,7 @@ fn with_sizes(mut kept: Results) -> Result<Results> {
     Ok(kept)
 }
 
-/// Measures the sizes of all, at once.
+/// Measures the sizes of all programs in parallel.
 fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
     let docker = Mutex::new(Docker::start());
     let measure =
@@ -158,7 +152,7 @@ fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Siz
     })
 }
 
-/// Measures all.
+/// Measures everything.
 fn measure(quick: bool) -> Result<Results> {
     ensure_root()?;
     let begin = Instant::now();
@@ -166,26 +160,25 @@ fn measure(quick: bool) -> Result<Results> {
     let less = |full, few| if quick { few } else { full };
     let peers = Peer::all()?;
 
-    say("size: all at once");
+    say("size: all programs in parallel");
     let sizes = measure_sizes(&peers, quick)?;
 
     let plan = memory::Plan {
         processes: less(1000, 200),
         rounds: less(3, 1),
     };
-    let memories = for_each_sitting(&peers, |peer| {
+    let measure_memory = |peer: &Peer| {
         say(&format!("memory: {}", peer.name));
         memory::measure(peer, &plan)
-    })?;
-
+    };
+    let memories = for_each_sitting(&peers, measure_memory)?;
     let tried = peers::tried().into_iter().map(|peer| {
-        say(&format!("memory, tried: {}", peer.name));
-        let memory = memory::measure(&peer, &plan).with_context(|| peer.name.clone())?;
+        let memory = measure_memory(&peer).with_context(|| peer.name.clone())?;
         Ok((peer.name, memory))
     });
-    let tried = tried.collect::<Result<Vec<_>>>()?;
+    let tried = tried.collect::<Result<_>>()?;
 
-    say("start and stop: all in turn");
+    say("start and stop: all programs in turn");
     let starts = start::measure(&peers, less(400, 40), quick);
 
     let plan = reaping::Plan {
@@ -198,16 +191,11 @@ fn measure(quick: bool) -> Result<Results> {
         reaping::measure(peer, &plan)
     })?;
 
-    say("a node full of pods: both in turn");
+    say("full node: both images in turn");
     let nodes = node::measure(less(110, 20), less(5, 1))?;
 
-    let figures = peers
-        .into_iter()
-        .zip(sizes)
-        .zip(memories)
-        .zip(starts)
-        .zip(reapings);
-    let figures = figures.map(|((((peer, size), memory), start), reaping)| Figures {
+    let figures = izip!(peers, sizes, memories, starts, reapings);
+    let figures = figures.map(|(peer, size, memory, start, reaping)| Figures {
         peer,
         size,
         memory,
@@ -225,7 +213,7 @@ fn measure(quick: bool) -> Result<Results> {
     })
 }
 
-/// Measures each that sits, one after the other, and has nothing to say of who does not.
+/// Measures the programs that sleep until a signal. The others get nothing.
 fn for_each_sitting<T>(
     peers: &[Peer],
     measure: impl Fn(&Peer) -> Result<T>,

@@ -46,18 +46,18 @@ pub struct Results {
 /// machine does not change them.
 #[rustfmt::skip]
 const HEADLINES: [(&str, &str); 12] = [
-    ("memory, of C with glibc", "pause.memory.charged.median / glibc.memory.charged.median"),
-    ("memory since its execve, of C with glibc", "pause.memory.executed.median / glibc.memory.executed.median"),
-    ("memory, of a sleep alone", "pause.memory.charged.median / sleep.memory.charged.median"),
-    ("start to end, of an exit alone", "pause.start.told.median / exit.start.told.median"),
-    ("start to end, of C with glibc", "pause.start.told.median / glibc.start.told.median"),
-    ("start to sleep, of a sleep alone", "pause.start.asleep.median / sleep.start.asleep.median"),
+    ("memory / C, glibc", "pause.memory.charged.median / glibc.memory.charged.median"),
+    ("memory since execve / C, glibc", "pause.memory.executed.median / glibc.memory.executed.median"),
+    ("memory / bare sleep", "pause.memory.charged.median / sleep.memory.charged.median"),
+    ("start + exit / bare exit", "pause.start.told.median / exit.start.told.median"),
+    ("start + exit / C, glibc", "pause.start.told.median / glibc.start.told.median"),
+    ("start to sleep / bare sleep", "pause.start.asleep.median / sleep.start.asleep.median"),
     ("sleeps per orphan", "pause.reaping[0].sleeps"),
-    ("time on a processor per orphan, of C with glibc", "pause.reaping[0].ran / glibc.reaping[0].ran"),
-    ("SIGTERM to end, of C with glibc", "pause.start.stopped.median / glibc.start.stopped.median"),
-    ("a node full of pods: memory, of C with glibc", "nodes[0].charged.median / nodes[1].charged.median"),
-    ("a node full of pods: making them, of C with glibc", "nodes[0].made.median / nodes[1].made.median"),
-    ("a node full of pods: removing them, of C with glibc", "nodes[0].removed.median / nodes[1].removed.median"),
+    ("CPU time per orphan / C, glibc", "pause.reaping[0].ran / glibc.reaping[0].ran"),
+    ("SIGTERM to exit / C, glibc", "pause.start.stopped.median / glibc.start.stopped.median"),
+    ("full node: memory / C, glibc", "nodes[0].charged.median / nodes[1].charged.median"),
+    ("full node: time to create / C, glibc", "nodes[0].made.median / nodes[1].made.median"),
+    ("full node: time to remove / C, glibc", "nodes[0].removed.median / nodes[1].removed.median"),
 ];
 
 impl Results {
@@ -126,7 +126,7 @@ pub fn report(results: &Results) -> Result<String> {
 /// The headlines of a run beside those of the kept one.
 pub fn compare(run: &Results, kept: &Results) -> String {
     let mut text = format!(
-        "kept run: {}\nthis run: {}\n\n{:<50} {:>9} {:>9} {:>8}\n",
+        "kept run: {}\nthis run: {}\n\n{:<40} {:>9} {:>9} {:>8}\n",
         kept.machine.describe(),
         run.machine.describe(),
         "pause",
@@ -143,7 +143,7 @@ pub fn compare(run: &Results, kept: &Results) -> String {
         };
         let before = before.map_or("-".to_owned(), number);
         let value = number(value);
-        _ = writeln!(text, "{name:<50} {before:>9} {value:>9} {change:>8}");
+        _ = writeln!(text, "{name:<40} {before:>9} {value:>9} {change:>8}");
     }
     text
 }
