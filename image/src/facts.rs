@@ -1,24 +1,25 @@
-//! What is known of how the image was made.
+//! How the image was made: crates, compiler, commit and time.
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 use pause_image::layout::sha256;
+use rustc_version::{VersionMeta, version_meta};
 use std::{env, fs, path::Path, process::Command};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// A crate that the program is made of.
+/// A crate of the program.
 pub struct Crate {
     pub name: String,
     pub version: String,
     pub license: Option<String>,
-    /// sha256 of the package, in hex, as Cargo.lock has it; the program itself has none.
+    /// The sha256 of the package in Cargo.lock, in hex. The program itself has none.
     pub checksum: Option<String>,
-    /// Package URLs of those that it needs.
+    /// The package URLs of its dependencies.
     pub needs: Vec<String>,
 }
 
 impl Crate {
-    /// Its package URL.
+    /// The crate's package URL.
     pub fn purl(&self) -> String {
         purl(&self.name, &self.version)
     }
@@ -28,36 +29,29 @@ fn purl(name: &str, version: &str) -> String {
     format!("pkg:cargo/{name}@{version}")
 }
 
-/// The compiler.
-pub struct Rustc {
-    pub version: String,
-    /// Of the commit of rust-lang/rust that it was built from.
-    pub commit: String,
-}
-
-/// All of it. The program comes first among the crates.
 pub struct Facts {
+    /// The program first.
     pub crates: Vec<Crate>,
-    pub rustc: Rustc,
+    pub rustc: VersionMeta,
     /// sha256 of Cargo.lock, in hex.
     pub lock: String,
-    /// The commit, where git knows it and no file is another.
+    /// The commit, if git knows it and no file differs from it.
     pub revision: Option<String>,
-    /// The time that SOURCE_DATE_EPOCH tells. No clock is asked.
+    /// The time in SOURCE_DATE_EPOCH, in RFC 3339. Never that of a clock.
     pub time: Option<String>,
 }
 
 impl Facts {
-    /// Of the project in the current folder.
+    /// Collects the facts on the project in the current folder.
     ///
     /// # Errors
     ///
-    /// cargo or rustc does not say; SOURCE_DATE_EPOCH is no time.
+    /// cargo or rustc fails, or SOURCE_DATE_EPOCH is not a time.
     pub fn collect() -> Result<Self> {
         let lock = fs::read("Cargo.lock").context("cannot read Cargo.lock")?;
         Ok(Self {
             crates: crates(str::from_utf8(&lock)?)?,
-            rustc: rustc()?,
+            rustc: version_meta().context("cannot get the version of rustc")?,
             lock: sha256(&lock),
             revision: revision(),
             time: time()?,
@@ -65,9 +59,10 @@ impl Facts {
     }
 }
 
-/// The program and all that it depends on, with the features that the image is built with.
+/// The program and its dependencies, breadth first, with the features that the image is built with.
 fn crates(lock: &str) -> Result<Vec<Crate>> {
-    // None needs more than this one; where a crate does not build, the program makes its calls itself.
+    // This platform has all dependencies. Some platforms have fewer: their programs need no crate for
+    // system calls.
     let options = ["--locked", "--filter-platform=x86_64-unknown-linux-gnu"];
     let metadata = MetadataCommand::new()
         .other_options(options.map(str::to_owned))
@@ -106,7 +101,7 @@ fn program(metadata: &Metadata) -> Result<&Package> {
         .context("no package pause in this folder")
 }
 
-/// What gets into the program: neither build scripts' nor tests' dependencies.
+/// The dependencies that get into the program, without those of build scripts and tests.
 fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<(PackageId, &'a Package)>> {
     let resolve = metadata.resolve.as_ref().context("cargo metadata")?;
     let node = resolve.nodes.iter().find(|node| node.id == *id);
@@ -128,24 +123,8 @@ fn checksum(lock: &toml::Table, name: &str, version: &str) -> Option<String> {
     package?.get("checksum")?.as_str().map(str::to_owned)
 }
 
-fn rustc() -> Result<Rustc> {
-    let said =
-        output(Command::new("rustc").arg("-vV")).context("rustc does not tell its version")?;
-    let field = |name: &str| {
-        let mut lines = said.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value
-            .map(str::to_owned)
-            .with_context(|| format!("rustc tells no {name}"))
-    };
-    Ok(Rustc {
-        version: field("release")?,
-        commit: field("commit-hash")?,
-    })
-}
-
 fn revision() -> Option<String> {
-    // A project that lies within another's repository is none of its revisions.
+    // A repository further up has commits of something else.
     let is_top = Path::new(".git").exists();
     let changed = output(Command::new("git").args(["status", "--porcelain"])).ok()?;
     let revision = output(Command::new("git").args(["rev-parse", "HEAD"])).ok()?;
@@ -159,7 +138,7 @@ fn time() -> Result<Option<String>> {
     let format = || -> Result<String> {
         Ok(OffsetDateTime::from_unix_timestamp(seconds.parse()?)?.format(&Rfc3339)?)
     };
-    let time = format().with_context(|| format!("SOURCE_DATE_EPOCH is no time: {seconds:?}"))?;
+    let time = format().with_context(|| format!("SOURCE_DATE_EPOCH is not a time: {seconds:?}"))?;
     Ok(Some(time))
 }
 

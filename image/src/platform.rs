@@ -4,18 +4,16 @@ use anyhow::{Context, Error, Result};
 use oci_spec::image::{self, Arch, Os, PlatformBuilder};
 use std::str::FromStr;
 
-/// A platform that pause is built for. The operating system is always Linux.
+/// A platform that pause is built for. The OS is Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Platform {
-    /// As OCI writes it, after the operating system: arm/v7. A variant that its architecture always
-    /// has is left out.
+    /// As OCI writes it after the OS: arm/v7. Without the variant if the architecture has only one.
     pub name: &'static str,
     arch: &'static str,
     variant: Option<&'static str>,
 }
 
-/// The platforms, in the image's order. Variants are those of the OCI image index ("Platform
-/// Variants"), and of the config's.
+/// The platforms in the image's order, with the variants of the OCI image index ("Platform Variants").
 const PLATFORMS: [Platform; 8] = [
     platform("386", "386", None),
     platform("amd64", "amd64", None),
@@ -45,7 +43,7 @@ impl Platform {
         self.arch.into()
     }
 
-    /// The variant of the architecture, where it has some.
+    /// The variant for a config, if the architecture has variants.
     pub fn variant(self) -> Option<String> {
         self.variant.map(str::to_owned)
     }
@@ -73,7 +71,7 @@ impl FromStr for Platform {
     }
 }
 
-/// The name of a platform of an index: where it is one of ours, as [`Platform::name`] has it.
+/// The name of a platform in an index: [`Platform::name`] for one of ours.
 pub fn name(platform: &image::Platform) -> String {
     let arch = platform.architecture();
     let variant = platform.variant();

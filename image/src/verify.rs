@@ -1,4 +1,4 @@
-//! Compares what was built, an archive, or an image of a registry with the digests written down.
+//! Compares builds, archives and images in registries with the expected digests.
 
 use crate::digests::{Digests, Found};
 use anyhow::{Context, Result, ensure};
@@ -10,30 +10,29 @@ use std::{
 
 #[derive(clap::Args)]
 pub struct Verify {
-    /// The digests to compare with
+    /// The expected digests: image/digests
     #[arg(long, value_name = "FILE")]
     digests: PathBuf,
-    /// Takes a folder where not all was built
+    /// Accept a folder with only some of the builds
     #[arg(long)]
     partly: bool,
-    /// What to call it, where its path says nothing
-    #[arg(long, value_name = "WORDS")]
+    /// The name of the subject in messages, instead of its path
+    #[arg(long, value_name = "NAME")]
     called: Option<String>,
-    /// Goes to skopeo copy: --pull-flag=--src-tls-verify=false
+    /// A flag for skopeo copy: --pull-flag=--src-tls-verify=false
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pull_flag: Vec<String>,
-    /// A folder of builds, an archive, or an image's name in a registry
+    /// What to compare: a folder of builds, an archive, or the name of an image in a registry
     #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
     subject: String,
 }
 
 impl Verify {
-    /// Says what differs; whether nothing does.
+    /// Prints what differs. Returns whether nothing does.
     ///
     /// # Errors
     ///
-    /// The digests cannot be read; what is to be compared is neither there nor the name of an image that
-    /// can be pulled.
+    /// The expected digests cannot be read, or the subject cannot be pulled.
     pub fn run(&self) -> Result<bool> {
         let expected = Digests::read(&self.digests)?;
         let found = self.find()?;
@@ -42,7 +41,7 @@ impl Verify {
         for (name, digest) in &found.digests.0 {
             let expected = expected.of(name).unwrap_or("none");
             if expected != digest {
-                problems.push(format!("{name} differs: {digest} instead of {expected}"));
+                problems.push(format!("{name} differs: {digest}, expected {expected}"));
             }
         }
         match &found.problem {
@@ -62,7 +61,7 @@ impl Verify {
         }
         if problems.is_empty() {
             let (count, file) = (found.digests.0.len(), self.digests.display());
-            println!("{subject}: {count} digests are those of {file}");
+            println!("{subject}: all {count} digests match {file}");
         }
         Ok(problems.is_empty())
     }
@@ -82,10 +81,10 @@ impl Verify {
     }
 }
 
-/// Copies an image, all platforms, from its registry into an archive, by skopeo.
+/// Copies an image with all its platforms from a registry to an archive.
 fn pull(name: &str, flags: &[String], archive: &Path) -> Result<()> {
     name.parse::<Reference>()
-        .with_context(|| format!("{name:?} is neither a file nor the name of an image"))?;
+        .with_context(|| format!("{name:?} is neither a file nor an image name"))?;
     let output = Command::new("skopeo")
         .args(["copy", "--all", "--quiet"])
         .args(flags)
@@ -94,7 +93,7 @@ fn pull(name: &str, flags: &[String], archive: &Path) -> Result<()> {
         .output()
         .context("cannot run skopeo")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let why = said.lines().last().unwrap_or("skopeo does not say why");
+    let why = said.lines().last().unwrap_or("skopeo gives no reason");
     ensure!(output.status.success(), "cannot pull {name}: {why}");
     Ok(())
 }
