@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use itertools::izip;
 use machine::Machine;
 use nix::unistd::Uid;
-use pause_image::layout::write_whole;
+use pause_image::layout;
 use peers::Peer;
 use report::{Figures, Results};
 use size::Size;
@@ -54,7 +54,6 @@ struct Arguments {
 
 /// What this program does as a child of itself.
 #[derive(Subcommand)]
-#[command(hide = true)]
 enum Part {
     /// Hold as many processes as standard input says
     Hold {
@@ -236,9 +235,7 @@ fn write(folder: &Path, results: &Results) -> Result<()> {
         ("report.md", report::report(results)?),
         ("size.svg", plot::draw(results)?),
     ] {
-        let path = folder.join(name);
-        write_whole(&path, |file| Ok(file.write_all(text.as_bytes())?))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        layout::write(&folder.join(name), text.as_bytes())?;
     }
     Ok(())
 }

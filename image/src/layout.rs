@@ -59,13 +59,11 @@ impl Layout {
     ///
     /// Those of the file system.
     pub fn write(&self, output: &Path) -> Result<()> {
-        write_whole(output, |file| {
-            let mut tar = tar::Builder::new(file);
-            for (path, content) in &self.files {
-                append(&mut tar, path, 0o444, content)?;
-            }
-            Ok(tar.finish()?)
-        })
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in &self.files {
+            append(&mut tar, path, 0o444, content)?;
+        }
+        write(output, &tar.into_inner()?)
     }
 }
 
@@ -73,15 +71,18 @@ impl Layout {
 ///
 /// # Errors
 ///
-/// Those of the file system and of `write`.
-pub fn write_whole(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let output = std::path::absolute(output)?;
-    let folder = output.parent().unwrap_or(&output);
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666)) // minus the umask
-        .tempfile_in(folder)?;
-    write(&mut file)?;
-    file.persist(output).map_err(|failed| failed.error)?;
+/// Those of the file system.
+pub fn write(output: &Path, content: &[u8]) -> Result<()> {
+    let replace = || -> Result<_> {
+        let output = std::path::absolute(output)?;
+        let folder = output.parent().unwrap_or(&output);
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666)) // minus the umask
+            .tempfile_in(folder)?;
+        file.write_all(content)?;
+        Ok(file.persist(output)?)
+    };
+    replace().with_context(|| format!("cannot write {}", output.display()))?;
     Ok(())
 }
 

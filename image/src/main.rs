@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use digests::{Found, read};
 use facts::Facts;
 use pack::{About, Archive};
-use pause_image::{layout::write_whole, name::Name, read::Image};
+use pause_image::{layout::write, name::Name, read::Image};
 use provenance::Origin;
 use std::{
     path::{Path, PathBuf},
@@ -119,10 +119,7 @@ fn pack(arguments: &Pack) -> Result<()> {
         .with_context(|| format!("{image:?} is not an image name"))?;
     let binaries = Binary::read_all(binaries)?;
     let archive = Archive::pack(&name, &binaries, about)?;
-    archive
-        .layout
-        .write(output)
-        .with_context(|| format!("cannot write {}", output.display()))?;
+    archive.layout.write(output)?;
 
     println!("platform  bytes of /pause  bytes pulled");
     for (binary, pulled) in binaries.iter().zip(&archive.pulled) {
@@ -153,19 +150,10 @@ fn attest(archive: &Path, origin: &Origin) -> Result<()> {
     for document in documents {
         write(&archive.with_file_name(document.file), &document.content)?;
     }
-    let path = archive.with_file_name("pause.referrers.tar");
-    referrers
-        .write(&path)
-        .with_context(|| format!("cannot write {}", path.display()))
+    referrers.write(&archive.with_file_name("pause.referrers.tar"))
 }
 
 /// Reads the image in an archive.
 fn image(archive: &Path) -> Result<Image> {
     Image::read(&read(archive)?).with_context(|| archive.display().to_string())
-}
-
-/// Replaces a file in one step, so that nobody sees half of it.
-fn write(file: &Path, content: &[u8]) -> Result<()> {
-    write_whole(file, |it| Ok(it.write_all(content)?))
-        .with_context(|| format!("cannot write {}", file.display()))
 }
