@@ -152,7 +152,7 @@ fn a_release_has_all_of_it() {
     let again = checkout.release(version);
     assert_eq!(again.status, Ok(1));
     assert!(
-        again.stderr.contains("is there already"),
+        again.stderr.contains("exists already"),
         "{}",
         again.stderr
     );
@@ -172,7 +172,7 @@ fn a_release_is_whole_or_not_at_all() {
     assert!(
         checkout
             .failure(version)
-            .contains("files that are in no commit: M linker.ld")
+            .contains("uncommitted files: M linker.ld")
     );
     checkout.commit();
 

@@ -53,6 +53,9 @@ pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
     {
         let _aside = Aside::step();
         for round in 0..rounds + WARM_UP {
+            if round == WARM_UP {
+                samples.fill_with(Samples::default);
+            }
             // A different order in each round.
             let mut order: Vec<usize> = (0..peers.len()).collect();
             order.sort_by_key(|at| {
@@ -61,38 +64,25 @@ pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
                 hasher.finish()
             });
             for at in order {
-                let new = sample(&peers[at]);
-                if round >= WARM_UP {
-                    samples[at].add(new);
-                }
+                sample(&peers[at], &mut samples[at]);
             }
         }
     }
-    let counted = peers.iter().zip(samples);
-    counted
-        .map(|(peer, samples)| Start {
-            asleep: spread(&samples.asleep),
-            ran: spread(&samples.ran).map(|it| it.median),
-            faults: spread(&samples.faults).map(|it| it.median),
-            instructions: (peer.sits() && !quick).then(|| count_instructions(&peer.words())),
-            told: spread(&samples.told),
-            told_instructions: peer
-                .words_to_tell()
-                .filter(|_| !quick)
-                .map(|words| count_instructions(&words)),
-            stopped: spread(&samples.stopped),
-        })
-        .collect()
-}
-
-impl Samples {
-    fn add(&mut self, new: Self) {
-        self.asleep.extend(new.asleep);
-        self.ran.extend(new.ran);
-        self.faults.extend(new.faults);
-        self.told.extend(new.told);
-        self.stopped.extend(new.stopped);
-    }
+    let count = |words: Option<Vec<CString>>| {
+        let words = words.filter(|_| !quick)?;
+        Some(count_instructions(&words))
+    };
+    let sampled = peers.iter().zip(samples);
+    let starts = sampled.map(|(peer, samples)| Start {
+        asleep: spread(&samples.asleep),
+        ran: spread(&samples.ran).map(|it| it.median),
+        faults: spread(&samples.faults).map(|it| it.median),
+        instructions: count(peer.sits().then(|| peer.words())),
+        told: spread(&samples.told),
+        told_instructions: count(peer.words_to_tell()),
+        stopped: spread(&samples.stopped),
+    });
+    starts.collect()
 }
 
 fn spread(values: &[f64]) -> Option<Spread> {
@@ -105,22 +95,20 @@ fn microseconds(since: Instant) -> f64 {
 
 /// Runs everything twice and keeps the second result: by then the program has filled the caches, which the
 /// previous program left to it.
-fn sample(peer: &Peer) -> Samples {
-    let mut samples = Samples::default();
+fn sample(peer: &Peer, samples: &mut Samples) {
     if let Some(words) = peer.words_to_tell() {
-        for _ in 0..2 {
+        for samples in [&mut Samples::default(), &mut *samples] {
             let start = Instant::now();
             Process::start(&words).end();
-            samples.told = vec![microseconds(start)];
+            samples.told.push(microseconds(start));
         }
     }
     if peer.sits() {
         let words = peer.words();
-        for _ in 0..2 {
-            sample_sleep(&words, &mut samples);
+        for samples in [&mut Samples::default(), samples] {
+            sample_sleep(&words, samples);
         }
     }
-    samples
 }
 
 fn sample_sleep(words: &[CString], samples: &mut Samples) {
@@ -133,14 +121,16 @@ fn sample_sleep(words: &[CString], samples: &mut Samples) {
         }
         assert!(start.elapsed() < PATIENCE, "{words:?} does not sleep");
     };
-    samples.asleep = vec![asleep];
     let proc = Proc::new(process.0.as_raw()).unwrap();
-    samples.ran = vec![proc.schedstat().unwrap().sum_exec_runtime as f64 / 1e3];
-    samples.faults = vec![proc.stat().unwrap().minflt as f64];
+    samples.asleep.push(asleep);
+    samples
+        .ran
+        .push(proc.schedstat().unwrap().sum_exec_runtime as f64 / 1e3);
+    samples.faults.push(proc.stat().unwrap().minflt as f64);
     let start = Instant::now();
     kill(process.0, Signal::SIGTERM).unwrap();
     process.end();
-    samples.stopped = vec![microseconds(start)];
+    samples.stopped.push(microseconds(start));
 }
 
 /// Counts the user-space instructions until the program exits or sleeps, without those of children.
