@@ -151,11 +151,7 @@ fn a_release_has_all_of_it() {
 
     let again = checkout.release(version);
     assert_eq!(again.status, Ok(1));
-    assert!(
-        again.stderr.contains("exists already"),
-        "{}",
-        again.stderr
-    );
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
 }
 
 #[test]

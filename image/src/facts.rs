@@ -9,24 +9,16 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A crate of the program.
 pub struct Crate {
-    pub name: String,
-    pub version: String,
-    pub license: Option<String>,
+    pub package: Package,
     /// The sha256 of the package in Cargo.lock, in hex. The program itself has none.
     pub checksum: Option<String>,
     /// The package URLs of its dependencies.
     pub needs: Vec<String>,
 }
 
-impl Crate {
-    /// The crate's package URL.
-    pub fn purl(&self) -> String {
-        purl(&self.name, &self.version)
-    }
-}
-
-fn purl(name: &str, version: &str) -> String {
-    format!("pkg:cargo/{name}@{version}")
+/// A package URL.
+pub fn purl(package: &Package) -> String {
+    format!("pkg:cargo/{}@{}", package.name, package.version)
 }
 
 pub struct Facts {
@@ -69,40 +61,33 @@ fn crates(lock: &str) -> Result<Vec<Crate>> {
         .exec()
         .context("cargo metadata")?;
     let lock: toml::Table = lock.parse().context("Cargo.lock")?;
-    let mut ids = vec![program(&metadata)?.id.clone()];
+    let mut ids = vec![program(&metadata)?];
     let mut crates = Vec::new();
-    let mut next = 0;
-    while let Some(id) = ids.get(next).cloned() {
-        next += 1;
-        let mut needs = Vec::new();
-        for (id, package) in needed_by(&metadata, &id)? {
-            needs.push(purl(&package.name, &package.version.to_string()));
+    while let Some(id) = ids.get(crates.len()) {
+        let package = metadata[*id].clone();
+        let needed = needed_by(&metadata, id)?;
+        crates.push(Crate {
+            checksum: checksum(&lock, &package),
+            needs: needed.iter().map(|id| purl(&metadata[*id])).collect(),
+            package,
+        });
+        for id in needed {
             if !ids.contains(&id) {
                 ids.push(id);
             }
         }
-        let package = &metadata[&id];
-        let version = package.version.to_string();
-        crates.push(Crate {
-            checksum: checksum(&lock, &package.name, &version),
-            name: package.name.to_string(),
-            version,
-            license: package.license.clone(),
-            needs,
-        });
     }
     Ok(crates)
 }
 
-fn program(metadata: &Metadata) -> Result<&Package> {
+fn program(metadata: &Metadata) -> Result<&PackageId> {
     let mut packages = metadata.workspace_packages().into_iter();
-    packages
-        .find(|package| package.name == "pause")
-        .context("no package pause in this folder")
+    let program = packages.find(|package| package.name == "pause");
+    Ok(&program.context("no package pause in this folder")?.id)
 }
 
 /// The dependencies that get into the program, without those of build scripts and tests.
-fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<(PackageId, &'a Package)>> {
+fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<&'a PackageId>> {
     let resolve = metadata.resolve.as_ref().context("cargo metadata")?;
     let node = resolve.nodes.iter().find(|node| node.id == *id);
     let dependencies = node.context("cargo metadata")?.deps.iter();
@@ -110,17 +95,15 @@ fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<(PackageI
         let mut kinds = dependency.dep_kinds.iter();
         kinds.any(|it| it.kind == DependencyKind::Normal)
     });
-    Ok(normal
-        .map(|dependency| (dependency.pkg.clone(), &metadata[&dependency.pkg]))
-        .collect())
+    Ok(normal.map(|dependency| &dependency.pkg).collect())
 }
 
-fn checksum(lock: &toml::Table, name: &str, version: &str) -> Option<String> {
-    let packages = lock["package"].as_array()?;
-    let package = packages.iter().find(|package| {
-        package["name"].as_str() == Some(name) && package["version"].as_str() == Some(version)
-    });
-    package?.get("checksum")?.as_str().map(str::to_owned)
+fn checksum(lock: &toml::Table, package: &Package) -> Option<String> {
+    let (name, version) = (package.name.as_str(), package.version.to_string());
+    let mut packages = lock["package"].as_array()?.iter();
+    let locked = packages
+        .find(|it| it["name"].as_str() == Some(name) && it["version"].as_str() == Some(&version));
+    locked?.get("checksum")?.as_str().map(str::to_owned)
 }
 
 fn revision() -> Option<String> {

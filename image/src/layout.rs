@@ -67,7 +67,7 @@ impl Layout {
     }
 }
 
-/// Replaces a file in one step, so that nobody sees half of it.
+/// Replaces a file atomically.
 ///
 /// # Errors
 ///

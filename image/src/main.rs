@@ -39,7 +39,7 @@ enum Command {
         /// The folder of the build: target
         #[arg(value_name = "FOLDER")]
         target: PathBuf,
-        /// The file to write; nobody sees half of it
+        /// The file to write, atomically
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
@@ -69,7 +69,7 @@ struct Pack {
     image: String,
     #[command(flatten)]
     about: About,
-    /// The archive to write; nobody sees half of it
+    /// The archive to write, atomically
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Each platform with its binary: amd64=target/pause/amd64/pause
@@ -108,17 +108,12 @@ fn run(command: &Command) -> Result<bool> {
 }
 
 fn pack(arguments: &Pack) -> Result<()> {
-    let Pack {
-        image,
-        about,
-        output,
-        binaries,
-    } = arguments;
+    let Pack { image, output, .. } = arguments;
     let name: Name = image
         .parse()
         .with_context(|| format!("{image:?} is not an image name"))?;
-    let binaries = Binary::read_all(binaries)?;
-    let archive = Archive::pack(&name, &binaries, about)?;
+    let binaries = Binary::read_all(&arguments.binaries)?;
+    let archive = Archive::pack(&name, &binaries, &arguments.about)?;
     archive.layout.write(output)?;
 
     println!("platform  bytes of /pause  bytes pulled");

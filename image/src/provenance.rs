@@ -1,7 +1,7 @@
 //! The provenance: an unsigned in-toto 1 statement with an SLSA 1.0 predicate. Leaves out what nobody can
 //! check, such as who ran `make`, and when.
 
-use crate::facts::Facts;
+use crate::facts::{Facts, purl};
 use pause_image::read::Image;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ pub fn of(image: &Image, facts: &Facts, origin: &Origin) -> Value {
     }));
     for it in &facts.crates {
         if let Some(checksum) = &it.checksum {
-            materials.push(json!({"uri": it.purl(), "digest": {"sha256": checksum}}));
+            materials.push(json!({"uri": purl(&it.package), "digest": {"sha256": checksum}}));
         }
     }
 

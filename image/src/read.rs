@@ -1,4 +1,4 @@
-//! Reads an archive, whoever wrote it.
+//! Reads archives and checks them.
 
 use crate::{
     layout::{path, sha256},

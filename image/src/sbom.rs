@@ -1,6 +1,6 @@
 //! The SBOM, in CycloneDX 1.5: the version that the library writes, and that scanners and registries read.
 
-use crate::facts::Facts;
+use crate::facts::{Facts, purl};
 use anyhow::{Context, Result, ensure};
 use cyclonedx_bom::{
     external_models::{date_time::DateTime, spdx::SpdxExpression, uri::Purl},
@@ -36,7 +36,7 @@ pub fn of(image: &Image, facts: &Facts) -> Result<Vec<u8>> {
     )?;
 
     let files: Vec<Component> = image.platforms.iter().map(file).collect();
-    let program = facts.crates[0].purl();
+    let program = purl(&facts.crates[0].package);
     let mut dependencies = vec![depends(&container, files.iter().map(reference).collect())];
     dependencies.extend(files.iter().map(|it| depends(it, vec![program.clone()])));
     let mut components = files;
@@ -45,11 +45,12 @@ pub fn of(image: &Image, facts: &Facts) -> Result<Vec<u8>> {
             Some(_) => Classification::Library,
             None => Classification::Application,
         };
+        let (name, version) = (&it.package.name, &it.package.version.to_string());
         let component = component(
             kind,
-            (&it.name, &it.version),
-            Purl::new("cargo", &it.name, &it.version)?,
-            it.license.as_deref(),
+            (name, version),
+            Purl::new("cargo", name, version)?,
+            it.package.license.as_deref(),
             it.checksum.as_deref(),
         )?;
         // Each crate is compiled with core, which may end up in the program.
