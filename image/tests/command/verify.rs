@@ -129,6 +129,9 @@ fn names_a_blob_with_one_bit_flipped() {
             target.flip(ARCHIVE, start + place);
             assert_eq!(differing(&target.path(ARCHIVE)), [&name, ARCHIVE]);
             assert_eq!(differing(target.0.path()), [&name, ARCHIVE]);
+            let line = failure(pause_image("tag").arg(target.path(ARCHIVE)));
+            let told = format!("the {name} is damaged: ");
+            assert!(line.contains(&told), "{line}");
         }
     }
 }
