@@ -93,8 +93,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     let before = kept.join("results.json");
     let results = match &arguments.from {
         Some(file) => read(file)?,
-        None if arguments.sizes => with_sizes(read(&before)?)?,
-        None => measure(arguments.quick)?,
+        None => {
+            ensure!(
+                Uid::effective().is_root(),
+                "run this as root: it creates cgroups and PID namespaces and starts engines"
+            );
+            match arguments.sizes {
+                true => with_sizes(read(&before)?)?,
+                false => measure(arguments.quick)?,
+            }
+        }
     };
     let folder = project().join("target/bench/run");
     write(&folder, &results)?;
@@ -113,17 +121,8 @@ fn read(file: &Path) -> Result<Results> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
-fn ensure_root() -> Result<()> {
-    ensure!(
-        Uid::effective().is_root(),
-        "run this as root: it creates cgroups and PID namespaces and starts engines"
-    );
-    Ok(())
-}
-
 /// Replaces the sizes of a run by those of today's files.
 fn with_sizes(mut kept: Results) -> Result<Results> {
-    ensure_root()?;
     let peers = Peer::all()?;
     for (peer, size) in peers.iter().zip(measure_sizes(&peers, false)?) {
         let figures = kept.figures.iter_mut().find(|it| it.peer.name == peer.name);
@@ -153,7 +152,6 @@ fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Siz
 
 /// Measures everything.
 fn measure(quick: bool) -> Result<Results> {
-    ensure_root()?;
     let begin = Instant::now();
     let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
     let less = |full, few| if quick { few } else { full };

@@ -59,7 +59,7 @@ pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
     });
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
 
-    let mut samples = [(); 2].map(|()| [(); 3].map(|()| Vec::new()));
+    let mut samples: [[Vec<f64>; 3]; 2] = Default::default();
     // The first round fills the caches and does not count.
     for round in 0..=rounds {
         for ((_, _, node), samples) in nodes.iter().zip(&mut samples) {

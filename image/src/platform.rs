@@ -13,7 +13,7 @@ const PLATFORMS: [&str; 8] = [
 /// A platform that pause is built for. The OS is Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Platform {
-    /// One of [`PLATFORMS`].
+    /// As OCI writes it after the OS: arm/v7.
     pub name: &'static str,
 }
 
