@@ -1,6 +1,6 @@
 //! The digests of what `make` builds, by name.
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_spec::image::Sha256Digest;
 use pause_image::{layout::sha256, read::Files};
 use std::{fmt, fs, path::Path};
@@ -70,46 +70,28 @@ impl fmt::Display for Digests {
 #[derive(Default)]
 pub struct Found {
     pub digests: Digests,
-    /// Why other digests could not be found.
-    pub problem: Option<Error>,
     /// What the comparison leaves out.
     pub note: Option<String>,
     /// Prefixes of names that may be missing.
-    optional: Vec<&'static str>,
+    pub optional: Vec<&'static str>,
 }
 
 impl Found {
-    /// The digests of the programs and the archive in target/. `partly` allows for missing ones.
-    pub fn in_folder(target: &Path, partly: bool) -> Self {
-        let optional = if partly { vec![""] } else { vec![] };
-        Self::of(optional, |found| {
-            found.add_programs(target)?;
-            let archive = target.join("pause.tar");
-            if partly && !archive.exists() {
+    /// Adds the programs and the archive in target/. `partly` allows for missing ones.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or parsed. The digests before it stay.
+    pub fn add_folder(&mut self, target: &Path, partly: bool) -> Result<()> {
+        self.add_programs(target)?;
+        let archive = target.join("pause.tar");
+        if partly {
+            self.optional.push("");
+            if !archive.exists() {
                 return Ok(());
             }
-            found.add_archive(&archive, true)
-        })
-    }
-
-    /// The digests of an archive from `make`.
-    pub fn in_archive(path: &Path) -> Self {
-        let optional = vec!["target/pause/", "target/pause-sc/"];
-        Self::of(optional, |found| found.add_archive(path, true))
-    }
-
-    /// The digests of an archive that holds a pulled image.
-    pub fn in_pulled(path: &Path) -> Self {
-        Self::of(vec!["target/"], |found| found.add_archive(path, false))
-    }
-
-    fn of(optional: Vec<&'static str>, find: impl FnOnce(&mut Self) -> Result<()>) -> Self {
-        let mut found = Self {
-            optional,
-            ..Self::default()
-        };
-        found.problem = find(&mut found).err();
-        found
+        }
+        self.add_archive(&archive, true)
     }
 
     /// Whether a name must not be missing.
@@ -133,7 +115,12 @@ impl Found {
         Ok(())
     }
 
-    fn add_archive(&mut self, path: &Path, as_made: bool) -> Result<()> {
+    /// Adds the blobs in an archive, and the archive itself if `make` made it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::add_folder`].
+    pub fn add_archive(&mut self, path: &Path, as_made: bool) -> Result<()> {
         let content = read(path)?;
         let files = Files::read(&content)?;
         let added = files.blobs(|name, content, _| {

@@ -95,10 +95,8 @@ fn run(command: &Command) -> Result<bool> {
         Command::Verify(verify) => return verify.run(),
         Command::Pack(arguments) => pack(arguments)?,
         Command::Digests { target, output } => {
-            let found = Found::in_folder(target, false);
-            if let Some(problem) = found.problem {
-                return Err(problem);
-            }
+            let mut found = Found::default();
+            found.add_folder(target, false)?;
             write(output, found.digests.to_string().as_bytes())?;
         }
         Command::Attest { archive, origin } => attest(archive, origin)?,

@@ -32,10 +32,11 @@ impl Verify {
     ///
     /// # Errors
     ///
-    /// The expected digests cannot be read, or the subject cannot be pulled.
+    /// The expected digests cannot be read.
     pub fn run(&self) -> Result<bool> {
         let expected = Digests::read(&self.digests)?;
-        let found = self.find()?;
+        let mut found = Found::default();
+        let problem = self.find(&mut found).err();
         let subject = self.called.as_ref().unwrap_or(&self.subject);
         let mut problems = Vec::new();
         for (name, digest) in &found.digests.0 {
@@ -44,7 +45,7 @@ impl Verify {
                 problems.push(format!("{name} differs: {digest}, expected {expected}"));
             }
         }
-        match &found.problem {
+        match problem {
             Some(problem) => problems.push(format!("{problem:#}").replace('\n', " ")),
             None => {
                 let names = expected.0.iter().map(|(name, _)| name);
@@ -66,34 +67,37 @@ impl Verify {
         Ok(problems.is_empty())
     }
 
-    fn find(&self) -> Result<Found> {
+    /// Adds the digests of the subject.
+    fn find(&self, found: &mut Found) -> Result<()> {
         let path = Path::new(&self.subject);
         if path.is_dir() {
-            return Ok(Found::in_folder(path, self.partly));
+            return found.add_folder(path, self.partly);
         }
         if path.exists() {
-            return Ok(Found::in_archive(path));
+            found.optional = vec!["target/pause/", "target/pause-sc/"];
+            return found.add_archive(path, true);
         }
         let folder = tempfile::tempdir()?;
         let archive = folder.path().join("pulled.tar");
-        pull(&self.subject, &self.pull_flag, &archive)?;
-        Ok(Found::in_pulled(&archive))
+        self.pull(&archive)?;
+        found.optional = vec!["target/"];
+        found.add_archive(&archive, false)
     }
-}
 
-/// Copies an image with all its platforms from a registry to an archive.
-fn pull(name: &str, flags: &[String], archive: &Path) -> Result<()> {
-    name.parse::<Reference>()
-        .with_context(|| format!("{name:?} is neither a file nor an image name"))?;
-    let output = Command::new("skopeo")
-        .args(["copy", "--all", "--quiet"])
-        .args(flags)
-        .arg(format!("docker://{name}"))
-        .arg(format!("oci-archive:{}", archive.display()))
-        .output()
-        .context("cannot run skopeo")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let why = said.lines().last().unwrap_or("skopeo gives no reason");
-    ensure!(output.status.success(), "cannot pull {name}: {why}");
-    Ok(())
+    /// Copies the subject with all its platforms from a registry to an archive.
+    fn pull(&self, archive: &Path) -> Result<()> {
+        let name = self.subject.parse::<Reference>();
+        name.context("neither a file nor an image name")?;
+        let output = Command::new("skopeo")
+            .args(["copy", "--all", "--quiet"])
+            .args(&self.pull_flag)
+            .arg(format!("docker://{}", self.subject))
+            .arg(format!("oci-archive:{}", archive.display()))
+            .output()
+            .context("cannot run skopeo")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = said.lines().last().unwrap_or("skopeo gives no reason");
+        ensure!(output.status.success(), "cannot pull: {why}");
+        Ok(())
+    }
 }

@@ -212,7 +212,7 @@ fn bad_input_gives_one_line() {
         (
             digests,
             Path::new("/nowhere/pause.tar"),
-            "is neither a file nor an image name",
+            "/nowhere/pause.tar: neither a file nor an image name",
         ),
         (digests, digests, "not a tar archive"),
         (&file("none", ""), archive, "has no digest"),
