@@ -10,7 +10,7 @@ use crate::{
     start::Start,
 };
 use anyhow::Result;
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt::Write};
 use tests::program::PLATFORMS;
@@ -113,6 +113,7 @@ pub fn report(results: &Results) -> Result<String> {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_keep_trailing_newline(true);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("number", |value: Option<f64>| {
         value.map_or("–".to_owned(), number)
     });
@@ -148,7 +149,7 @@ pub fn compare(run: &Results, kept: &Results) -> String {
     text
 }
 
-/// Three digits or so, and all of a whole number.
+/// About three digits, but all digits of a whole number.
 fn number(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 || value >= 1000.0 => grouped(value.round() as u64),
