@@ -151,11 +151,7 @@ fn a_release_has_all_of_it() {
 
     let again = checkout.release(version);
     assert_eq!(again.status, Ok(1));
-    assert!(
-        again.stderr.contains("is there already"),
-        "{}",
-        again.stderr
-    );
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
 }
 
 #[test]
@@ -172,7 +168,7 @@ fn a_release_is_whole_or_not_at_all() {
     assert!(
         checkout
             .failure(version)
-            .contains("files that are in no commit: M linker.ld")
+            .contains("uncommitted files: M linker.ld")
     );
     checkout.commit();
 

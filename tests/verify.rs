@@ -58,7 +58,7 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
             digests(|name| !name.starts_with("target/")),
         ),
     ] {
-        let line = format!("{what}: {count} digests are those of image/digests");
+        let line = format!("{what}: all {count} digests match image/digests");
         assert!(said.lines().any(|it| it == line), "{line}");
     }
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
@@ -126,7 +126,7 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let said = said(verify.arg(format!("{folder}/target")));
     let count = digests(|name| name.ends_with("/pause"));
     assert!(
-        said.starts_with(&format!("vendored: {count} digests are those of ")),
+        said.starts_with(&format!("vendored: all {count} digests match ")),
         "{said}"
     );
 }

@@ -1,5 +1,5 @@
-# A sleep alone that first gives back the pages of its stack below the one with its arguments, which
-# /proc/PID/cmdline shows: what that would save.
+# A bare sleep that first returns its stack's pages to the kernel, except the one with its arguments, which
+# /proc/PID/cmdline shows. Measures what that would save.
 .intel_syntax noprefix
 .section .text.start, "ax"
 .globl _start

@@ -1,11 +1,11 @@
-# A sleep alone that copies itself to where the stack's page table reaches, and unmaps where it was,
-# with the vDSO: what one page table for both would save.
+# A bare sleep that copies its code next to the stack, where both share a page table, and unmaps its old place
+# and the vDSO. Measures what that would save.
 .intel_syntax noprefix
 .section .text.start, "ax"
 .globl _start
 _start:
   mov rdi, rsp
-  and rdi, -0x200000         # where the 2 MiB begin that one page table is for
+  and rdi, -0x200000         # the start of the 2 MiB of one page table
 try:
   mov esi, 0x1000
   mov edx, 3                 # PROT_READ, PROT_WRITE
@@ -15,12 +15,12 @@ try:
   mov eax, 9                 # mmap
   syscall
   mov r12, rax
-  add rdi, 0x1ff000          # or, where the stack lies there, where they end
+  add rdi, 0x1ff000          # or their end, if the stack is at the start
   test rax, rax
   js try
   mov rdi, rax
   lea rsi, [rip + copied]
-  mov ecx, 64                # more than it is
+  mov ecx, 64                # more than its length
   rep movsb
   mov rdi, r12
   mov esi, 0x1000
@@ -31,7 +31,7 @@ try:
   and rdi, -0x1000
   jmp r12
 copied:
-  sub rdi, 0x20000           # the vDSO lies there too, which would keep its page tables
+  sub rdi, 0x20000           # with the vDSO, which would keep the page tables
   mov esi, 0x21000
   mov eax, 11                # munmap
   syscall

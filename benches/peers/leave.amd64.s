@@ -1,4 +1,4 @@
-# A process that leaves at once, for x86_64: what starting and ending one costs at the least.
+# A bare exit for x86_64: the least that starting and ending a process costs.
 
     .intel_syntax noprefix
 
@@ -9,6 +9,6 @@ _start:
 
     .section .text.run, "ax", @progbits
     .globl run
-run:                            # linker.ld wants it here
+run:                            # linker.ld needs this symbol
     mov eax, 231                # exit_group
     syscall

@@ -1,4 +1,4 @@
-// A process that leaves at once, for aarch64: what starting and ending one costs at the least.
+// A bare exit for aarch64: the least that starting and ending a process costs.
 
     .section .text.start, "ax", @progbits
     .globl _start
@@ -7,6 +7,6 @@ _start:
 
     .section .text.run, "ax", @progbits
     .globl run
-run:                                // linker.ld wants it here
+run:                                // linker.ld needs this symbol
     mov w8, #94                     // exit_group
     svc #0

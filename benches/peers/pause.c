@@ -1,5 +1,5 @@
-/* What a pause in C is like, to measure beside ours: the messages, flags and exit codes of upstream's,
-   its handler that waits for children, and its build line (-Os -static, stripped). Written anew. */
+/* A pause in C to compare with: upstream's messages, flags, exit codes, SIGCHLD handler and build flags
+   (-Os -static, stripped), in new code. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-# A process that sleeps, for x86_64, and does nothing else: what one costs at the least.
+# A bare sleep for x86_64: the least that a process costs.
 
     .intel_syntax noprefix
 
@@ -8,8 +8,8 @@ _start:                         # nothing comes before the loop
 
     .section .text.run, "ax", @progbits
     .globl run
-run:                            # linker.ld wants it here
+run:                            # linker.ld needs this symbol
 sleep:
     mov eax, 34                 # pause
     syscall
-    jmp sleep                   # where it is interrupted, as by a debugger
+    jmp sleep                   # after an interruption, as by a debugger

@@ -1,4 +1,4 @@
-// A process that sleeps, for aarch64, and does nothing else: what one costs at the least.
+// A bare sleep for aarch64: the least that a process costs.
 
     .section .text.start, "ax", @progbits
     .globl _start
@@ -10,7 +10,7 @@ _start:
 
     .section .text.run, "ax", @progbits
     .globl run
-run:                                // linker.ld wants it here
+run:                                // linker.ld needs this symbol
     mov x0, xzr                     // the call's result was there
     svc #0
-    b run                           // where it is interrupted, as by a debugger
+    b run                           // after an interruption, as by a debugger

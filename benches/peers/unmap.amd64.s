@@ -1,12 +1,12 @@
-# A sleep alone that first unmaps its stack, and its page tables with it: what that would save. No
-# signal's handler could run any more.
+# A bare sleep that first unmaps its stack and thus its page tables, so that no signal handler could run.
+# Measures what that would save.
 .intel_syntax noprefix
 .section .text.start, "ax"
 .globl _start
 _start:
-  lea rdi, [rsp - 0x21000]   # the stack begins so far below at most (132 KiB)
+  lea rdi, [rsp - 0x21000]   # the stack starts at most 132 KiB below
   and rdi, -0x1000
-  mov esi, 0x42000           # and ends so far above at most
+  mov esi, 0x42000           # and ends at most as far above
   mov eax, 11                # munmap
   syscall
 .section .text.run, "ax"

@@ -1,4 +1,4 @@
-//! Measures pause beside its peers, and writes tables, plots and all numbers.
+//! Measures pause and its peers, and writes the numbers, a report and a plot.
 
 mod machine;
 mod measure;
@@ -14,9 +14,10 @@ mod start;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
+use itertools::izip;
 use machine::Machine;
-use nix::libc;
-use pause_image::layout::write_whole;
+use nix::unistd::Uid;
+use pause_image::layout;
 use peers::Peer;
 use report::{Figures, Results};
 use size::Size;
@@ -30,42 +31,41 @@ use std::{
     thread,
     time::Instant,
 };
-use tests::{built, engine::Docker, project};
+use tests::{engine::Docker, project};
 
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Fewer of everything: a minute instead of five
+    /// Take fewer samples: one minute instead of five
     #[arg(long)]
     quick: bool,
-    /// Keep this run's numbers, plots and report in benches/run
+    /// Keep the numbers, the report and the plot in benches/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
-    /// Take the numbers of a run from its results.json instead of measuring
+    /// Read the numbers from an earlier run's results.json instead of measuring
     #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     from: Option<PathBuf>,
-    /// Measure sizes alone, which no load changes, and take the rest from the run that is kept
+    /// Measure only sizes, which do not depend on load, and take the rest from the kept run
     #[arg(long, conflicts_with_all = ["quick", "from"])]
     sizes: bool,
     #[command(subcommand)]
     part: Option<Part>,
 }
 
-/// What this program does for itself, as another process.
+/// What this program does as a child of itself.
 #[derive(Subcommand)]
-#[command(hide = true)]
 enum Part {
-    /// Holds as many processes as it is told to
+    /// Hold as many processes as standard input says
     Hold {
-        /// Each goes into the cgroup of this file before it executes the program
+        /// The cgroup.procs file of the cgroup that they join before execve
         #[arg(long)]
         door: Option<PathBuf>,
-        #[arg(last = true)]
-        words: Vec<String>,
+        #[arg(last = true, value_parser = |word: &str| CString::new(word))]
+        words: Vec<CString>,
     },
-    /// Makes orphans
+    /// Create orphans
     Orphans { count: u64 },
-    /// Keeps a processor busy
+    /// Keep a CPU busy
     Spin,
 }
 
@@ -73,12 +73,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.part {
         None => run(&arguments),
-        Some(Part::Hold { door, words }) => {
-            let words = words
-                .iter()
-                .map(|word| CString::new(word.as_str()).unwrap());
-            memory::hold(&words.collect::<Vec<_>>(), door.as_deref())
-        }
+        Some(Part::Hold { door, words }) => memory::hold(words, door.as_deref()),
         Some(Part::Orphans { count }) => reaping::orphans(*count),
         Some(Part::Spin) => loop {
             std::hint::spin_loop();
@@ -98,10 +93,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     let before = kept.join("results.json");
     let results = match &arguments.from {
         Some(file) => read(file)?,
-        None if arguments.sizes => with_sizes(read(&before)?)?,
-        None => measure(arguments.quick)?,
+        None => {
+            ensure!(
+                Uid::effective().is_root(),
+                "run this as root: it creates cgroups and PID namespaces and starts engines"
+            );
+            match arguments.sizes {
+                true => with_sizes(read(&before)?)?,
+                false => measure(arguments.quick)?,
+            }
+        }
     };
-    let folder = built("bench").join("run");
+    let folder = project().join("target/bench/run");
     write(&folder, &results)?;
     if before.exists() {
         println!("{}", report::compare(&results, &read(&before)?));
@@ -118,19 +121,8 @@ fn read(file: &Path) -> Result<Results> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
-fn ensure_root() -> Result<()> {
-    // SAFETY: a system call.
-    let user = unsafe { libc::geteuid() };
-    ensure!(
-        user == 0,
-        "this needs root, for cgroups, PID namespaces and engines"
-    );
-    Ok(())
-}
-
-/// A run with the sizes of today's files.
+/// Replaces the sizes of a run by those of today's files.
 fn with_sizes(mut kept: Results) -> Result<Results> {
-    ensure_root()?;
     let peers = Peer::all()?;
     for (peer, size) in peers.iter().zip(measure_sizes(&peers, false)?) {
         let figures = kept.figures.iter_mut().find(|it| it.peer.name == peer.name);
@@ -142,7 +134,7 @@ fn with_sizes(mut kept: Results) -> Result<Results> {
     Ok(kept)
 }
 
-/// Measures the sizes of all, at once.
+/// Measures the sizes of all programs in parallel.
 fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
     let docker = Mutex::new(Docker::start());
     let measure =
@@ -158,34 +150,32 @@ fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Siz
     })
 }
 
-/// Measures all.
+/// Measures everything.
 fn measure(quick: bool) -> Result<Results> {
-    ensure_root()?;
     let begin = Instant::now();
     let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
     let less = |full, few| if quick { few } else { full };
     let peers = Peer::all()?;
 
-    say("size: all at once");
+    say("size: all programs in parallel");
     let sizes = measure_sizes(&peers, quick)?;
 
     let plan = memory::Plan {
         processes: less(1000, 200),
         rounds: less(3, 1),
     };
-    let memories = for_each_sitting(&peers, |peer| {
+    let measure_memory = |peer: &Peer| {
         say(&format!("memory: {}", peer.name));
         memory::measure(peer, &plan)
-    })?;
-
+    };
+    let memories = for_each_sitting(&peers, measure_memory)?;
     let tried = peers::tried().into_iter().map(|peer| {
-        say(&format!("memory, tried: {}", peer.name));
-        let memory = memory::measure(&peer, &plan).with_context(|| peer.name.clone())?;
+        let memory = measure_memory(&peer).with_context(|| peer.name.clone())?;
         Ok((peer.name, memory))
     });
-    let tried = tried.collect::<Result<Vec<_>>>()?;
+    let tried = tried.collect::<Result<_>>()?;
 
-    say("start and stop: all in turn");
+    say("start and stop: all programs in turn");
     let starts = start::measure(&peers, less(400, 40), quick);
 
     let plan = reaping::Plan {
@@ -198,16 +188,11 @@ fn measure(quick: bool) -> Result<Results> {
         reaping::measure(peer, &plan)
     })?;
 
-    say("a node full of pods: both in turn");
+    say("full node: both images in turn");
     let nodes = node::measure(less(110, 20), less(5, 1))?;
 
-    let figures = peers
-        .into_iter()
-        .zip(sizes)
-        .zip(memories)
-        .zip(starts)
-        .zip(reapings);
-    let figures = figures.map(|((((peer, size), memory), start), reaping)| Figures {
+    let figures = izip!(peers, sizes, memories, starts, reapings);
+    let figures = figures.map(|(peer, size, memory, start, reaping)| Figures {
         peer,
         size,
         memory,
@@ -225,7 +210,7 @@ fn measure(quick: bool) -> Result<Results> {
     })
 }
 
-/// Measures each that sits, one after the other, and has nothing to say of who does not.
+/// Measures the programs that sleep until a signal. The others get nothing.
 fn for_each_sitting<T>(
     peers: &[Peer],
     measure: impl Fn(&Peer) -> Result<T>,
@@ -237,23 +222,12 @@ fn for_each_sitting<T>(
     measured.collect()
 }
 
-/// Writes all numbers, the report and the plots.
+/// Writes the numbers, which took minutes to measure, and then the report and the plot.
 fn write(folder: &Path, results: &Results) -> Result<()> {
     fs::create_dir_all(folder)?;
+    let write = |name: &str, text: String| layout::write(&folder.join(name), text.as_bytes());
     let numbers = serde_json::to_string_pretty(results)? + "\n";
-    let mut files = vec![
-        ("results.json", numbers),
-        ("report.md", report::report(results)),
-    ];
-    files.extend(plot::draw(results)?);
-    for (name, text) in files {
-        write_text(&folder.join(name), &text)?;
-    }
-    Ok(())
-}
-
-/// Writes a file that appears whole or not at all.
-fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_whole(path, |file| Ok(file.write_all(text.as_bytes())?))
-        .with_context(|| format!("cannot write {}", path.display()))
+    write("results.json", numbers)?;
+    write("report.md", report::report(results)?)?;
+    write("size.svg", plot::draw(results)?)
 }

@@ -1,8 +1,8 @@
-//! What measurements have in common.
+//! Medians and quartiles.
 
 use serde::{Deserialize, Serialize};
 
-/// A median with the quarters on both sides of it.
+/// The median and the quartiles on both sides of it.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Spread {
     pub low: f64,
@@ -11,7 +11,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of some values, of which there is one at least.
+    /// The spread of at least one value.
     pub fn of(values: &[f64]) -> Self {
         let mut values = values.to_vec();
         values.sort_by(f64::total_cmp);
@@ -24,7 +24,6 @@ impl Spread {
     }
 }
 
-/// The one in the middle.
 pub fn median(values: &[f64]) -> f64 {
     Spread::of(values).median
 }

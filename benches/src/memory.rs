@@ -1,16 +1,17 @@
-//! Memory: many of one program in a cgroup of their own.
+//! Memory: many processes of one program in a cgroup of their own.
 
 use crate::{
     measure::{Spread, median},
     peers::Peer,
-    process::{Process, children, faults, is_asleep},
+    process::{Process, children, is_asleep},
 };
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
+use procfs::process::Process as Proc;
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::CString,
-    fs::{self, File},
+    fs::File,
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
@@ -19,25 +20,25 @@ use std::{
 };
 use tests::{cgroup::Cgroup, wait_until};
 
-/// Memory of one process, in bytes, with the child that it has where it cannot be alone.
+/// Memory of one process in bytes, its child included if the program needs one.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Memory {
-    /// All that its cgroup is charged for.
+    /// Everything that the kernel charges to the cgroup.
     pub charged: Spread,
-    /// The same without what any process has, whatever it executes: charged since its execve.
+    /// The part charged since execve, without what fork gives any process.
     pub executed: Spread,
-    /// The kernel's part of it.
+    /// The kernel's part of `charged`.
     pub kernel: f64,
-    /// Page tables: VmPTE (proc_pid_status(5)), which has not the topmost.
+    /// VmPTE (proc_pid_status(5)), which leaves out the top-level page table.
     pub page_tables: f64,
-    /// Resident, all of it, and its share of what others have too (proc_pid_smaps(5)).
+    /// RSS and PSS (proc_pid_smaps(5)).
     pub resident: f64,
     pub share: f64,
-    /// Page faults until it slept.
+    /// Page faults until the process slept.
     pub faults: f64,
 }
 
-/// How many at once, and how often.
+/// How many processes at once, and how often.
 pub struct Plan {
     pub processes: usize,
     pub rounds: usize,
@@ -47,7 +48,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// Linux does not start as many.
+/// A process cannot be started.
 pub fn measure(peer: &Peer, plan: &Plan) -> Result<Memory> {
     let rounds: Result<Vec<Memory>> = (0..plan.rounds)
         .map(|_| round(peer, plan.processes))
@@ -69,18 +70,18 @@ fn round(peer: &Peer, count: usize) -> Result<Memory> {
     let each = |total: u64| total as f64 / count as f64;
     let cgroup = Cgroup::new("memory");
     let mut holder = Holder::start(&peer.words(), None)?;
-    // A new process is charged to the cgroup of its parent.
+    // A new process joins its parent's cgroup.
     cgroup.add(holder.pid());
     let (charged, kernel, pids) = charge(&cgroup, &mut holder, count)?;
     let mut sum = [0; 4];
     for pid in &pids {
-        sum[3] += faults(*pid);
+        sum[3] += Proc::new(pid.as_raw())?.stat()?.minflt;
         for pid in [*pid].into_iter().chain(children(*pid)) {
-            let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-            sum[0] += kilobytes(&status, "VmPTE:")?;
-            let maps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-            sum[1] += kilobytes(&maps, "Rss:")?;
-            sum[2] += kilobytes(&maps, "Pss:")?;
+            let process = Proc::new(pid.as_raw())?;
+            sum[0] += process.status()?.vmpte.context("no VmPTE")? * 1024;
+            let maps = &process.smaps_rollup()?.memory_map_rollup.0[0];
+            sum[1] += maps.extension.map["Rss"];
+            sum[2] += maps.extension.map["Pss"];
         }
     }
     let [page_tables, resident, share, faults] = sum.map(each);
@@ -100,12 +101,13 @@ fn round(peer: &Peer, count: usize) -> Result<Memory> {
     })
 }
 
-/// What a cgroup is charged for when so many are held: all, and the kernel's part; and which they are.
+/// Holds `count` processes in a cgroup. Returns the bytes charged for them, the kernel's part of those,
+/// and the processes.
 fn charge(cgroup: &Cgroup, holder: &mut Holder, count: usize) -> Result<(u64, u64, Vec<Pid>)> {
-    // What the first ones leave behind for those after them is charged before it counts.
+    // The first processes cause charges that stay when they end. Those must not count.
     holder.hold(count / 10)?;
     holder.hold(0)?;
-    // The kernel frees some of it later.
+    // The kernel frees some memory with a delay.
     let settle = || sleep(Duration::from_millis(300));
     settle();
     let before = cgroup.charged();
@@ -116,20 +118,11 @@ fn charge(cgroup: &Cgroup, holder: &mut Holder, count: usize) -> Result<(u64, u6
     Ok((after.0 - before.0, after.1 - before.1, pids))
 }
 
-/// A field that is told in kB, in bytes.
-fn kilobytes(text: &str, field: &str) -> Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(field));
-    let value = line
-        .and_then(|line| line.trim().strip_suffix(" kB"))
-        .context(field.to_owned())?;
-    Ok(value.parse::<u64>()? * 1024)
-}
-
-/// A process that starts others.
+/// The process that runs [`hold`].
 struct Holder(Child, BufReader<ChildStdout>);
 
 impl Holder {
-    /// Starts it, for this program, each of which goes into a cgroup by that door if there is one.
+    /// Starts a holder of the program `words`.
     fn start(words: &[CString], door: Option<&Path>) -> Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
         holder.arg("hold");
@@ -150,7 +143,7 @@ impl Holder {
         Pid::from_raw(self.0.id() as i32)
     }
 
-    /// Has it end those that it holds, start so many, and waits until all sleep.
+    /// Ends the processes held so far, starts `count` new ones, and waits until all of them sleep.
     fn hold(&mut self, count: usize) -> Result<Vec<Pid>> {
         writeln!(self.0.stdin.as_ref().unwrap(), "{count}")?;
         let mut line = String::new();
@@ -161,7 +154,7 @@ impl Holder {
             .collect();
         ensure!(
             pids.len() == count,
-            "{} of {count} were started",
+            "only {} of {count} processes were started",
             pids.len()
         );
         wait_until("asleep", || pids.iter().all(|pid| is_asleep(*pid)));
@@ -177,12 +170,13 @@ impl Drop for Holder {
     }
 }
 
-/// What the holder does: for each line with a number, it ends what it holds, starts so many, and
-/// tells their process ids.
+/// Reads numbers from standard input, one a line. For each, ends the processes held so far, starts that
+/// many, and prints their process ids. `door` is the cgroup.procs file of the cgroup that they join
+/// before execve.
 ///
 /// # Errors
 ///
-/// A line is no number.
+/// A line is not a number.
 pub fn hold(words: &[CString], door: Option<&Path>) -> Result<()> {
     let door = door
         .map(|door| File::options().write(true).open(door))

@@ -1,5 +1,4 @@
-//! A node with as many pods as a kubelet allows: their sandboxes, by containerd's CRI, with each image in
-//! turn.
+//! A full node: pod sandboxes created through containerd's CRI, with the images taking turns.
 
 use crate::{
     measure::Spread,
@@ -20,27 +19,27 @@ use tests::{
     wait_until,
 };
 
-/// What a node has with one image.
+/// A node whose sandboxes run one image.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Node {
     pub image: String,
-    /// Bytes of the image as it is pulled.
+    /// Bytes that a pull of the image transfers.
     pub pulled: u64,
     pub pods: usize,
-    /// Bytes that the cgroups of all sandboxes are charged for.
+    /// Bytes charged to the cgroups of all sandboxes.
     pub charged: Spread,
-    /// Seconds to make all sandboxes, and to stop and remove them.
+    /// Seconds to create all sandboxes, and to stop and remove them.
     pub made: Spread,
     pub removed: Spread,
 }
 
 const PEER: &str = "localhost/c-glibc:bench";
 
-/// Measures ours and that of the program in C, with so many pods, so many times each.
+/// Measures the image of pause and that of the C program.
 ///
 /// # Errors
 ///
-/// What the packer says; containerd's failures panic.
+/// Those of the packer. A failure of containerd panics.
 pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
     let platform = Platform::native();
     let images = [
@@ -60,8 +59,8 @@ pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
     });
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
 
-    let mut samples = [(); 2].map(|()| [(); 3].map(|()| Vec::new()));
-    // The first round fills caches, and does not count.
+    let mut samples: [[Vec<f64>; 3]; 2] = Default::default();
+    // The first round fills the caches and does not count.
     for round in 0..=rounds {
         for ((_, _, node), samples) in nodes.iter().zip(&mut samples) {
             let start = Instant::now();
@@ -72,7 +71,7 @@ pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
                 wait_until("asleep", || is_asleep_in(&node.nest().proc(), sandbox));
             }
             let made = start.elapsed().as_secs_f64();
-            // The kernel frees some of it later.
+            // The kernel frees some memory with a delay.
             sleep(Duration::from_secs(1));
             let charged = cgroup::charged_within(&node.nest().cgroup());
             let start = Instant::now();

@@ -1,47 +1,39 @@
-//! What is measured: pause, and who else could sit in its place.
+//! The programs that are measured: pause and its peers.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{
-    ffi::CString,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, ffi::CString, fs, path::PathBuf};
 use tests::{
     built,
     program::{NATIVE_ARCH, PLATFORMS, Platform},
 };
 
-/// The peer that is measured on each platform, as Debian builds it for all of them.
+/// The peer that is measured on every platform, as Debian builds it for all of them.
 pub const EVERYWHERE: &str = "catatonit -P";
 
 /// The platforms of all other peers.
 const BUILT_FOR: [&str; 2] = ["amd64", "arm64"];
 
-/// A program, on some of the platforms.
+/// A program for some platforms.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Peer {
-    /// As the report calls it.
+    /// The name in the report.
     pub name: String,
-    /// Its version, where it has one that is not pause's.
+    /// Empty for a peer that this project writes.
     pub version: String,
-    /// How it was built, or where it is from.
+    /// How it was built, or where it comes from.
     pub how: String,
-    /// What has it sit there, behind its file's name.
+    /// Arguments that make it sleep until a signal.
     pub sit: Vec<String>,
-    /// What has it tell its version.
+    /// Arguments that make it print its version; none if it cannot.
     pub tell: Vec<String>,
-    /// Whether it reaps, as the first process.
+    /// Whether it reaps orphans as PID 1.
     pub reaps: bool,
-    /// Where its files are: FOLDER/PLATFORM/FILE below target/, or FOLDER/ARCH/FILE of pause.
-    folder: String,
     file: String,
 }
 
-/// A row for each: name in the report, folder and name of the file, how it sits, how it tells, and
-/// whether it reaps.
+/// The fields `name`, `file`, `sit`, `tell` and `reaps` of a [`Peer`].
 type Row = (
-    &'static str,
     &'static str,
     &'static str,
     &'static [&'static str],
@@ -53,21 +45,20 @@ const SLEEP: &str = "/bin/sleep";
 
 #[rustfmt::skip]
 const PEERS: [Row; 11] = [
-    ("pause", "pause", "pause", &[], &["-v"], true),
-    ("floor: pause in assembly", "bench/peers", "floor", &[], &["-v"], true),
-    ("floor: sleep alone", "bench/peers", "sleep", &[], &[], false),
-    ("floor: exit alone", "bench/peers", "leave", &[], &["-v"], false),
-    ("C, musl", "bench/peers", "c-musl", &[], &["-v"], true),
-    ("C, glibc", "bench/peers", "c-glibc", &[], &["-v"], true),
-    (EVERYWHERE, "bench/peers", "catatonit", &["-P"], &["--version"], true),
-    ("tini, with a sleep", "bench/peers", "tini-static", &["--", SLEEP, "infinity"], &["--version"], true),
-    ("dumb-init, with a sleep", "bench/peers", "dumb-init", &[SLEEP, "infinity"], &["--version"], true),
-    ("sleep of coreutils", "bench/peers", "coreutils", &["infinity"], &["--version"], false),
-    ("sleep of busybox", "bench/peers", "busybox", &["sleep", "infinity"], &["--help"], false),
+    ("pause", "pause", &[], &["-v"], true),
+    ("floor: pause in assembly", "floor", &[], &["-v"], true),
+    ("floor: sleep alone", "sleep", &[], &[], false),
+    ("floor: exit alone", "leave", &[], &["-v"], false),
+    ("C, musl", "c-musl", &[], &["-v"], true),
+    ("C, glibc", "c-glibc", &[], &["-v"], true),
+    (EVERYWHERE, "catatonit", &["-P"], &["--version"], true),
+    ("tini, with a sleep", "tini-static", &["--", SLEEP, "infinity"], &["--version"], true),
+    ("dumb-init, with a sleep", "dumb-init", &[SLEEP, "infinity"], &["--version"], true),
+    ("sleep of coreutils", "coreutils", &["infinity"], &["--version"], false),
+    ("sleep of busybox", "busybox", &["sleep", "infinity"], &["--help"], false),
 ];
 
-/// Sleeps that save memory in ways that pause does not: how much that would be. They are there for
-/// x86_64 alone.
+/// Programs that only sleep and save memory in ways that pause does not, to see how much. x86_64 only.
 pub fn tried() -> Vec<Peer> {
     let rows = [
         ("stack below its arguments given back", "below"),
@@ -76,68 +67,53 @@ pub fn tried() -> Vec<Peer> {
         ("code beside the stack", "beside"),
     ];
     let rows = rows.into_iter().filter(|_| NATIVE_ARCH == "amd64");
-    rows.map(|(name, file)| Peer {
-        name: name.to_owned(),
-        version: String::new(),
-        how: String::new(),
-        sit: vec![],
-        tell: vec![],
-        reaps: false,
-        folder: "bench/peers".to_owned(),
-        file: file.to_owned(),
-    })
-    .collect()
+    rows.map(|(name, file)| Peer::new((name, file, &[], &[], false), "", ""))
+        .collect()
 }
 
 impl Peer {
-    /// All of them, pause first.
+    fn new((name, file, sit, tell, reaps): Row, version: &str, how: &str) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            how: how.to_owned(),
+            sit: owned(sit),
+            tell: owned(tell),
+            reaps,
+            file: file.to_owned(),
+        }
+    }
+
+    /// All programs, pause first.
     ///
     /// # Errors
     ///
-    /// What the script that builds them wrote is not there.
+    /// `benches/peers/build` has not written its table of peers.
     pub fn all() -> Result<Vec<Self>> {
         let table = built("bench/peers/built.tsv");
         let table = fs::read_to_string(&table).with_context(|| table.display().to_string())?;
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let peers = PEERS.iter().map(|(name, folder, file, sit, tell, reaps)| {
-            let told = table.lines().find_map(|line| {
-                let mut fields = line.split('\t');
-                (fields.next() == Some(file)).then(|| fields.map(str::to_owned).collect())
-            });
-            let [version, how] = match (*file, told) {
-                ("pause", _) => [env!("CARGO_PKG_VERSION").to_owned(), "make".to_owned()],
-                (_, told) => {
-                    let told: Option<Vec<String>> = told;
-                    <[String; 2]>::try_from(told.unwrap_or_default())
-                        .map_err(|_| anyhow::anyhow!("built.tsv does not tell of {file}"))?
-                }
-            };
-            Ok(Self {
-                name: (*name).to_owned(),
-                version,
-                how,
-                sit: words(sit),
-                tell: words(tell),
-                reaps: *reaps,
-                folder: (*folder).to_owned(),
-                file: (*file).to_owned(),
-            })
+        let lines = table.lines().filter_map(|line| line.split_once('\t'));
+        let lines = lines.filter_map(|(file, told)| Some((file, told.split_once('\t')?)));
+        let mut told: HashMap<&str, (&str, &str)> = lines.collect();
+        told.insert("pause", (env!("CARGO_PKG_VERSION"), "make"));
+        let peers = PEERS.iter().map(|row| {
+            let told = told.get(row.1);
+            let (version, how) = told.with_context(|| format!("built.tsv lacks {}", row.1))?;
+            Ok(Self::new(*row, version, how))
         });
         peers.collect()
     }
 
-    /// Its file for that platform.
+    /// The program's file for a platform.
     pub fn path(&self, platform: &Platform) -> PathBuf {
-        // One pause for arm runs on each variant; Debian has a catatonit for each.
-        let folder = if self.is_pause() {
-            platform.arch
-        } else {
-            platform.name
-        };
-        built(&format!("{}/{folder}/{}", self.folder, self.file))
+        if self.is_pause() {
+            return built(&format!("pause/{}/pause", platform.arch));
+        }
+        built(&format!("bench/peers/{}/{}", platform.name, self.file))
     }
 
-    /// The platforms that its size is measured on, in the image's order.
+    /// The platforms that there is a file for, in the image's order.
     pub fn platforms(&self) -> impl Iterator<Item = &'static Platform> {
         let everywhere = self.is_pause() || self.name == EVERYWHERE;
         PLATFORMS
@@ -149,25 +125,25 @@ impl Peer {
         self.file == "pause"
     }
 
-    /// Whether it sits until it is told to go.
+    /// Whether it sleeps until a signal.
     pub fn sits(&self) -> bool {
         self.file != "leave"
     }
 
-    /// The words that have it sit there, on this machine.
+    /// The command line that makes it sleep until a signal, on this machine.
     pub fn words(&self) -> Vec<CString> {
         self.with(&self.sit)
     }
 
-    /// The words that have it tell its version and leave, if it can.
+    /// The command line that makes it print its version and exit, if there is one.
     pub fn words_to_tell(&self) -> Option<Vec<CString>> {
         (!self.tell.is_empty()).then(|| self.with(&self.tell))
     }
 
     fn with(&self, arguments: &[String]) -> Vec<CString> {
         let path = self.path(Platform::native());
-        let path = Path::to_str(&path).unwrap().to_owned();
-        let words = [path].into_iter().chain(arguments.iter().cloned());
+        let words = [path.to_str().unwrap()].into_iter();
+        let words = words.chain(arguments.iter().map(|word| &**word));
         words.map(|word| CString::new(word).unwrap()).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Processes to measure: started as cheaply as Linux allows, and seen to sleep.
+//! Starts processes as cheaply as Linux allows, and tells when they sleep.
 
 use nix::{
     libc,
@@ -8,7 +8,7 @@ use nix::{
         signal::{Signal, kill},
         wait::waitpid,
     },
-    unistd::Pid,
+    unistd::{Pid, write},
 };
 use std::{
     ffi::{CStr, CString, OsStr},
@@ -29,11 +29,11 @@ static NOWHERE: LazyLock<File> = LazyLock::new(|| {
     options.read(true).write(true).open("/dev/null").unwrap()
 });
 
-/// A process of ours, which is killed on drop, with the children that it has.
+/// A child process. Dropping it kills it and its children.
 pub struct Process(pub Pid);
 
 impl Process {
-    /// Starts it, without input, output or environment. Back when it has executed the program.
+    /// Starts a program without input, output or environment. Returns after its execve.
     pub fn start(words: &[CString]) -> Self {
         let mut files = PosixSpawnFileActions::init().unwrap();
         for file in 0..3 {
@@ -45,20 +45,14 @@ impl Process {
         Self(pid.unwrap_or_else(|error| panic!("{words:?}: {error}")))
     }
 
-    /// The same, of which the process goes into a cgroup by that door before it executes the program.
+    /// Like [`Self::start`], but the process joins the cgroup of this cgroup.procs file before execve.
     pub fn start_in(words: &[CString], door: &File) -> Self {
-        let door = door.as_raw_fd();
-        Self::start_after(words, move || {
-            // SAFETY: a system call.
-            match unsafe { libc::write(door, c"0".as_ptr().cast(), 1) } {
-                1 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        })
+        let door = door.try_clone().unwrap();
+        Self::start_after(words, move || Ok(write(&door, b"0").map(drop)?))
     }
 
-    /// The same, with something done in the process before: system calls and no more.
-    #[allow(clippy::zombie_processes, reason = "it is waited for on drop")]
+    /// Like [`Self::start`], but the process calls `before` first, which may only make system calls.
+    #[allow(clippy::zombie_processes, reason = "drop waits for it")]
     pub fn start_after(
         words: &[CString],
         before: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
@@ -68,7 +62,7 @@ impl Process {
         let mut command = Command::new(OsStr::from_bytes(words[0].as_bytes()));
         command.args(arguments.skip(1)).env_clear();
         command.stdin(nowhere()).stdout(nowhere()).stderr(nowhere());
-        // SAFETY: the closure makes system calls and no more.
+        // SAFETY: the closure only makes system calls.
         unsafe { command.pre_exec(before) };
         let child = command
             .spawn()
@@ -76,20 +70,20 @@ impl Process {
         Self(Pid::from_raw(child.id() as i32))
     }
 
-    /// Whether it sleeps, and all that it has started: what comes to it earlier may be lost.
+    /// Whether the process and its children sleep. A signal that arrives earlier may be lost.
     pub fn is_asleep(&self) -> bool {
         is_asleep(self.0) && children(self.0).into_iter().all(is_asleep)
     }
 
-    /// Waits for its end, without asking for it. (Asking again and again would keep the processor that
-    /// it needs until the next tick.)
+    /// Waits for the process to end. Does not poll: that would keep the CPU from the process until the
+    /// next tick.
     pub fn end(self) {
         waitpid(self.0, None).unwrap();
         std::mem::forget(self);
     }
 }
 
-/// A hang is a failure and slowness is none.
+/// How long a process may take to sleep: long enough for a slow machine, so that only a hang fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Drop for Process {
@@ -102,7 +96,7 @@ impl Drop for Process {
     }
 }
 
-/// The children of a process, zombies too (proc_tid_children(5)).
+/// The children of a process, zombies included (proc_tid_children(5)).
 pub fn children(parent: Pid) -> Vec<Pid> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     let children = children.unwrap_or_default();
@@ -110,44 +104,29 @@ pub fn children(parent: Pid) -> Vec<Pid> {
     pids.map(Pid::from_raw).collect()
 }
 
-/// Whether a process waits in a system call other than the execve that it came by
-/// (proc_pid_syscall(5)).
+/// Whether a process waits in a system call other than execve (proc_pid_syscall(5)).
 pub fn is_asleep(pid: Pid) -> bool {
     is_asleep_in("/proc".as_ref(), pid)
 }
 
-/// The same, of a process that another /proc shows.
+/// Like [`is_asleep`], for a process of another /proc.
 pub fn is_asleep_in(proc: &Path, pid: Pid) -> bool {
     let call = fs::read_to_string(proc.join(format!("{pid}/syscall"))).unwrap_or_default();
     let number = call.split(' ').next().unwrap().parse::<libc::c_long>();
     number.is_ok_and(|number| number >= 0 && number != libc::SYS_execve)
 }
 
-/// Nanoseconds that a process has run for so far (the first number of its schedstat:
-/// Documentation/scheduler/sched-stats.rst).
-pub fn run_time(pid: Pid) -> u64 {
-    let statistics = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-    statistics.split(' ').next().unwrap().parse().unwrap()
-}
-
-/// Page faults of a process so far that needed no disk (proc_pid_stat(5)).
-pub fn faults(pid: Pid) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    fields.split(' ').nth(7).unwrap().parse().unwrap()
-}
-
-/// One processor for the caller and all that it starts, on which the caller only runs while nothing
-/// else does: so that it sees at once when what it has started sleeps, and takes no time from it.
+/// Pins the caller and its children to one CPU, where the caller runs only while the CPU is idle. So it
+/// takes no time from its children, and sees at once when they sleep.
 pub struct Aside(CpuSet);
 
 impl Aside {
-    /// Steps aside until this is dropped.
+    /// Holds until dropped.
     pub fn step() -> Self {
         let this = Pid::from_raw(0);
         let before = sched_getaffinity(this).unwrap();
         let mut one = CpuSet::new();
-        // The last one: interrupts mostly go to the first.
+        // The last CPU, as most interrupts go to the first.
         let last = (0..CpuSet::count()).rfind(|cpu| before.is_set(*cpu).unwrap());
         one.set(last.unwrap()).unwrap();
         sched_setaffinity(this, &one).unwrap();
@@ -164,7 +143,7 @@ impl Drop for Aside {
 }
 
 fn schedule(policy: libc::c_int) {
-    // SAFETY: reads the one parameter; all bytes 0 are a value of it.
+    // SAFETY: the call reads one sched_param, for which all bytes 0 is a valid value.
     let done = unsafe { libc::sched_setscheduler(0, policy, &std::mem::zeroed()) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }

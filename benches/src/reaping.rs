@@ -1,11 +1,14 @@
-//! Reaping: orphans, one after the other, in a PID namespace whose first process is the program.
+//! Reaping: orphans end one after the other in a PID namespace whose PID 1 is the program.
 
 use crate::{peers::Peer, process};
 use anyhow::{Context, Result, ensure};
-use nix::{libc, unistd::Pid};
+use nix::{
+    libc,
+    unistd::{Pid, getppid},
+};
+use procfs::process::Process;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
     io::Read,
     process::{Child, Command, Stdio},
     thread::{self, available_parallelism, sleep},
@@ -16,34 +19,32 @@ use tests::{
     wait_until,
 };
 
-/// What so many orphans take.
+/// What reaping costs.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Reaping {
     pub orphans: u64,
-    /// Of the first process, per orphan: microseconds on a processor, and how often it went to sleep
-    /// or was made to wait.
+    /// Of PID 1, per orphan: CPU time in microseconds, sleeps, and preemptions.
     pub ran: f64,
     pub sleeps: f64,
     pub preempted: f64,
-    /// Microseconds for an orphan, from the first one's start to the last one's end.
+    /// Elapsed microseconds per orphan, from the first start to the last end.
     pub wall: f64,
-    /// Zombies seen at most, by looking every millisecond, in a run of its own.
+    /// The most zombies at once, from a separate run that counts them every millisecond.
     pub zombies: u64,
 }
 
-/// How many orphans, where nothing else runs, where all processors are busy, and where zombies are
-/// counted.
+/// The numbers of orphans: on an idle machine, on a busy one, and in the runs that count zombies.
 pub struct Plan {
     pub alone: u64,
     pub busy: u64,
     pub counted: u64,
 }
 
-/// Measures one program, alone and on a busy machine. Who does not reap gets fewer.
+/// Measures one program, alone and on a busy machine. One that does not reap gets fewer orphans.
 ///
 /// # Errors
 ///
-/// Linux does not make as many.
+/// The orphans cannot be created.
 pub fn measure(peer: &Peer, plan: &Plan) -> Result<[Reaping; 2]> {
     let few = if peer.reaps { u64::MAX } else { plan.counted };
     let zombies = count_zombies(peer, plan.counted)?;
@@ -57,10 +58,11 @@ pub fn measure(peer: &Peer, plan: &Plan) -> Result<[Reaping; 2]> {
 
 fn run(peer: &Peer, orphans: u64, zombies: u64) -> Result<Reaping> {
     let sandbox = start(peer);
+    let program = Process::new(sandbox.pid.as_raw())?;
     let switches = |kind: &str| sandbox.status(kind).parse::<u64>().unwrap();
     let count = || {
         [
-            process::run_time(sandbox.pid),
+            program.schedstat().unwrap().sum_exec_runtime,
             switches("voluntary_ctxt_switches"),
             switches("nonvoluntary_ctxt_switches"),
         ]
@@ -100,25 +102,24 @@ fn count_zombies(peer: &Peer, orphans: u64) -> Result<u64> {
     Ok(most.max(zombies_of(sandbox.pid)))
 }
 
-/// The program as the first process, asleep.
+/// Starts the program as PID 1, and waits until it and its children sleep.
 fn start(peer: &Peer) -> Sandbox {
     let sandbox = Sandbox::run(peer.words().into_iter().map(Vec::from));
     wait_until("asleep", || process::is_asleep(sandbox.pid));
-    // Until what it has started sleeps as well.
+    // For its children.
     sleep(Duration::from_millis(50));
     sandbox
 }
 
-/// Children that have ended.
+/// How many children of a process are zombies.
 fn zombies_of(parent: Pid) -> u64 {
-    let is_zombie = |pid: &Pid| {
-        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-    };
-    let children = process::children(parent).into_iter();
-    children.filter(is_zombie).count() as u64
+    let stats = process::children(parent).into_iter();
+    let stats = stats.filter_map(|pid| Process::new(pid.as_raw()).ok()?.stat().ok());
+    let zombies = stats.filter(|stat| stat.state == 'Z');
+    zombies.count() as u64
 }
 
-/// Starts this program in the sandbox's namespace, to do [`orphans`] there.
+/// Starts a process in the sandbox's namespace that calls [`orphans`].
 fn make_orphans(sandbox: &Sandbox, count: u64) -> Result<Child> {
     let maker = Command::new("nsenter")
         .arg(format!("--target={}", sandbox.pid))
@@ -130,7 +131,7 @@ fn make_orphans(sandbox: &Sandbox, count: u64) -> Result<Child> {
     maker.context("nsenter")
 }
 
-/// Until all that have its output, which are its orphans too, have ended.
+/// Waits until the maker and its orphans have ended: they all share its output.
 fn wait_for(maker: &mut Child) -> Result<()> {
     let mut said = String::new();
     maker
@@ -143,19 +144,22 @@ fn wait_for(maker: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Becomes an orphan itself, and then the sibling of so many that end at once: each is a child of the
-/// first process from its start (CLONE_PARENT, clone(2)).
+/// Becomes an orphan, then starts `count` siblings that exit at once. Each is a child of PID 1 from its
+/// start (CLONE_PARENT, clone(2)).
+///
+/// # Errors
+///
+/// clone(2) fails.
 pub fn orphans(count: u64) -> Result<()> {
     if clone(libc::SIGCHLD) != 0 {
         return Ok(());
     }
-    // SAFETY: a system call.
-    while unsafe { libc::getppid() } != 1 {
+    while getppid() != Pid::from_raw(1) {
         sleep(Duration::from_micros(100));
     }
     for _ in 0..count {
         match clone(libc::CLONE_PARENT | libc::SIGCHLD) {
-            // SAFETY: a system call.
+            // SAFETY: ends the process, and does nothing else.
             0 => unsafe { libc::_exit(0) },
             failed if failed < 0 => anyhow::bail!(std::io::Error::last_os_error()),
             _ => {}
@@ -165,7 +169,7 @@ pub fn orphans(count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Something to do for each processor, until it is dropped.
+/// A process for each CPU that keeps it busy, until dropped.
 struct Busy(Vec<Child>);
 
 impl Busy {

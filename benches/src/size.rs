@@ -1,4 +1,4 @@
-//! Size: of the file, of its parts, and of what it takes as an image.
+//! Size: of the file, of its parts, and of an image.
 
 use crate::peers::Peer;
 use anyhow::{Context, Result, bail, ensure};
@@ -29,11 +29,11 @@ pub struct Size {
     pub file: u64,
     /// ELF header and program headers.
     pub headers: u64,
-    /// Sections of instructions; what is left has neither.
+    /// Executable sections.
     pub code: u64,
     /// Compressed by gzip -9.
     pub gzip: u64,
-    /// As an image of one platform: the layer, and all that is pulled. Only for static programs.
+    /// An image for one platform. Static programs only.
     pub image: Option<Image>,
 }
 
@@ -42,15 +42,15 @@ pub struct Size {
 pub struct Image {
     pub layer: u64,
     pub pulled: u64,
-    /// As `docker images` tells it, for this machine's platform.
+    /// The size that `docker images` shows, for this machine's platform.
     pub docker: Option<u64>,
 }
 
-/// Measures one program on each platform that it is there for.
+/// Measures one program on each of its platforms.
 ///
 /// # Errors
 ///
-/// It is no ELF file, or what the packer says.
+/// A file is not an ELF file, or the packer fails.
 pub fn measure(peer: &Peer, docker: &Mutex<Docker>, quick: bool) -> Result<BTreeMap<String, Size>> {
     let of = |platform: &'static Platform| {
         let path = peer.path(platform);
@@ -71,7 +71,7 @@ fn measure_file(
     let file = File::parse(&*bytes)?;
     let headers = headers(&file)?;
     let is_dynamic = file.section_by_name(".interp").is_some();
-    // The large ones take seconds each to pack.
+    // A large program takes seconds to pack.
     let is_packed = !is_dynamic && (!quick || bytes.len() < 100_000);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(&bytes)?;
@@ -96,11 +96,11 @@ fn headers(file: &File) -> Result<u64> {
     match file {
         File::Elf32(elf) => Ok(of(elf)),
         File::Elf64(elf) => Ok(of(elf)),
-        _ => bail!("is no ELF file"),
+        _ => bail!("not an ELF file"),
     }
 }
 
-/// Without sections it is what lies between the headers and the first message.
+/// Bytes of code. In a file without sections, the code ends where the first message starts.
 fn code(file: &File, bytes: &[u8], headers: u64) -> u64 {
     if file.sections().next().is_none() {
         let messages = [&b"Shutting down"[..], b"Warning", b"pause 0"];
@@ -115,11 +115,11 @@ fn code(file: &File, bytes: &[u8], headers: u64) -> u64 {
     sections.map(|section| section.size()).sum()
 }
 
-/// Packs it as pause is packed, and looks.
+/// Packs a program like pause, and measures the image.
 fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) -> Result<Image> {
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
-    // Peers are measured at the same time.
+    // A name of its own: peers are measured in parallel.
     let name = program.file_name().unwrap().display();
     let tag = platform.name.replace('/', "-");
     let image = format!("localhost/measured:{name}-{tag}");
@@ -143,11 +143,11 @@ fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) ->
     })
 }
 
-/// The bytes of the layer in an archive of one platform, and of all that is pulled.
+/// The bytes of the layer in an archive for one platform, and the bytes that a pull transfers.
 ///
 /// # Errors
 ///
-/// It has no manifest.
+/// The archive has no manifest.
 pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
     for entry in tar::Archive::new(fs::File::open(archive)?).entries()? {
         let mut content = Vec::new();
@@ -162,14 +162,14 @@ pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
     bail!("no manifest in the archive")
 }
 
-/// Packs a program for one platform as pause is packed.
+/// Packs a program for one platform like pause.
 ///
 /// # Errors
 ///
-/// What the packer says.
+/// Those of the packer.
 pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
     let packed = Command::new(built("cargo/release/pause-image"))
-        // The day is as long as any other.
+        // Any day does: all are equally long.
         .args(["pack", "--image", image, "--created=2026-11-25T00:00:00Z"])
         .arg("--output")
         .arg(archive)

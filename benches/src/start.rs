@@ -1,15 +1,16 @@
-//! Start and stop: of each program in turn, again and again.
+//! Start and stop, with the programs taking turns.
 
 use crate::{
     measure::Spread,
     peers::Peer,
-    process::{Aside, PATIENCE, Process, faults, run_time},
+    process::{Aside, PATIENCE, Process},
 };
 use nix::sys::{
     ptrace,
     signal::{Signal, kill},
     wait::{WaitPidFlag, WaitStatus, waitpid},
 };
+use procfs::process::Process as Proc;
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::CString,
@@ -20,17 +21,17 @@ use std::{
 /// Times in microseconds.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Start {
-    /// From the fork until it sleeps, and what it ran of that.
+    /// From fork to sleep, and the CPU time of that.
     pub asleep: Option<Spread>,
     pub ran: Option<f64>,
-    /// Page faults until it slept.
+    /// Page faults until it sleeps.
     pub faults: Option<f64>,
-    /// Instructions of its own until it slept, which are the same each time.
+    /// User-space instructions until it sleeps, the same in each run.
     pub instructions: Option<u64>,
-    /// From the fork until its end, where it tells its version.
+    /// From fork to exit when it prints its version, and the instructions of that.
     pub told: Option<Spread>,
     pub told_instructions: Option<u64>,
-    /// From SIGTERM until its end.
+    /// From SIGTERM to exit.
     pub stopped: Option<Spread>,
 }
 
@@ -46,14 +47,16 @@ struct Samples {
 /// Rounds that do not count.
 const WARM_UP: usize = 5;
 
-/// Measures all of them, so many times. To count instructions takes half a minute, and not where it is
-/// to be quick.
+/// Measures all programs. Counting instructions takes half a minute; a quick run leaves it out.
 pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
     let mut samples: Vec<Samples> = peers.iter().map(|_| Samples::default()).collect();
     {
         let _aside = Aside::step();
         for round in 0..rounds + WARM_UP {
-            // In another order each time.
+            if round == WARM_UP {
+                samples.fill_with(Samples::default);
+            }
+            // A different order in each round.
             let mut order: Vec<usize> = (0..peers.len()).collect();
             order.sort_by_key(|at| {
                 let mut hasher = DefaultHasher::new();
@@ -61,38 +64,25 @@ pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
                 hasher.finish()
             });
             for at in order {
-                let new = sample(&peers[at]);
-                if round >= WARM_UP {
-                    samples[at].add(new);
-                }
+                sample(&peers[at], &mut samples[at]);
             }
         }
     }
-    let counted = peers.iter().zip(samples);
-    counted
-        .map(|(peer, samples)| Start {
-            asleep: spread(&samples.asleep),
-            ran: spread(&samples.ran).map(|it| it.median),
-            faults: spread(&samples.faults).map(|it| it.median),
-            instructions: (peer.sits() && !quick).then(|| count_instructions(&peer.words())),
-            told: spread(&samples.told),
-            told_instructions: peer
-                .words_to_tell()
-                .filter(|_| !quick)
-                .map(|words| count_instructions(&words)),
-            stopped: spread(&samples.stopped),
-        })
-        .collect()
-}
-
-impl Samples {
-    fn add(&mut self, new: Self) {
-        self.asleep.extend(new.asleep);
-        self.ran.extend(new.ran);
-        self.faults.extend(new.faults);
-        self.told.extend(new.told);
-        self.stopped.extend(new.stopped);
-    }
+    let count = |words: Option<Vec<CString>>| {
+        let words = words.filter(|_| !quick)?;
+        Some(count_instructions(&words))
+    };
+    let sampled = peers.iter().zip(samples);
+    let starts = sampled.map(|(peer, samples)| Start {
+        asleep: spread(&samples.asleep),
+        ran: spread(&samples.ran).map(|it| it.median),
+        faults: spread(&samples.faults).map(|it| it.median),
+        instructions: count(peer.sits().then(|| peer.words())),
+        told: spread(&samples.told),
+        told_instructions: count(peer.words_to_tell()),
+        stopped: spread(&samples.stopped),
+    });
+    starts.collect()
 }
 
 fn spread(values: &[f64]) -> Option<Spread> {
@@ -103,24 +93,22 @@ fn microseconds(since: Instant) -> f64 {
     since.elapsed().as_nanos() as f64 / 1e3
 }
 
-/// Each is done twice, of which the second counts: it finds its own in the caches, as it would find
-/// another's otherwise.
-fn sample(peer: &Peer) -> Samples {
-    let mut samples = Samples::default();
+/// Runs everything twice and keeps the second result: by then the program has filled the caches, which the
+/// previous program left to it.
+fn sample(peer: &Peer, samples: &mut Samples) {
     if let Some(words) = peer.words_to_tell() {
-        for _ in 0..2 {
+        for samples in [&mut Samples::default(), &mut *samples] {
             let start = Instant::now();
             Process::start(&words).end();
-            samples.told = vec![microseconds(start)];
+            samples.told.push(microseconds(start));
         }
     }
     if peer.sits() {
         let words = peer.words();
-        for _ in 0..2 {
-            sample_sleep(&words, &mut samples);
+        for samples in [&mut Samples::default(), samples] {
+            sample_sleep(&words, samples);
         }
     }
-    samples
 }
 
 fn sample_sleep(words: &[CString], samples: &mut Samples) {
@@ -133,17 +121,20 @@ fn sample_sleep(words: &[CString], samples: &mut Samples) {
         }
         assert!(start.elapsed() < PATIENCE, "{words:?} does not sleep");
     };
-    samples.asleep = vec![asleep];
-    samples.ran = vec![run_time(process.0) as f64 / 1e3];
-    samples.faults = vec![faults(process.0) as f64];
+    let proc = Proc::new(process.0.as_raw()).unwrap();
+    samples.asleep.push(asleep);
+    samples
+        .ran
+        .push(proc.schedstat().unwrap().sum_exec_runtime as f64 / 1e3);
+    samples.faults.push(proc.stat().unwrap().minflt as f64);
     let start = Instant::now();
     kill(process.0, Signal::SIGTERM).unwrap();
     process.end();
-    samples.stopped = vec![microseconds(start)];
+    samples.stopped.push(microseconds(start));
 }
 
-/// Instructions from the first one until it ends, or sleeps: by single steps, so that all machines
-/// can count them. Instructions of the kernel and of children are none of them.
+/// Counts the user-space instructions until the program exits or sleeps, without those of children.
+/// Single-stepping works on any machine.
 fn count_instructions(words: &[CString]) -> u64 {
     let process = Process::start_after(words, || Ok(ptrace::traceme()?));
     waitpid(process.0, None).unwrap();
@@ -157,7 +148,7 @@ fn count_instructions(words: &[CString]) -> u64 {
                 WaitStatus::Stopped(..) => break,
                 WaitStatus::StillAlive if start.elapsed() < Duration::from_millis(200) => {}
                 WaitStatus::StillAlive => return count,
-                // There is nobody left to end.
+                // The process has ended, so drop must not kill it.
                 _ => {
                     std::mem::forget(process);
                     return count;

@@ -1,23 +1,23 @@
-//! The binaries that go into the image.
+//! The binaries to pack.
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{Architecture, Endianness, Object, ObjectKind};
 use pause_image::platform::Platform;
 use std::fs;
 
-/// The binary given for a platform.
+/// The binary of a platform.
 pub struct Binary {
     pub platform: Platform,
     pub bytes: Vec<u8>,
 }
 
 impl Binary {
-    /// Reads those that `PLATFORM=FILE` names, and sees that each is what it is given as.
+    /// Reads the binaries of `PLATFORM=FILE` arguments.
     ///
     /// # Errors
     ///
-    /// A platform that is unknown or given twice, a file that cannot be read or that is no ELF
-    /// executable; all files that are for another platform are named in one error.
+    /// A platform is unknown or given twice. A file cannot be read or is not an ELF executable. Files are
+    /// for other platforms: one error names them all.
     pub fn read_all(arguments: &[String]) -> Result<Vec<Self>> {
         let mut binaries: Vec<Self> = Vec::new();
         let mut swapped = Vec::new();
@@ -41,11 +41,11 @@ impl Binary {
     }
 }
 
-/// The architecture that the ELF header says, as OCI and Go call it.
+/// The architecture in the ELF header, by its OCI name.
 fn arch(binary: &[u8]) -> Result<&'static str> {
-    let elf = object::File::parse(binary).context("no ELF file")?;
+    let elf = object::File::parse(binary).context("not an ELF file")?;
     let is_executable = matches!(elf.kind(), ObjectKind::Executable | ObjectKind::Dynamic);
-    ensure!(is_executable, "an ELF file, but no executable");
+    ensure!(is_executable, "an ELF file, but not an executable");
     Ok(match (elf.architecture(), elf.endianness()) {
         (Architecture::I386, _) => "386",
         (Architecture::X86_64, _) => "amd64",
@@ -54,6 +54,6 @@ fn arch(binary: &[u8]) -> Result<&'static str> {
         (Architecture::PowerPc64, Endianness::Little) => "ppc64le",
         (Architecture::Riscv64, Endianness::Little) => "riscv64",
         (Architecture::S390x, _) => "s390x",
-        other => bail!("an ELF file for {other:?}"),
+        other => bail!("an ELF file for {other:?}, which pause is not built for"),
     })
 }

@@ -1,29 +1,28 @@
-//! The digests of what `make` makes, by the names of what they are of.
+//! The digests of what `make` builds, by name.
 
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_spec::image::Sha256Digest;
 use pause_image::{layout::sha256, read::Files};
 use std::{fmt, fs, path::Path};
 
-/// The folders below target/ with a folder for each architecture's program, by the crate that makes
-/// the system calls.
+/// The folders below target/ with a program per architecture, one for each system call crate.
 const PROGRAMS: [&str; 2] = ["pause", "pause-sc"];
 
 const ARCHIVE: &str = "target/pause.tar";
 
-/// The name that the archive has where nobody gives it another: its digest is for that one.
+/// The image's default name. The archive's digest is for this name.
 const IMAGE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
-/// Names with the sha256 of what they name, in hex.
+/// Pairs of name and sha256 in hex.
 #[derive(Default)]
 pub struct Digests(pub Vec<(String, String)>);
 
 impl Digests {
-    /// Reads a file that [`Display`](fmt::Display) wrote.
+    /// Reads what [`Display`](fmt::Display) writes.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or has another form; a name that comes twice; no digest at all.
+    /// The file cannot be read or parsed, has a name twice, or has no digest.
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {file}"))?;
@@ -33,7 +32,7 @@ impl Digests {
             let parts = line.split_once("  ");
             let (digest, name) = parts
                 .filter(|(digest, _)| digest.parse::<Sha256Digest>().is_ok())
-                .with_context(|| format!("{file}, line {number}: no sha256 and name"))?;
+                .with_context(|| format!("{file}, line {number}: not a sha256 and a name"))?;
             ensure!(digests.of(name).is_none(), "{file} has {name} twice");
             digests.0.push((name.to_owned(), digest.to_owned()));
         }
@@ -41,18 +40,18 @@ impl Digests {
         Ok(digests)
     }
 
-    /// The digest of what is called so.
+    /// The digest of a name.
     pub fn of(&self, name: &str) -> Option<&str> {
         let mut all = self.0.iter();
         all.find(|(it, _)| it == name).map(|(_, digest)| &**digest)
     }
 
-    fn add(&mut self, name: String, content: &[u8]) {
-        self.0.push((name, sha256(content)));
+    fn add(&mut self, name: &str, content: &[u8]) {
+        self.0.push((name.to_owned(), sha256(content)));
     }
 }
 
-/// In the form of sha256sum, which takes the files among them.
+/// The format of sha256sum, which can check the names that are files.
 impl fmt::Display for Digests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -67,91 +66,79 @@ impl fmt::Display for Digests {
     }
 }
 
-/// What is to be compared with the digests.
+/// Digests to compare with the expected ones.
 #[derive(Default)]
 pub struct Found {
     pub digests: Digests,
-    /// What kept it from finding the others.
-    pub problem: Option<Error>,
-    /// What to know of the comparison.
+    /// What the comparison leaves out.
     pub note: Option<String>,
-    /// Names that need not be there begin so.
-    without: Vec<&'static str>,
+    /// Prefixes of names that may be missing.
+    pub optional: Vec<&'static str>,
 }
 
 impl Found {
-    /// The programs and the archive in target/, or all of them that there are.
-    pub fn in_folder(target: &Path, partly: bool) -> Self {
-        let without = if partly { vec![""] } else { vec![] };
-        Self::of(without, |found| {
-            found.add_programs(target)?;
-            let archive = target.join("pause.tar");
-            if partly && !archive.exists() {
+    /// Adds the programs and the archive in target/. `partly` allows for missing ones.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or parsed. The digests before it stay.
+    pub fn add_folder(&mut self, target: &Path, partly: bool) -> Result<()> {
+        self.add_programs(target)?;
+        let archive = target.join("pause.tar");
+        if partly {
+            self.optional.push("");
+            if !archive.exists() {
                 return Ok(());
             }
-            found.add_archive(&archive, true)
-        })
+        }
+        self.add_archive(&archive, true)
     }
 
-    /// An archive that `make` is said to have made.
-    pub fn in_archive(path: &Path) -> Self {
-        let without = vec!["target/pause/", "target/pause-sc/"];
-        Self::of(without, |found| found.add_archive(path, true))
-    }
-
-    /// An archive made of what was pulled.
-    pub fn in_pulled(path: &Path) -> Self {
-        Self::of(vec!["target/"], |found| found.add_archive(path, false))
-    }
-
-    fn of(without: Vec<&'static str>, find: impl FnOnce(&mut Self) -> Result<()>) -> Self {
-        let mut found = Self {
-            without,
-            ..Self::default()
-        };
-        found.problem = find(&mut found).err();
-        found
-    }
-
-    /// Whether it cannot do without.
+    /// Whether a name must not be missing.
     pub fn wants(&self, name: &str) -> bool {
-        !self.without.iter().any(|start| name.starts_with(start))
+        !self.optional.iter().any(|start| name.starts_with(start))
     }
 
     fn add_programs(&mut self, target: &Path) -> Result<()> {
         for folder in PROGRAMS {
             let Ok(entries) = fs::read_dir(target.join(folder)) else {
-                continue; // Each of its programs is missing then.
+                continue; // The comparison names each missing program.
             };
-            let mut programs = Vec::new();
-            for entry in entries {
-                programs.push(entry?.path().join("pause"));
-            }
+            let paths = entries.map(|entry| Ok(entry?.path().join("pause")));
+            let mut programs = paths.collect::<Result<Vec<_>>>()?;
             programs.sort();
             for path in programs.iter().filter(|path| path.exists()) {
                 let name = Path::new("target").join(path.strip_prefix(target)?);
-                self.digests.add(name.display().to_string(), &read(path)?);
+                self.digests.add(&name.to_string_lossy(), &read(path)?);
             }
         }
         Ok(())
     }
 
-    fn add_archive(&mut self, path: &Path, as_made: bool) -> Result<()> {
+    /// Adds the blobs in an archive, and the archive itself if `make` made it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::add_folder`].
+    pub fn add_archive(&mut self, path: &Path, as_made: bool) -> Result<()> {
         let content = read(path)?;
         let files = Files::read(&content)?;
-        let added = files.blobs(|name, content| self.digests.add(name, content));
-        // Its name is in the archive, and in no blob.
+        let added = files.blobs(|name, content, _| {
+            self.digests.add(name, content);
+            Ok(())
+        });
+        // The name changes the archive, but no blob.
         match files.name().filter(|name| name != IMAGE) {
             _ if !as_made => (),
-            None => self.digests.add(ARCHIVE.to_owned(), &content),
+            None => self.digests.add(ARCHIVE, &content),
             Some(name) => {
-                self.without.push(ARCHIVE);
+                self.optional.push(ARCHIVE);
                 self.note = Some(format!(
-                    "named {name}: so {ARCHIVE}, which is named {IMAGE}, is not compared"
+                    "named {name}, so not compared with {ARCHIVE}, which is named {IMAGE}"
                 ));
             }
         }
-        added
+        added.map(drop)
     }
 }
 

@@ -1,63 +1,49 @@
-//! What is known of how the image was made.
+//! How the image was made: crates, compiler, commit and time.
 
 use anyhow::{Context, Result, ensure};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 use pause_image::layout::sha256;
+use rustc_version::{VersionMeta, version_meta};
 use std::{env, fs, path::Path, process::Command};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// A crate that the program is made of.
+/// A crate of the program.
 pub struct Crate {
-    pub name: String,
-    pub version: String,
-    pub license: Option<String>,
-    /// sha256 of the package, in hex, as Cargo.lock has it; the program itself has none.
+    pub package: Package,
+    /// The sha256 of the package in Cargo.lock, in hex. The program itself has none.
     pub checksum: Option<String>,
-    /// Package URLs of those that it needs.
+    /// The package URLs of its dependencies.
     pub needs: Vec<String>,
 }
 
-impl Crate {
-    /// Its package URL.
-    pub fn purl(&self) -> String {
-        purl(&self.name, &self.version)
-    }
+/// A package URL.
+pub fn purl(package: &Package) -> String {
+    format!("pkg:cargo/{}@{}", package.name, package.version)
 }
 
-fn purl(name: &str, version: &str) -> String {
-    format!("pkg:cargo/{name}@{version}")
-}
-
-/// The compiler.
-pub struct Rustc {
-    pub version: String,
-    /// Of the commit of rust-lang/rust that it was built from.
-    pub commit: String,
-}
-
-/// All of it. The program comes first among the crates.
 pub struct Facts {
+    /// The program first.
     pub crates: Vec<Crate>,
-    pub rustc: Rustc,
+    pub rustc: VersionMeta,
     /// sha256 of Cargo.lock, in hex.
     pub lock: String,
-    /// The commit, where git knows it and no file is another.
+    /// The commit, if git knows it and no file differs from it.
     pub revision: Option<String>,
-    /// The time that SOURCE_DATE_EPOCH tells. No clock is asked.
+    /// The time in SOURCE_DATE_EPOCH, in RFC 3339. Never that of a clock.
     pub time: Option<String>,
 }
 
 impl Facts {
-    /// Of the project in the current folder.
+    /// Collects the facts on the project in the current folder.
     ///
     /// # Errors
     ///
-    /// cargo or rustc does not say; SOURCE_DATE_EPOCH is no time.
+    /// cargo or rustc fails, or SOURCE_DATE_EPOCH is not a time.
     pub fn collect() -> Result<Self> {
         let lock = fs::read("Cargo.lock").context("cannot read Cargo.lock")?;
         Ok(Self {
             crates: crates(str::from_utf8(&lock)?)?,
-            rustc: rustc()?,
+            rustc: version_meta().context("cannot get the version of rustc")?,
             lock: sha256(&lock),
             revision: revision(),
             time: time()?,
@@ -65,49 +51,43 @@ impl Facts {
     }
 }
 
-/// The program and all that it depends on, with the features that the image is built with.
+/// The program and its dependencies, breadth first, with the features that the image is built with.
 fn crates(lock: &str) -> Result<Vec<Crate>> {
-    // None needs more than this one; where a crate does not build, the program makes its calls itself.
+    // This platform has all dependencies. Some platforms have fewer: their programs need no crate for
+    // system calls.
     let options = ["--locked", "--filter-platform=x86_64-unknown-linux-gnu"];
     let metadata = MetadataCommand::new()
         .other_options(options.map(str::to_owned))
         .exec()
         .context("cargo metadata")?;
     let lock: toml::Table = lock.parse().context("Cargo.lock")?;
-    let mut ids = vec![program(&metadata)?.id.clone()];
+    let mut ids = vec![program(&metadata)?];
     let mut crates = Vec::new();
-    let mut next = 0;
-    while let Some(id) = ids.get(next).cloned() {
-        next += 1;
-        let mut needs = Vec::new();
-        for (id, package) in needed_by(&metadata, &id)? {
-            needs.push(purl(&package.name, &package.version.to_string()));
+    while let Some(id) = ids.get(crates.len()) {
+        let package = metadata[*id].clone();
+        let needed = needed_by(&metadata, id)?;
+        crates.push(Crate {
+            checksum: checksum(&lock, &package),
+            needs: needed.iter().map(|id| purl(&metadata[*id])).collect(),
+            package,
+        });
+        for id in needed {
             if !ids.contains(&id) {
                 ids.push(id);
             }
         }
-        let package = &metadata[&id];
-        let version = package.version.to_string();
-        crates.push(Crate {
-            checksum: checksum(&lock, &package.name, &version),
-            name: package.name.to_string(),
-            version,
-            license: package.license.clone(),
-            needs,
-        });
     }
     Ok(crates)
 }
 
-fn program(metadata: &Metadata) -> Result<&Package> {
+fn program(metadata: &Metadata) -> Result<&PackageId> {
     let mut packages = metadata.workspace_packages().into_iter();
-    packages
-        .find(|package| package.name == "pause")
-        .context("no package pause in this folder")
+    let program = packages.find(|package| package.name == "pause");
+    Ok(&program.context("no package pause in this folder")?.id)
 }
 
-/// What gets into the program: neither build scripts' nor tests' dependencies.
-fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<(PackageId, &'a Package)>> {
+/// The dependencies that get into the program, without those of build scripts and tests.
+fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<&'a PackageId>> {
     let resolve = metadata.resolve.as_ref().context("cargo metadata")?;
     let node = resolve.nodes.iter().find(|node| node.id == *id);
     let dependencies = node.context("cargo metadata")?.deps.iter();
@@ -115,37 +95,19 @@ fn needed_by<'a>(metadata: &'a Metadata, id: &PackageId) -> Result<Vec<(PackageI
         let mut kinds = dependency.dep_kinds.iter();
         kinds.any(|it| it.kind == DependencyKind::Normal)
     });
-    Ok(normal
-        .map(|dependency| (dependency.pkg.clone(), &metadata[&dependency.pkg]))
-        .collect())
+    Ok(normal.map(|dependency| &dependency.pkg).collect())
 }
 
-fn checksum(lock: &toml::Table, name: &str, version: &str) -> Option<String> {
-    let packages = lock["package"].as_array()?;
-    let package = packages.iter().find(|package| {
-        package["name"].as_str() == Some(name) && package["version"].as_str() == Some(version)
-    });
-    package?.get("checksum")?.as_str().map(str::to_owned)
-}
-
-fn rustc() -> Result<Rustc> {
-    let said =
-        output(Command::new("rustc").arg("-vV")).context("rustc does not tell its version")?;
-    let field = |name: &str| {
-        let mut lines = said.lines();
-        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value
-            .map(str::to_owned)
-            .with_context(|| format!("rustc tells no {name}"))
-    };
-    Ok(Rustc {
-        version: field("release")?,
-        commit: field("commit-hash")?,
-    })
+fn checksum(lock: &toml::Table, package: &Package) -> Option<String> {
+    let (name, version) = (package.name.as_str(), package.version.to_string());
+    let mut packages = lock["package"].as_array()?.iter();
+    let locked = packages
+        .find(|it| it["name"].as_str() == Some(name) && it["version"].as_str() == Some(&version));
+    locked?.get("checksum")?.as_str().map(str::to_owned)
 }
 
 fn revision() -> Option<String> {
-    // A project that lies within another's repository is none of its revisions.
+    // A repository further up has commits of something else.
     let is_top = Path::new(".git").exists();
     let changed = output(Command::new("git").args(["status", "--porcelain"])).ok()?;
     let revision = output(Command::new("git").args(["rev-parse", "HEAD"])).ok()?;
@@ -159,7 +121,7 @@ fn time() -> Result<Option<String>> {
     let format = || -> Result<String> {
         Ok(OffsetDateTime::from_unix_timestamp(seconds.parse()?)?.format(&Rfc3339)?)
     };
-    let time = format().with_context(|| format!("SOURCE_DATE_EPOCH is no time: {seconds:?}"))?;
+    let time = format().with_context(|| format!("SOURCE_DATE_EPOCH is not a time: {seconds:?}"))?;
     Ok(Some(time))
 }
 

@@ -1,4 +1,4 @@
-//! An OCI image layout in a tar file (OCI image specification 1.1, "Image Layout").
+//! Writes an OCI image layout to a tar file (OCI image specification 1.1, "Image Layout").
 
 use anyhow::{Context, Result};
 use oci_spec::image::{
@@ -14,10 +14,10 @@ use std::{
     path::Path,
 };
 
-/// The files of a layout, ready to be written.
+/// The files of a layout.
 #[derive(Default)]
 pub struct Layout {
-    /// Path in the archive and content.
+    /// By path.
     files: BTreeMap<String, Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// Adds a blob that is JSON.
+    /// Adds a JSON blob.
     pub fn add_json(
         &mut self,
         media_type: MediaType,
@@ -39,12 +39,12 @@ impl Layout {
         self.add(media_type, json(content)?)
     }
 
-    /// Adds a file that is no blob.
+    /// Adds a file other than a blob.
     pub fn add_file(&mut self, path: &str, content: Vec<u8>) {
         self.files.insert(path.to_owned(), content);
     }
 
-    /// Adds what makes it a layout, with that one entry: an engine takes each for an image of its own.
+    /// Adds oci-layout and an index.json with one entry: engines load each entry as an image.
     pub fn finish(&mut self, entry: &Descriptor) -> Result<()> {
         let index = index_of(vec![entry.clone()]).build()?;
         self.add_file("index.json", json(&index)?);
@@ -53,39 +53,40 @@ impl Layout {
         Ok(())
     }
 
-    /// Writes the archive. Where that fails, whatever was at `output` before still is.
+    /// Writes the archive. If that fails, the file at `output` stays what it was.
     ///
     /// # Errors
     ///
     /// Those of the file system.
     pub fn write(&self, output: &Path) -> Result<()> {
-        write_whole(output, |file| {
-            let mut tar = tar::Builder::new(file);
-            for (path, content) in &self.files {
-                append(&mut tar, path, 0o444, content)?;
-            }
-            Ok(tar.finish()?)
-        })
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in &self.files {
+            append(&mut tar, path, 0o444, content)?;
+        }
+        write(output, &tar.into_inner()?)
     }
 }
 
-/// Writes a file that appears whole or not at all.
+/// Replaces a file atomically.
 ///
 /// # Errors
 ///
-/// Those of the file system and of `write`.
-pub fn write_whole(output: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let output = std::path::absolute(output)?;
-    let folder = output.parent().unwrap_or(&output);
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(0o666)) // less the umask, as any new file
-        .tempfile_in(folder)?;
-    write(&mut file)?;
-    file.persist(output).map_err(|failed| failed.error)?;
+/// Those of the file system.
+pub fn write(output: &Path, content: &[u8]) -> Result<()> {
+    let replace = || -> Result<_> {
+        let output = std::path::absolute(output)?;
+        let folder = output.parent().unwrap_or(&output);
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666)) // minus the umask
+            .tempfile_in(folder)?;
+        file.write_all(content)?;
+        Ok(file.persist(output)?)
+    };
+    replace().with_context(|| format!("cannot write {}", output.display()))?;
     Ok(())
 }
 
-/// An index of these.
+/// An index of manifests.
 pub fn index_of(manifests: Vec<Descriptor>) -> ImageIndexBuilder {
     ImageIndexBuilder::default()
         .schema_version(SCHEMA_VERSION)
@@ -93,34 +94,34 @@ pub fn index_of(manifests: Vec<Descriptor>) -> ImageIndexBuilder {
         .manifests(manifests)
 }
 
-/// Where a layout has a blob.
+/// A blob's path in a layout.
 pub fn path(blob: &Descriptor) -> String {
     format!("blobs/sha256/{}", blob.digest().digest())
 }
 
-/// Annotations, as oci-spec wants them.
+/// Annotations in oci-spec's type.
 pub fn owned<const N: usize>(annotations: [(&str, &str); N]) -> HashMap<String, String> {
     annotations
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
 
-/// The sha256 of some bytes, in hex.
+/// The sha256 in hex.
 pub fn sha256(content: &[u8]) -> String {
     let digest = Sha256::digest(content);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// JSON with sorted keys: oci-spec keeps annotations in a map of random order.
+/// JSON with sorted keys: oci-spec's map of annotations has a random order.
 pub fn json(content: &impl Serialize) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&serde_json::to_value(content)?)?)
 }
 
-/// Appends a file of root's, from 1970.
+/// Appends a file owned by root, dated 1970.
 ///
 /// # Errors
 ///
-/// Those of `tar`, and a path that does not fit.
+/// Those of `tar`; the path is too long.
 pub fn append<W: Write>(
     tar: &mut tar::Builder<W>,
     path: &str,

@@ -1,5 +1,4 @@
-//! What an image is made of, for the command and for use-pause: how an archive is written, and how it
-//! is read again.
+//! Writes and reads archives of the image, for pause-image and use-pause.
 
 pub mod layout;
 pub mod name;

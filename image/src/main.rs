@@ -1,4 +1,4 @@
-//! Packs the image of pause, and lets others check it: its digests, and what it is made of.
+//! Packs the image of pause, and gives others the means to check it: digests, SBOM and provenance.
 
 mod binary;
 mod digests;
@@ -15,7 +15,8 @@ use clap::{Parser, Subcommand};
 use digests::{Found, read};
 use facts::Facts;
 use pack::{About, Archive};
-use pause_image::{layout::write_whole, name::Name, read::Image};
+use pause_image::{layout::write, name::Name, read::Image};
+use provenance::Origin;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -31,31 +32,27 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Packs binaries, one per platform, into one archive that every engine loads
+    /// Pack one binary per platform into an archive that every engine loads
     Pack(Pack),
-    /// Writes the digests of what was built
+    /// Write the digests of a build
     Digests {
-        /// Where it was built: target
+        /// The folder of the build: target
         #[arg(value_name = "FOLDER")]
         target: PathBuf,
-        /// The file to write; appears whole or not at all
+        /// The file to write, atomically
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Compares what was built, archives and images of registries with the digests
+    /// Compare a build, an archive or an image in a registry with the digests
     Verify(Verify),
-    /// Writes what goes with an archive, beside it: SBOM, provenance, and both as referrers
+    /// Write SBOM, provenance, and both as referrers, next to an archive
     Attest {
         /// The archive: target/pause.tar
         archive: PathBuf,
-        /// Where the sources are, as a URL of git's
-        #[arg(long, value_name = "URL")]
-        source: Option<String>,
-        /// Who builds, as a URI; otherwise it is whoever typed make
-        #[arg(long, value_name = "URI")]
-        builder: Option<String>,
+        #[command(flatten)]
+        origin: Origin,
     },
-    /// Prints the tag under which a registry has what goes with an archive
+    /// Print the tag of an archive's referrers in a registry
     Tag {
         /// The archive: target/pause.tar
         archive: PathBuf,
@@ -64,15 +61,15 @@ enum Command {
 
 #[derive(clap::Args)]
 #[command(
-    after_help = "docker load into its classic store takes amd64, or else the first platform."
+    after_help = "docker load with the classic store takes amd64, or else the first platform."
 )]
 struct Pack {
-    /// Name of the image, with registry and tag: localhost/pause:0.1.0
+    /// The image's name with registry and tag: localhost/pause:0.1.0
     #[arg(long, value_name = "NAME")]
     image: String,
     #[command(flatten)]
     about: About,
-    /// The archive to write; appears whole or not at all
+    /// The archive to write, atomically
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     /// Each platform with its binary: amd64=target/pause/amd64/pause
@@ -85,51 +82,37 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            // One line, whatever an error from below has in it.
+            // An error from a library may have several lines.
             eprintln!("pause-image: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Whether all is as it should be; what is not was said.
+/// Returns false if a verification failed and printed why.
 fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Verify(verify) => return verify.run(),
         Command::Pack(arguments) => pack(arguments)?,
         Command::Digests { target, output } => {
-            let found = Found::in_folder(target, false);
-            if let Some(problem) = found.problem {
-                return Err(problem);
-            }
+            let mut found = Found::default();
+            found.add_folder(target, false)?;
             write(output, found.digests.to_string().as_bytes())?;
         }
-        Command::Attest {
-            archive,
-            source,
-            builder,
-        } => attest(archive, source.as_deref(), builder.as_deref())?,
+        Command::Attest { archive, origin } => attest(archive, origin)?,
         Command::Tag { archive } => println!("{}", referrers::tag(&image(archive)?)),
     }
     Ok(true)
 }
 
 fn pack(arguments: &Pack) -> Result<()> {
-    let Pack {
-        image,
-        about,
-        output,
-        binaries,
-    } = arguments;
+    let Pack { image, output, .. } = arguments;
     let name: Name = image
         .parse()
-        .with_context(|| format!("{image:?} names no image"))?;
-    let binaries = Binary::read_all(binaries)?;
-    let archive = Archive::pack(&name, &binaries, about)?;
-    archive
-        .layout
-        .write(output)
-        .with_context(|| format!("cannot write {}", output.display()))?;
+        .with_context(|| format!("{image:?} is not an image name"))?;
+    let binaries = Binary::read_all(&arguments.binaries)?;
+    let archive = Archive::pack(&name, &binaries, &arguments.about)?;
+    archive.layout.write(output)?;
 
     println!("platform  bytes of /pause  bytes pulled");
     for (binary, pulled) in binaries.iter().zip(&archive.pulled) {
@@ -140,10 +123,10 @@ fn pack(arguments: &Pack) -> Result<()> {
     Ok(())
 }
 
-fn attest(archive: &Path, source: Option<&str>, builder: Option<&str>) -> Result<()> {
+fn attest(archive: &Path, origin: &Origin) -> Result<()> {
     let image = image(archive)?;
     let facts = Facts::collect()?;
-    let provenance = provenance::of(&image, &facts, source, builder);
+    let provenance = provenance::of(&image, &facts, origin);
     let documents = [
         referrers::Document {
             file: "pause.cdx.json",
@@ -160,19 +143,10 @@ fn attest(archive: &Path, source: Option<&str>, builder: Option<&str>) -> Result
     for document in documents {
         write(&archive.with_file_name(document.file), &document.content)?;
     }
-    let path = archive.with_file_name("pause.referrers.tar");
-    referrers
-        .write(&path)
-        .with_context(|| format!("cannot write {}", path.display()))
+    referrers.write(&archive.with_file_name("pause.referrers.tar"))
 }
 
-/// The image in an archive.
+/// Reads the image in an archive.
 fn image(archive: &Path) -> Result<Image> {
     Image::read(&read(archive)?).with_context(|| archive.display().to_string())
-}
-
-/// Writes a file that appears whole or not at all.
-fn write(file: &Path, content: &[u8]) -> Result<()> {
-    write_whole(file, |it| Ok(it.write_all(content)?))
-        .with_context(|| format!("cannot write {}", file.display()))
 }

@@ -4,8 +4,8 @@ use anyhow::{Error, Result, ensure};
 use oci_spec::distribution::Reference;
 use std::{fmt, str::FromStr};
 
-/// A name with its registry, repository and tag, none left to an engine's guess: containerd finds
-/// no short names, and takes what an archive says as it stands.
+/// A name with registry, repository and tag. containerd uses the name in an archive as it is, and does not
+/// complete a short one.
 #[derive(Clone, Debug)]
 pub struct Name(Reference);
 
@@ -14,17 +14,17 @@ impl FromStr for Name {
 
     /// # Errors
     ///
-    /// What a registry would not take (the distribution specification, "Pulling manifests"), and
-    /// names that lack the registry or the tag or have a digest.
+    /// The name is not valid (distribution specification, "Pulling manifests"), lacks the registry or
+    /// the tag, or has a digest.
     fn from_str(name: &str) -> Result<Self> {
         let reference: Reference = name.parse()?;
         ensure!(
             reference.digest().is_none(),
-            "the digest is what comes out; give a tag"
+            "give a tag instead of a digest, which depends on the content"
         );
         ensure!(
             reference.whole() == name,
-            "give it in full, with registry and tag, as in {}",
+            "give registry and tag, as in {}",
             reference.whole()
         );
         Ok(Self(reference))

@@ -1,8 +1,8 @@
-//! The archive: an OCI image layout in a tar file (OCI image specification 1.1, "Image Layout"),
-//! and beside it the manifest.json of `docker save`, for the docker load that knows no layouts.
+//! Packs the archive: an OCI image layout (OCI image specification 1.1, "Image Layout") with the
+//! manifest.json of `docker save`, for a docker that cannot load layouts.
 //!
-//! `index.json` has one entry, the index of all platforms, as an engine takes each entry there for
-//! an image of its own: with one per platform under one name, the last one wins.
+//! `index.json` has one entry, the index of all platforms. Engines load each entry as an image: with an entry
+//! per platform under one name, the last one would win.
 
 use crate::binary::Binary;
 use anyhow::Result;
@@ -21,48 +21,47 @@ use serde_json::json;
 use std::io::Read;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// The name under which containerd files an image of an archive.
+/// The name that containerd imports an image under.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// What the index and each manifest say of the image. Every node pulls a manifest, so that says no more.
+/// In the index and in each manifest. A manifest has no other annotation, as each node pulls one.
 const VERSION: (&str, &str) = (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION"));
 
-/// What an image tells of itself.
+/// What the image says about itself.
 #[derive(clap::Args)]
 pub struct About {
-    /// What the program is called, in the image and in its annotations
+    /// The program's name in the image and in the annotations
     #[arg(long, value_name = "NAME", default_value = "pause")]
     pub title: String,
-    /// What the image's annotations say of it
+    /// The description in the annotations
     #[arg(
         long,
         value_name = "TEXT",
         default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
     )]
     pub description: String,
-    /// When the image was made, as engines show it: 2026-11-25T00:00:00Z
+    /// The image's time of creation: 2026-11-25T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time_of)]
     pub created: Option<String>,
 }
 
-/// A time, as RFC 3339 has it.
+/// Checks that a time is in RFC 3339.
 fn time_of(text: &str) -> Result<String, time::error::Parse> {
     OffsetDateTime::parse(text, &Rfc3339).map(|_| text.to_owned())
 }
 
-/// A multi-arch image, ready to be written.
+/// A multi-arch image.
 pub struct Archive {
     pub layout: Layout,
-    /// The index of all platforms, whose digest a registry shows for the image.
+    /// The index of all platforms. Its digest is the image's in a registry.
     pub index: Descriptor,
-    /// Bytes that an engine pulls per platform, in the order of the binaries: manifest, config and
-    /// compressed layer.
+    /// The bytes that an engine pulls for each binary: manifest, config and compressed layer.
     pub pulled: Vec<u64>,
 }
 
 impl Archive {
-    /// Packs one image per binary, of which there is one at least, and the index of them. Equal
-    /// arguments make equal bytes.
+    /// Packs an image per binary and their index. The same arguments give the same bytes. Panics without a
+    /// binary.
     pub fn pack(name: &Name, binaries: &[Binary], about: &About) -> Result<Self> {
         let name = name.to_string();
         let About {
@@ -75,7 +74,7 @@ impl Archive {
         for binary in binaries {
             let [manifest, config, layer] = add_image(&mut layout, binary, about)?;
             pulled.push(manifest.size() + config.size() + layer.size());
-            // As moby's `image/tarexport` reads it, which alone describes it.
+            // Moby's `image/tarexport` is the only description of this format.
             docker.push(json!({
                 "Config": path(&config), "RepoTags": [name], "Layers": [path(&layer)],
             }));
@@ -92,12 +91,12 @@ impl Archive {
             .annotations(owned(annotations))
             .build()?;
         let mut index = layout.add_json(MediaType::ImageIndex, &index)?;
-        // The full name in both: of a bare tag containerd makes "import-<date>:tag".
+        // Both hold the full name: containerd turns a bare tag into "import-<date>:tag".
         let names = [ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME];
         index.set_annotations(Some(owned(names.map(|key| (key, &*name)))));
 
         layout.finish(&index)?;
-        // It keeps one image alone, and most that have no other store are of this platform.
+        // docker's classic store holds one platform. Most machines with such a store are amd64.
         let mut platforms = binaries.iter().map(|it| it.platform.arch());
         let amd64 = platforms.position(|arch| arch == Arch::Amd64);
         layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
@@ -109,7 +108,7 @@ impl Archive {
     }
 }
 
-/// Adds manifest, config and layer of one platform.
+/// Adds the manifest, the config and the layer of one platform.
 fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Descriptor; 3]> {
     let mut tar = tar::Builder::new(Vec::new());
     append(&mut tar, &about.title, 0o555, &binary.bytes)?;
@@ -129,7 +128,7 @@ fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Des
     Ok([manifest, config, layer])
 }
 
-/// Compresses a layer. Zopfli takes the fewest bytes, and for a large one half a minute.
+/// Compresses a layer. Zopfli gives the fewest bytes, but takes half a minute for a large layer.
 fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
     let mut packed = Vec::new();
     if unpacked.len() > 1 << 16 {

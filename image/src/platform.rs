@@ -4,50 +4,33 @@ use anyhow::{Context, Error, Result};
 use oci_spec::image::{self, Arch, Os, PlatformBuilder};
 use std::str::FromStr;
 
-/// A platform that pause is built for. The operating system is always Linux.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// As OCI writes it, after the operating system: arm/v7. A variant that its architecture always
-    /// has is left out.
-    pub name: &'static str,
-    arch: &'static str,
-    variant: Option<&'static str>,
-}
-
-/// The platforms, in the image's order. Variants are those of the OCI image index ("Platform
-/// Variants"), and of the config's.
-const PLATFORMS: [Platform; 8] = [
-    platform("386", "386", None),
-    platform("amd64", "amd64", None),
-    platform("arm/v6", "arm", Some("v6")),
-    platform("arm/v7", "arm", Some("v7")),
-    platform("arm64", "arm64", Some("v8")),
-    platform("ppc64le", "ppc64le", None),
-    platform("riscv64", "riscv64", None),
-    platform("s390x", "s390x", None),
+/// The platforms in the image's order, as OCI writes them after the OS. Without the variant if the
+/// architecture has only one.
+const PLATFORMS: [&str; 8] = [
+    "386", "amd64", "arm/v6", "arm/v7", "arm64", "ppc64le", "riscv64", "s390x",
 ];
 
-const fn platform(
-    name: &'static str,
-    arch: &'static str,
-    variant: Option<&'static str>,
-) -> Platform {
-    Platform {
-        name,
-        arch,
-        variant,
-    }
+/// A platform that pause is built for. The OS is Linux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// As OCI writes it after the OS: arm/v7.
+    pub name: &'static str,
 }
 
 impl Platform {
     /// The architecture for a config.
     pub fn arch(self) -> Arch {
-        self.arch.into()
+        let (arch, _) = self.name.split_once('/').unwrap_or((self.name, ""));
+        arch.into()
     }
 
-    /// The variant of the architecture, where it has some.
+    /// The variant for a config, as the OCI image index has it ("Platform Variants").
     pub fn variant(self) -> Option<String> {
-        self.variant.map(str::to_owned)
+        let variant = match self.name {
+            "arm64" => "v8",
+            name => name.split_once('/')?.1,
+        };
+        Some(variant.to_owned())
     }
 
     /// The platform for an index.
@@ -65,19 +48,18 @@ impl FromStr for Platform {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let mut platforms = PLATFORMS.into_iter();
-        platforms.find(|it| it.name == name).with_context(|| {
-            let known = PLATFORMS.map(|it| it.name).join(", ");
-            format!("no platform {name:?}; there are {known}")
-        })
+        let mut names = PLATFORMS.into_iter();
+        let known = || format!("no platform {name:?}; there are {}", PLATFORMS.join(", "));
+        let name = names.find(|it| *it == name).with_context(known)?;
+        Ok(Self { name })
     }
 }
 
-/// The name of a platform of an index: where it is one of ours, as [`Platform::name`] has it.
+/// The name of a platform in an index: [`Platform::name`] for one of ours.
 pub fn name(platform: &image::Platform) -> String {
     let arch = platform.architecture();
     let variant = platform.variant();
-    let mut ours = PLATFORMS.into_iter();
+    let mut ours = PLATFORMS.into_iter().map(|name| Platform { name });
     let ours = ours.find(|it| it.arch() == *arch && it.variant() == *variant);
     match (ours, variant) {
         (Some(ours), _) => ours.name.to_owned(),

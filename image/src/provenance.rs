@@ -1,15 +1,25 @@
-//! How the image was made: a statement of in-toto 1 with a predicate of SLSA 1.0, unsigned.
-//! What nobody knows for certain, as who ran `make` and when, is not in it.
+//! The provenance: an unsigned in-toto 1 statement with an SLSA 1.0 predicate. Leaves out what nobody can
+//! check, such as who ran `make`, and when.
 
-use crate::facts::Facts;
+use crate::facts::{Facts, purl};
 use pause_image::read::Image;
 use serde_json::{Value, json};
 
-/// How to read the parameters; and where nobody names the builder, it is whoever typed `make`.
+/// The build type, and the builder if nobody names one: whoever typed `make`.
 const MAKE: &str = "pkg:generic/pause#Makefile";
 
-/// Where the sources are and who builds are URIs, where somebody tells.
-pub fn of(image: &Image, facts: &Facts, source: Option<&str>, builder: Option<&str>) -> Value {
+/// Where the image comes from, as far as the user says.
+#[derive(clap::Args)]
+pub struct Origin {
+    /// The git URL of the sources
+    #[arg(long, value_name = "URL")]
+    source: Option<String>,
+    /// The URI of the builder; by default that of whoever typed make
+    #[arg(long, value_name = "URI")]
+    builder: Option<String>,
+}
+
+pub fn of(image: &Image, facts: &Facts, origin: &Origin) -> Value {
     let name = image.name.as_deref().unwrap_or("pause");
     let mut subjects = vec![json!({
         "name": name,
@@ -23,6 +33,7 @@ pub fn of(image: &Image, facts: &Facts, source: Option<&str>, builder: Option<&s
     }
 
     let mut materials = Vec::new();
+    let Origin { source, builder } = origin;
     if source.is_some() || facts.revision.is_some() {
         let mut pause = json!({"name": "pause"});
         if let Some(source) = source {
@@ -35,13 +46,13 @@ pub fn of(image: &Image, facts: &Facts, source: Option<&str>, builder: Option<&s
     }
     materials.push(json!({"name": "Cargo.lock", "digest": {"sha256": facts.lock}}));
     materials.push(json!({
-        "name": format!("rustc {}", facts.rustc.version),
+        "name": format!("rustc {}", facts.rustc.semver),
         "uri": "git+https://github.com/rust-lang/rust",
-        "digest": {"gitCommit": facts.rustc.commit},
+        "digest": {"gitCommit": facts.rustc.commit_hash},
     }));
     for it in &facts.crates {
         if let Some(checksum) = &it.checksum {
-            materials.push(json!({"uri": it.purl(), "digest": {"sha256": checksum}}));
+            materials.push(json!({"uri": purl(&it.package), "digest": {"sha256": checksum}}));
         }
     }
 
@@ -57,7 +68,7 @@ pub fn of(image: &Image, facts: &Facts, source: Option<&str>, builder: Option<&s
                 "externalParameters": {"IMAGE": name, "ARCHS": platforms.join(" ")},
                 "resolvedDependencies": materials,
             },
-            "runDetails": {"builder": {"id": builder.unwrap_or(MAKE)}},
+            "runDetails": {"builder": {"id": builder.as_deref().unwrap_or(MAKE)}},
         },
     })
 }

@@ -1,6 +1,6 @@
-//! What goes with the image, as artifacts that refer to it (OCI image specification 1.1, "Guidelines
-//! for Artifact Usage"; distribution specification 1.1, "Listing Referrers"). They are in an archive
-//! of their own: an engine takes each entry of an archive's index for an image.
+//! SBOM and provenance as artifacts that refer to the image (OCI image specification 1.1, "Guidelines for
+//! Artifact Usage"; distribution specification 1.1, "Listing Referrers"). They need an archive of their
+//! own: engines load each entry of an archive's index as an image.
 
 use anyhow::Result;
 use oci_spec::image::{ANNOTATION_TITLE, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
@@ -9,15 +9,15 @@ use pause_image::{
     read::Image,
 };
 
-/// A document on the image.
+/// A document about the image.
 pub struct Document {
     pub file: &'static str,
     pub media_type: &'static str,
     pub content: Vec<u8>,
 }
 
-/// Packs the documents. The one image of the layout is the index that a registry without the referrers
-/// API has under the tag [`tag`].
+/// Packs the documents. The layout's one image is their index, which a registry without the referrers API
+/// serves under the tag [`tag`].
 pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
     let mut layout = Layout::default();
     let empty = layout.add(MediaType::EmptyJSON, b"{}".to_vec())?;
@@ -47,7 +47,7 @@ pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
     Ok(layout)
 }
 
-/// Where a registry without the referrers API has them: a digest as a tag.
+/// The tag of the documents in a registry without the referrers API.
 pub fn tag(image: &Image) -> String {
     image.index.digest().to_string().replace(':', "-")
 }

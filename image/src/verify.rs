@@ -1,4 +1,4 @@
-//! Compares what was built, an archive, or an image of a registry with the digests written down.
+//! Compares builds, archives and images in registries with the expected digests.
 
 use crate::digests::{Digests, Found};
 use anyhow::{Context, Result, ensure};
@@ -10,42 +10,42 @@ use std::{
 
 #[derive(clap::Args)]
 pub struct Verify {
-    /// The digests to compare with
+    /// The expected digests: image/digests
     #[arg(long, value_name = "FILE")]
     digests: PathBuf,
-    /// Takes a folder where not all was built
+    /// Accept a folder with only some of the builds
     #[arg(long)]
     partly: bool,
-    /// What to call it, where its path says nothing
-    #[arg(long, value_name = "WORDS")]
+    /// The name of the subject in messages, instead of its path
+    #[arg(long, value_name = "NAME")]
     called: Option<String>,
-    /// Goes to skopeo copy: --pull-flag=--src-tls-verify=false
+    /// A flag for skopeo copy: --pull-flag=--src-tls-verify=false
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     pull_flag: Vec<String>,
-    /// A folder of builds, an archive, or an image's name in a registry
+    /// What to compare: a folder of builds, an archive, or the name of an image in a registry
     #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
     subject: String,
 }
 
 impl Verify {
-    /// Says what differs; whether nothing does.
+    /// Prints what differs. Returns whether nothing does.
     ///
     /// # Errors
     ///
-    /// The digests cannot be read; what is to be compared is neither there nor the name of an image that
-    /// can be pulled.
+    /// The expected digests cannot be read.
     pub fn run(&self) -> Result<bool> {
         let expected = Digests::read(&self.digests)?;
-        let found = self.find()?;
+        let mut found = Found::default();
+        let problem = self.find(&mut found).err();
         let subject = self.called.as_ref().unwrap_or(&self.subject);
         let mut problems = Vec::new();
         for (name, digest) in &found.digests.0 {
             let expected = expected.of(name).unwrap_or("none");
             if expected != digest {
-                problems.push(format!("{name} differs: {digest} instead of {expected}"));
+                problems.push(format!("{name} differs: {digest}, expected {expected}"));
             }
         }
-        match &found.problem {
+        match problem {
             Some(problem) => problems.push(format!("{problem:#}").replace('\n', " ")),
             None => {
                 let names = expected.0.iter().map(|(name, _)| name);
@@ -62,39 +62,42 @@ impl Verify {
         }
         if problems.is_empty() {
             let (count, file) = (found.digests.0.len(), self.digests.display());
-            println!("{subject}: {count} digests are those of {file}");
+            println!("{subject}: all {count} digests match {file}");
         }
         Ok(problems.is_empty())
     }
 
-    fn find(&self) -> Result<Found> {
+    /// Adds the digests of the subject.
+    fn find(&self, found: &mut Found) -> Result<()> {
         let path = Path::new(&self.subject);
         if path.is_dir() {
-            return Ok(Found::in_folder(path, self.partly));
+            return found.add_folder(path, self.partly);
         }
         if path.exists() {
-            return Ok(Found::in_archive(path));
+            found.optional = vec!["target/pause/", "target/pause-sc/"];
+            return found.add_archive(path, true);
         }
         let folder = tempfile::tempdir()?;
         let archive = folder.path().join("pulled.tar");
-        pull(&self.subject, &self.pull_flag, &archive)?;
-        Ok(Found::in_pulled(&archive))
+        self.pull(&archive)?;
+        found.optional = vec!["target/"];
+        found.add_archive(&archive, false)
     }
-}
 
-/// Copies an image, all platforms, from its registry into an archive, by skopeo.
-fn pull(name: &str, flags: &[String], archive: &Path) -> Result<()> {
-    name.parse::<Reference>()
-        .with_context(|| format!("{name:?} is neither a file nor the name of an image"))?;
-    let output = Command::new("skopeo")
-        .args(["copy", "--all", "--quiet"])
-        .args(flags)
-        .arg(format!("docker://{name}"))
-        .arg(format!("oci-archive:{}", archive.display()))
-        .output()
-        .context("cannot run skopeo")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let why = said.lines().last().unwrap_or("skopeo does not say why");
-    ensure!(output.status.success(), "cannot pull {name}: {why}");
-    Ok(())
+    /// Copies the subject with all its platforms from a registry to an archive.
+    fn pull(&self, archive: &Path) -> Result<()> {
+        let name = self.subject.parse::<Reference>();
+        name.context("neither a file nor an image name")?;
+        let output = Command::new("skopeo")
+            .args(["copy", "--all", "--quiet"])
+            .args(&self.pull_flag)
+            .arg(format!("docker://{}", self.subject))
+            .arg(format!("oci-archive:{}", archive.display()))
+            .output()
+            .context("cannot run skopeo")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let why = said.lines().last().unwrap_or("skopeo gives no reason");
+        ensure!(output.status.success(), "cannot pull: {why}");
+        Ok(())
+    }
 }

@@ -143,7 +143,7 @@ fn make_docker_load_packs_the_platform_of_docker() {
     assert!(!failed.status.success());
     let stderr = text(failed.stderr);
     assert!(
-        stderr.contains("docker runs on loong64, for which there is no"),
+        stderr.contains("docker runs on loong64, and there is no"),
         "{stderr}"
     );
 }

@@ -1,0 +1,49 @@
+//! The command pause-image, on what `make` built.
+
+mod attest;
+mod pack;
+mod verify;
+
+use std::{fs, process::Command};
+use tests::{project, text};
+
+/// The command with these arguments, separated by spaces, in the project's folder.
+fn pause_image(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pause-image"));
+    command.args(arguments.split(' ').filter(|it| !it.is_empty()));
+    command.current_dir(project());
+    command.env_remove("SOURCE_DATE_EPOCH");
+    command
+}
+
+/// The lines that a command fails with, without the name that each starts with.
+fn failures(command: &mut Command) -> Vec<String> {
+    let output = command.output().unwrap();
+    let stderr = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let lines = stderr.lines();
+    let lines = lines.map(|line| line.strip_prefix("pause-image: ").expect(line));
+    lines.map(str::to_owned).collect()
+}
+
+/// The one line that a command fails with.
+fn failure(command: &mut Command) -> String {
+    let mut lines = failures(command);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    lines.remove(0)
+}
+
+/// The pairs of digest and name in image/digests.
+fn digests() -> Vec<(String, String)> {
+    let digests = fs::read_to_string(project().join("image/digests")).unwrap();
+    let pairs = digests.lines().filter_map(|line| line.split_once("  "));
+    pairs
+        .map(|(digest, name)| (digest.to_owned(), name.to_owned()))
+        .collect()
+}
+
+/// The digest of a name in image/digests.
+fn digest_of(name: &str) -> String {
+    let mut digests = digests().into_iter();
+    digests.find(|(_, it)| it == name).expect(name).0
+}
