@@ -222,12 +222,13 @@ fn for_each_sitting<T>(
     measured.collect()
 }
 
-/// Writes the numbers, which took minutes to measure, and then the report and the plot.
+/// Writes the numbers, which took minutes to measure, and then the report and the plots.
 fn write(folder: &Path, results: &Results) -> Result<()> {
     fs::create_dir_all(folder)?;
     let write = |name: &str, text: String| layout::write(&folder.join(name), text.as_bytes());
     let numbers = serde_json::to_string_pretty(results)? + "\n";
     write("results.json", numbers)?;
     write("report.md", report::report(results)?)?;
-    write("size.svg", plot::draw(results)?)
+    let mut plots = plot::draw(results)?.into_iter();
+    plots.try_for_each(|(name, svg)| write(name, svg))
 }
