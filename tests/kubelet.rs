@@ -1,5 +1,5 @@
-//! A kubelet with pods from manifests, on containerd: what a node makes of the image. `make
-//! test-kubelet` runs this, as building a kubelet takes minutes.
+//! A standalone kubelet on containerd, with pods from manifests. `make test-kubelet` runs this: building a
+//! kubelet takes minutes.
 
 use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
@@ -7,7 +7,7 @@ use tests::{
     engine::{APP_IMAGE, Containerd, Cri, IMAGE},
     kubelet::{self, pods, sandboxes, start_kubelet},
     node::{Node, copy_configuration},
-    program::Program,
+    sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
     wait_for, wait_until,
@@ -20,8 +20,8 @@ fn a_kubelet_runs_pods_with_it() {
     kubelet::tell(&Cri::of(Containerd::start()));
 }
 
-/// The node is switched while a pod runs: that keeps its sandbox, a new one has ours, and use-pause
-/// counts both.
+/// use-pause switches a node while a pod runs. That pod keeps its sandbox, a new one runs on pause, and
+/// `use-pause status` counts both.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
 fn a_node_is_switched_while_pods_run() {
@@ -70,13 +70,9 @@ fn a_node_is_switched_while_pods_run() {
     start_pod("new");
     let ours = sandboxes(nest);
     assert_eq!(ours.len(), 1, "{ours:?}");
-    let exe = fs::read(nest.proc().join(format!("{}/exe", ours[0]))).unwrap();
-    assert!(exe == fs::read(Program::native().path).unwrap());
+    assert!(Processes(nest.proc()).runs_pause(ours[0]), "{ours:?}");
     let after = container("old");
-    assert_eq!(
-        after["containerID"], old["containerID"],
-        "the old pod's app goes on"
-    );
+    assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
     let status = node.use_pause_said(&["status"]);
     print!("{status}");
@@ -98,8 +94,8 @@ fn a_node_is_switched_while_pods_run() {
     });
 }
 
-/// Its garbage collection, as on a full disk, takes images that no container has. containerd 1.6 knows
-/// no pins: there the kubelet is told of the sandbox's image, as docs/nodes.md has it.
+/// On a full disk a kubelet removes images that no container uses. containerd 1.6 does not report pins, so
+/// the kubelet is told of the sandbox image, as docs/nodes.md says.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
 fn garbage_collection_leaves_it_on_the_node() {
@@ -108,24 +104,21 @@ fn garbage_collection_leaves_it_on_the_node() {
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
     let infra = format!("--pod-infra-container-image={IMAGE}");
-    let full = [
+    let options = [
+        &infra,
         "--image-gc-high-threshold=1",
         "--image-gc-low-threshold=0",
         "--minimum-image-ttl-duration=0s",
     ];
-    start_kubelet(
-        nest,
-        &containerd.socket(),
-        &[&[&*infra], &full[..]].concat(),
-    );
-    // At its start it knows of no disk; then it looks every five minutes (ImageGCPeriod in
-    // `pkg/kubelet/kubelet.go`).
+    start_kubelet(nest, &containerd.socket(), &options);
+    // The first collection finds no disk statistics; the next comes after five minutes (ImageGCPeriod
+    // in `pkg/kubelet/kubelet.go`).
     let patience = Duration::from_secs(400);
     wait_for(patience, "taken: an image without a container", || {
         sleep(Duration::from_secs(1));
         !containerd.has(APP_IMAGE)
     });
-    // For what it takes next.
+    // The collection may go on with the next image.
     sleep(Duration::from_secs(5));
     assert!(containerd.has(IMAGE));
 }
