@@ -40,7 +40,7 @@ fn count(registry: &Registry, before: usize, index: &str) -> u64 {
 fn podman_pulls_each_platform_in_few_bytes() {
     let podman = Podman::with_images();
     let nest = podman.nest();
-    let registry = Registry::start(nest, &nest.path("registry"));
+    let registry = Registry::start(nest);
     registry.push();
     let (index, platforms) = digests(nest);
     let remote = format!("docker://{}", Registry::IMAGE);
@@ -76,7 +76,7 @@ fn podman_pulls_each_platform_in_few_bytes() {
 fn containerd_pulls_each_platform_in_few_bytes() {
     let containerd = Containerd::start();
     let nest = containerd.nest();
-    let registry = Registry::start(nest, &nest.path("registry"));
+    let registry = Registry::start(nest);
     registry.push();
     let (index, platforms) = digests(nest);
     for (Platform { name, .. }, digest) in platforms {

@@ -3,14 +3,19 @@
 
 use nix::{
     libc::{self, c_int},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::CloneFlags,
     sys::signal::{
         Signal::{SIGKILL, SIGTERM},
         kill,
     },
-    unistd::Pid,
+    unistd::{Pid, chdir, pivot_root},
 };
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    os::unix::ffi::OsStrExt,
+};
 use tests::{
     for_each_program, page_size,
     program::{Program, TERMINATED},
@@ -180,33 +185,28 @@ fn needs_no_other_file(program: &Program) {
     let root = tempfile::tempdir().unwrap();
     fs::copy(&program.path, root.path().join("pause")).unwrap();
     let folder = CString::new(root.path().as_os_str().as_bytes()).unwrap();
-    let here = c".".as_ptr();
-    let no_options = std::ptr::null();
-    let sandbox = Sandbox::execute(
-        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS,
-        b"/pause",
-        vec![b"/pause".into()],
-        || {
-            let mount = |from: *const libc::c_char, flags| {
-                // SAFETY: a system call.
-                unsafe { libc::mount(from, folder.as_ptr(), from, flags, no_options) }
-            };
-            // SAFETY: system calls.
-            let done = unsafe {
-                let private = libc::MS_REC | libc::MS_PRIVATE;
-                libc::mount(here, c"/".as_ptr(), here, private, no_options) == 0
-                    && mount(folder.as_ptr(), libc::MS_BIND) == 0
-                    && mount(here, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY) == 0
-                    && libc::chdir(folder.as_ptr()) == 0
-                    && libc::syscall(libc::SYS_pivot_root, here, here) == 0
-                    && libc::umount2(here, libc::MNT_DETACH) == 0
-            };
-            if !done {
-                // SAFETY: a system call.
-                unsafe { libc::_exit(126) };
-            }
-        },
-    );
+    let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+    let sandbox = Sandbox::execute(namespaces, b"/pause", vec![b"/pause".into()], || {
+        let (root, none, bind) = (&*folder, None::<&CStr>, MsFlags::MS_BIND);
+        let read_only = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        // nix allocates nothing for a CStr.
+        let moved = mount(
+            none,
+            c"/",
+            none,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            none,
+        )
+        .and_then(|()| mount(Some(root), root, none, bind, none))
+        .and_then(|()| mount(none, root, none, read_only, none))
+        .and_then(|()| chdir(root))
+        .and_then(|()| pivot_root(c".", c"."))
+        .and_then(|()| umount2(c".", MntFlags::MNT_DETACH));
+        if moved.is_err() {
+            // SAFETY: a system call.
+            unsafe { libc::_exit(126) };
+        }
+    });
     sandbox.wait_until_asleep();
     let mounts = fs::read_to_string(format!("/proc/{}/mounts", sandbox.pid)).unwrap();
     assert_eq!(mounts.lines().count(), 1, "{mounts}");

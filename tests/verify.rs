@@ -22,7 +22,7 @@ fn digests(are_meant: fn(&str) -> bool) -> usize {
 #[test]
 fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
 
     let folder = nest.path("another folder, with spaces");
     fs::create_dir(&folder).unwrap();
@@ -66,7 +66,7 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
 #[test]
 fn another_image_of_a_registry_is_none_of_ours() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry"));
+    Registry::start(&nest);
     let from = format!("oci-archive:{}", archive().display());
     let image = "localhost:5000/team/one:0.1.0";
     let mut copy = nest.command("skopeo");
@@ -146,7 +146,7 @@ fn digest(nest: &Nest) -> String {
 #[test]
 fn sbom_and_provenance_refer_to_the_image() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
     let image = digest(&nest);
     let listed = manifest(&nest, &format!(":{}", image.replace(':', "-")));
     let listed = listed["manifests"].as_array().unwrap();
@@ -171,7 +171,7 @@ fn sbom_and_provenance_refer_to_the_image() {
 #[ignore = "wants a cosign of another release: make test-cosign"]
 fn cosign_signs_and_verifies() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
     let cosign = |arguments: &[&str]| {
         let mut cosign = nest.command(built("cosign/cosign").to_str().unwrap());
         cosign.env("HOME", nest.folder.path());

@@ -151,14 +151,8 @@ impl Podman {
     /// Starts a container of [`IMAGE`] named pause under a seccomp profile, with further options.
     pub fn run_with_seccomp(&self, profile: &Path, options: &[&str]) {
         let seccomp = format!("--security-opt=seccomp={}", profile.display());
-        let run = [
-            "run",
-            "--detach",
-            "--name=pause",
-            "--network=none",
-            &seccomp,
-        ];
-        self.run_in_cgroup(&run, &[options, &[IMAGE]].concat());
+        let run = ["run", "--detach", "--name=pause", "--network=none"];
+        self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
     }
 
     /// Runs [`IMAGE`] under image/seccomp.json: it sleeps, and leaves on SIGTERM.

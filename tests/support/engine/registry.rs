@@ -13,11 +13,11 @@ impl<'a> Registry<'a> {
     pub const IMAGE: &'static str =
         concat!("localhost:5000/team/pause:", env!("CARGO_PKG_VERSION"));
 
-    /// Starts it with the storage in `folder`.
-    pub fn start(nest: &'a Nest, folder: &str) -> Self {
+    /// Starts an empty registry.
+    pub fn start(nest: &'a Nest) -> Self {
         let config = json!({
             "version": 0.1,
-            "storage": {"filesystem": {"rootdirectory": folder}},
+            "storage": {"filesystem": {"rootdirectory": nest.path("registry")}},
             "http": {"addr": "127.0.0.1:5000"},
             "log": {"formatter": "json"},
         });
