@@ -125,8 +125,8 @@ fn in_containerd(release: &str, runtime: &str) {
 /// Without further options, and with as few rights as podman can give.
 fn under_seccomp(release: &str, runtime: &'static str) {
     let podman = Podman::in_release(release, runtime, false);
-    podman.expect_its_seccomp_profile_to_do(&[]);
-    podman.expect_its_seccomp_profile_to_do(&[
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&[
         "--cap-drop=all",
         "--read-only",
         "--security-opt=no-new-privileges",

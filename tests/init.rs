@@ -52,7 +52,13 @@ fn main() {
         assert_eq!(sandbox.status("Gid"), "65535\t65535\t65535\t65535");
         assert_eq!(sandbox.status("CapEff"), "0000000000000000");
     });
-    for (promise, functions) in promises() {
+    for (promise, functions) in [
+        ("behaviour", behaviour::INSIDE),
+        ("signals", signals::INSIDE),
+        ("reaping", reaping::INSIDE),
+        ("start", start::INSIDE),
+        ("limits", limits::INSIDE),
+    ] {
         for (name, function) in functions {
             tap.test(&format!("{promise}: {name}"), || function(&program(PAUSE)));
         }
@@ -76,20 +82,6 @@ fn main() {
         }
         ForkResult::Child => watch(tap),
     }
-}
-
-/// A test's name and function.
-type Test = (&'static str, fn(&Program));
-
-/// The tests, by the file that they are in.
-fn promises() -> [(&'static str, &'static [Test]); 5] {
-    [
-        ("behaviour", behaviour::INSIDE),
-        ("signals", signals::INSIDE),
-        ("reaping", reaping::INSIDE),
-        ("start", start::INSIDE),
-        ("limits", limits::INSIDE),
-    ]
 }
 
 fn program(path: &str) -> Program {

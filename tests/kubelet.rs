@@ -1,11 +1,11 @@
 //! A standalone kubelet on containerd, with pods from manifests. `make test-kubelet` runs this: building a
 //! kubelet takes minutes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
     engine::{APP_IMAGE, Containerd, Cri, IMAGE},
-    kubelet::{self, pods, sandboxes, start_kubelet},
+    kubelet::{self, container, pods, sandboxes, start_kubelet},
     node::{Node, copy_configuration},
     sandbox::Processes,
     story::Engine,
@@ -51,27 +51,18 @@ fn a_node_is_switched_while_pods_run() {
         });
         let manifest = nest.path(&format!("manifests/{name}.json"));
         fs::write(manifest, pod.to_string()).unwrap();
-        let name = format!("{name}-node");
         wait_until("running", || {
-            pods(nest).iter().any(|pod| {
-                pod["metadata"]["name"] == *name
-                    && pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
-            })
+            container(nest, name, "app")["state"]["running"].is_object()
         });
     };
-    let container = |name: &str| {
-        let pods = pods(nest);
-        let named = |pod: &&Value| pod["metadata"]["name"] == format!("{name}-node");
-        pods.iter().find(named).unwrap()["status"]["containerStatuses"][0].clone()
-    };
     start_pod("old");
-    let old = container("old");
+    let old = container(nest, "old", "app");
     print!("{}", node.use_pause_said(&["--restart"]));
     start_pod("new");
     let ours = sandboxes(nest);
     assert_eq!(ours.len(), 1, "{ours:?}");
     assert!(Processes(nest.proc()).runs_pause(ours[0]), "{ours:?}");
-    let after = container("old");
+    let after = container(nest, "old", "app");
     assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
     let status = node.use_pause_said(&["status"]);

@@ -155,8 +155,8 @@ fn podman_runs_it_under_its_seccomp_profile_on_crun() {
 }
 
 fn under_its_seccomp_profile(podman: &Podman) {
-    podman.expect_its_seccomp_profile_to_do(&[]);
-    podman.expect_its_seccomp_profile_to_do(&["--security-opt=no-new-privileges"]);
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
 
     let profile = fs::read_to_string(project().join("image/seccomp.json")).unwrap();
     let without_sleep = profile

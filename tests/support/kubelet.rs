@@ -62,6 +62,19 @@ pub fn pods(nest: &Nest) -> Vec<Value> {
     body["items"].as_array().cloned().unwrap_or_default()
 }
 
+/// The kubelet's status of a container, or null. `pod` is the pod's name in its manifest.
+pub fn container(nest: &Nest, pod: &str, container: &str) -> Value {
+    // Kubelets append the node's name to a static pod's.
+    let name = format!("{pod}-node");
+    let is_meant = |it: &&Value| it["metadata"]["name"] == name;
+    let pods = pods(nest);
+    let pod = pods.iter().find(is_meant).unwrap_or(&Value::Null);
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    let mut statuses = statuses.into_iter().flatten();
+    let status = statuses.find(|it| it["name"] == container);
+    status.cloned().unwrap_or_default()
+}
+
 /// The processes of the nest that are named pause.
 pub fn sandboxes(nest: &Nest) -> Vec<Pid> {
     let is_pause = |pid: &Pid| {
@@ -84,17 +97,11 @@ pub fn tell(containerd: &Cri) {
     pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
     let manifest = nest.path("manifests/pod.json");
     fs::write(&manifest, pod.to_string()).unwrap();
-    let status = |name: &str| -> Option<Value> {
-        let pods = pods(nest);
-        let containers = pods.first()?["status"]["containerStatuses"]
-            .as_array()?
-            .clone();
-        containers.into_iter().find(|it| it["name"] == name)
-    };
-    let restarts = |name: &str| status(name).map_or(0, |it| it["restartCount"].as_u64().unwrap());
+    let status = |name| container(nest, "pod", name);
+    let restarts = |name| status(name)["restartCount"].as_u64().unwrap_or(0);
 
     wait_until("running", || {
-        status("steady").is_some_and(|it| it["state"]["running"].is_object())
+        status("steady")["state"]["running"].is_object()
     });
     let first = sandboxes(nest);
     assert_eq!(first.len(), 1, "{first:?}");
@@ -113,8 +120,8 @@ pub fn tell(containerd: &Cri) {
         now.len() == 1 && now != first
     });
     wait_until("running again", || {
-        status("steady")
-            .is_some_and(|it| it["state"]["running"].is_object() && it["restartCount"] == 1)
+        let steady = status("steady");
+        steady["state"]["running"].is_object() && steady["restartCount"] == 1
     });
     println!("the sandbox was killed, and the kubelet made another");
 

@@ -156,7 +156,7 @@ impl Podman {
     }
 
     /// Runs [`IMAGE`] under image/seccomp.json: it sleeps, and leaves on SIGTERM.
-    pub fn expect_its_seccomp_profile_to_do(&self, options: &[&str]) {
+    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
         self.run_with_seccomp(&project().join("image/seccomp.json"), options);
         let processes = Processes(self.nest.proc());
         let pid = self.pid("pause");
