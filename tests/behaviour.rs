@@ -1,4 +1,4 @@
-//! What pause says and how it ends, byte for byte: the promise of a drop-in.
+//! What pause prints and how it exits, byte for byte as the pause it replaces.
 
 use nix::{
     sched::CloneFlags,
@@ -46,7 +46,7 @@ fn tells_its_version(program: &Program) {
 
 fn takes_no_other_argument_for_the_version_flag(program: &Program) {
     let mut words = program.words();
-    // Bytes that a careless comparison would take for those of the flag, one or more at a time.
+    // Each shares bits or bytes with -v, so that a careless comparison would match it.
     for argument in [
         "",
         "-",
@@ -72,8 +72,7 @@ fn takes_no_other_argument_for_the_version_flag(program: &Program) {
     words.push(b"\xad\x76".to_vec());
     let sandbox = Sandbox::run(words);
     sandbox.wait_until_asleep();
-    sandbox.signal(SIGTERM);
-    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn tells_its_version_to_a_full_disk(program: &Program) {
@@ -92,9 +91,7 @@ fn says_nothing_as_the_first_process(program: &Program) {
 
 fn leaves_on_sigint_and_sigterm(program: &Program) {
     for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
-        let sandbox = Sandbox::start(program);
-        sandbox.signal(signal);
-        assert_eq!(sandbox.end(), End::exit(0, "", line));
+        Sandbox::start(program).expect_end(signal, line);
     }
 }
 
@@ -107,9 +104,8 @@ fn leaves_on_sigterm_where_it_is_not_the_first_process(program: &Program) {
 }
 
 fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
-    let sandbox = Sandbox::start_as_second(program);
-    sandbox.signal(signal);
-    assert_eq!(sandbox.end(), End::exit(0, "", &format!("{WARNING}{line}")));
+    let sandbox = Sandbox::start_in(CloneFlags::empty(), program, || {});
+    sandbox.expect_end(signal, &format!("{WARNING}{line}"));
 }
 
 fn says_one_line_where_both_signals_come(program: &Program) {
@@ -127,39 +123,34 @@ fn takes_its_name_for_no_argument(program: &Program) {
     let (path, words) = program.words_named("-v");
     let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, &path, words, || {});
     sandbox.wait_until_asleep();
-    sandbox.signal(SIGTERM);
-    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Natively alone: strace would see the emulator's calls.
+/// Native programs only: strace would see an emulator's calls.
 #[test]
 fn leaves_with_the_number_of_the_action_that_is_refused() {
     for program in Program::natives() {
         for code in 1..=3 {
             let refusal = format!("--inject=rt_sigaction:error=EINVAL:when={code}");
             let path = program.path.to_str().unwrap();
-            let words = [
-                "/usr/bin/strace",
-                "-qq",
-                "--output=/dev/null",
-                &refusal,
-                path,
-            ];
-            assert_eq!(Sandbox::run(words).end(), End::exit(code, "", WARNING));
+            let strace = ["/usr/bin/strace", "-qq", "--output=/dev/null"];
+            let sandbox = Sandbox::run([&strace[..], &[&refusal, path]].concat());
+            assert_eq!(sandbox.end(), End::exit(code, "", WARNING));
         }
     }
 }
 
-/// All system calls with all that goes into them, as strace has them. Natively alone, as above.
+/// Compares all system calls and their arguments, as strace prints them. Native programs only.
 #[test]
 fn makes_these_system_calls() {
     for program in Program::natives() {
-        // What follows is the size of no mask, which is anything.
+        // ppoll's fifth argument, the size of the mask, may be anything: the mask is null.
         let sleep = match program.platform.sleep {
             "pause" => "pause(",
             _ => "ppoll(NULL, 0, NULL, NULL",
         };
-        // On 386, half of a mask is argc, a real-time signal, and the mask of an ignored one pointers.
+        // On 386 the upper half of the mask is argc, here 1: a real-time signal. SIGCHLD's mask there
+        // is whatever lies on the stack.
         let (mask, ignored, flags) = match program.platform.arch {
             "amd64" => ("INT TERM", "[]", "SA_RESTORER, sa_restorer=0x1"),
             "386" => ("INT TERM RT_1", "[…]", "SA_RESTORER, sa_restorer=0x1"),
@@ -206,7 +197,7 @@ fn makes_these_system_calls() {
             "write(2, \"Warning: pause should be the first process\\n\", 43) = 43",
             &format!("rt_sigaction(SIGINT, {action}, NULL, 8) = 0"),
             &format!("rt_sigaction(SIGTERM, {action}, NULL, 8) = 0"),
-            // The mask, which an ignored signal does not need, is what lies there.
+            // An ignored signal's mask has no effect.
             &format!("rt_sigaction(SIGCHLD, {ignore}, NULL, 8) = 0"),
             "wait4(-1, NULL, WNOHANG, NULL) = -1 ECHILD (No child processes)",
             asleep,

@@ -1,4 +1,4 @@
-//! What the files are: small, plain ELF, with nothing of it used for anything else.
+//! The binaries are small, plain ELF files.
 
 use object::{
     Endianness::{self, Big, Little},
@@ -17,7 +17,7 @@ use tests::{
 
 for_each_program!(is_small, has_two_program_headers_and_no_sections, is_valid);
 
-/// Apart from what a longer version takes: the limit is for the code and the other texts.
+/// The limit is for code and texts: a version longer than 0.1.0 may add its extra bytes.
 fn is_small(program: &Program) {
     let size = fs::metadata(&program.path).unwrap().len();
     let goal = program.platform.goal;
@@ -42,7 +42,7 @@ fn see_headers<Elf: FileHeader<Endian = Endianness>>(program: &Program) {
         "amd64" => (EM_X86_64, 0, Little),
         "arm" => (EM_ARM, EF_ARM_EABI_VER5.0 | EF_ARM_ABI_FLOAT_SOFT, Little),
         "arm64" => (EM_AARCH64, 0, Little),
-        // ELFv2, which object has no name for.
+        // ELFv2; the object crate has no name for it.
         "ppc64le" => (EM_PPC64, 2, Little),
         "riscv64" => (
             EM_RISCV,
@@ -58,10 +58,11 @@ fn see_headers<Elf: FileHeader<Endian = Endianness>>(program: &Program) {
     assert_eq!(header.e_shoff(end).into(), 0);
     assert_eq!(header.e_shnum(end), 0);
     assert_eq!(header.e_shstrndx(end).0, 0);
-    // The identification behind class, data and version is System V's zeros.
+    // e_ident after class, data and version: System V ABI, version 0, padding.
     assert_eq!(file[7..16], [0; 9]);
 
-    // Headers, then code; the entry is the first byte that is no header, in Thumb on arm.
+    // The code starts right behind the headers, and the entry is its first byte. On arm the entry is odd:
+    // Thumb.
     let start = size_of::<Elf>() as u64;
     let headers = start + 2 * size_of::<Elf::ProgramHeader>() as u64;
     let thumb = u64::from(program.platform.arch == "arm");
@@ -84,16 +85,13 @@ fn see_headers<Elf: FileHeader<Endian = Endianness>>(program: &Program) {
     assert_eq!(sizes.map(Into::into), [0; 2]);
 }
 
-/// So that what is seen of one is true of the other. (On riscv64 two instructions change places, and
-/// both are tested.)
+/// So tests of one cover both. (On riscv64 two instructions are swapped; there both are tested.)
 #[test]
 fn both_crates_make_the_same_file() {
     for platform in ["amd64", "arm64"] {
         let [one, other] = ["pause", "pause-sc"].map(|folder| Program::new(folder, platform).path);
-        assert!(
-            fs::read(one).unwrap() == fs::read(other).unwrap(),
-            "{platform}"
-        );
+        let is_same = fs::read(one).unwrap() == fs::read(other).unwrap();
+        assert!(is_same, "{platform}: the crates make different files");
     }
 }
 
@@ -103,12 +101,9 @@ fn is_valid(program: &Program) {
         output(Command::new("eu-elflint").arg("--strict").arg(path)),
         "No errors\n"
     );
-    let readelf = Command::new("readelf")
-        .args(["-aW"])
-        .arg(path)
-        .output()
-        .unwrap();
-    // Of arm's files, readelf 2.40 fails without a word where no section tells how to unwind.
+    let mut readelf = Command::new("readelf");
+    let readelf = readelf.arg("-aW").arg(path).output().unwrap();
+    // readelf 2.40 exits with 1, without a message, on an arm file without unwind sections.
     let fails = program.platform.arch == "arm" && readelf.status.code() == Some(1);
     assert!(
         (readelf.status.success() || fails) && readelf.stderr.is_empty(),

@@ -1,20 +1,16 @@
-//! The engines of newer releases of Debian's, each in a root file system of its release: the story of a
-//! pod, and pause under its seccomp profile. Each test tells, in a row for
-//! `docs/tested.md`, which versions ran.
+//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod,
+//! and pause under its seccomp profile. Each test writes a row for `docs/tested.md` with the versions.
 
 use std::fs;
 use tests::{
-    engine::{
-        APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Nest, Podman, archive,
-    },
+    engine::{APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Nest, Podman},
     program::{Program, TERMINATED},
     project, said,
-    sandbox::Processes,
     story::{self, Engine},
     wait_until,
 };
 
-/// Makes the tests of a release.
+/// Makes the tests of each release.
 macro_rules! tests_of_release {
     ($release:ident: $($name:ident $test:expr;)*) => {
         mod $release {
@@ -49,12 +45,10 @@ macro_rules! tests_of_release {
 }
 tests_of_release!(trixie forky);
 
-/// Writes a row of what ran into target/engines, and shows it.
-fn report(release: &str, engine: &str, versions: &[String], what: &str) {
-    let row = format!(
-        "| {engine} | {} | {release} | {what} |\n",
-        versions.join(", ")
-    );
+/// Prints a row with the versions of these commands, and writes it into target/engines.
+fn report(nest: &Nest, release: &str, engine: &str, commands: [&str; 2], what: &str) {
+    let versions = commands.map(|it| version_of(nest, it)).join(", ");
+    let row = format!("| {engine} | {versions} | {release} | {what} |\n");
     print!("{row}");
     let folder = project().join("target/engines");
     fs::create_dir_all(&folder).unwrap();
@@ -62,13 +56,11 @@ fn report(release: &str, engine: &str, versions: &[String], what: &str) {
     fs::write(folder.join(format!("{name}-{release}")), row).unwrap();
 }
 
-/// What a command says of its version: its first word that begins like one.
+/// A command's name and version: the first word of --version that begins with a digit.
 fn version_of(nest: &Nest, command: &str) -> String {
     let said = said(nest.command(command).arg("--version"));
-    let mut words = said
-        .split_whitespace()
-        .map(|word| word.trim_start_matches('v'));
-    let version = words.find(|word| word.starts_with(|it: char| it.is_ascii_digit()));
+    let mut words = said.split_whitespace().map(|it| it.trim_start_matches('v'));
+    let version = words.find(|it| it.starts_with(|first: char| first.is_ascii_digit()));
     let version = version.unwrap_or_else(|| panic!("{command}: {said}"));
     let name = command.trim_start_matches("docker-");
     format!("{name} {}", version.trim_end_matches(','))
@@ -77,28 +69,22 @@ fn version_of(nest: &Nest, command: &str) -> String {
 fn in_podman(release: &str, runtime: &'static str, rootless: bool) {
     let podman = Podman::in_release(release, runtime, rootless);
     story::tell(&podman);
-    let versions = ["podman", runtime].map(|it| version_of(podman.nest(), it));
-    let what = if rootless {
-        "the story, without root"
-    } else {
-        "the story"
+    let what = match rootless {
+        true => "the story, without root",
+        false => "the story",
     };
-    report(release, &format!("podman on {runtime}"), &versions, what);
+    let (engine, commands) = (format!("podman on {runtime}"), ["podman", runtime]);
+    report(podman.nest(), release, &engine, commands, what);
 }
 
 fn in_kube_play(release: &str) {
-    let podman = KubePlay::in_release(release);
+    let podman = KubePlay::of(Podman::in_release(release, "crun", false));
     story::tell(&podman);
-    let versions = ["podman", "crun"].map(|it| version_of(podman.nest(), it));
-    report(
-        release,
-        "podman on crun",
-        &versions,
-        "the story, by kube play",
-    );
+    let (commands, what) = (["podman", "crun"], "the story, by kube play");
+    report(podman.nest(), release, "podman on crun", commands, what);
 }
 
-/// With the store of containerd, it has all platforms, and gives each of them.
+/// With containerd's store, docker loads all platforms, and creates containers of each.
 fn in_docker(release: &str, in_containerd: bool) {
     let docker = Docker::in_release(release, in_containerd);
     story::tell(&docker);
@@ -109,93 +95,56 @@ fn in_docker(release: &str, in_containerd: bool) {
             let copy = docker.nest().path("copy");
             docker.run(&["cp", &format!("{id}:/pause"), &copy]);
             let built = Program::new("pause", platform).path;
-            assert!(
-                fs::read(copy).unwrap() == fs::read(built).unwrap(),
-                "{platform}"
-            );
+            let is_same = fs::read(copy).unwrap() == fs::read(built).unwrap();
+            assert!(is_same, "{platform}: docker has another program");
         }
     }
-    let versions = ["dockerd", "runc"].map(|it| version_of(docker.nest(), it));
-    let store = if in_containerd {
-        "containerd's store"
-    } else {
-        "the classic store"
+    let engine = match in_containerd {
+        true => "docker, containerd's store",
+        false => "docker, the classic store",
     };
-    report(release, &format!("docker, {store}"), &versions, "the story");
+    let commands = ["dockerd", "runc"];
+    report(docker.nest(), release, engine, commands, "the story");
 }
 
 fn in_compose(release: &str) {
-    let compose = Compose::in_release(release);
+    let compose = Compose(Docker::in_release(release, true));
     story::tell(&compose);
-    let versions = ["dockerd", "docker-compose"].map(|it| version_of(compose.nest(), it));
-    report(release, "docker compose", &versions, "the story");
+    let (nest, commands) = (compose.nest(), ["dockerd", "docker-compose"]);
+    report(nest, release, "docker compose", commands, "the story");
 }
 
 fn in_containerd(release: &str, runtime: &str) {
     let containerd = Cri::of(Containerd::in_release(release, runtime));
     story::tell(&containerd);
-    let versions = ["containerd", runtime].map(|it| version_of(containerd.nest(), it));
-    report(
-        release,
-        &format!("containerd on {runtime}, by its CRI"),
-        &versions,
-        "the story",
-    );
+    let engine = format!("containerd on {runtime}, by its CRI");
+    let (nest, commands) = (containerd.nest(), ["containerd", runtime]);
+    report(nest, release, &engine, commands, "the story");
 }
 
-/// As it stands, and with as few rights as there can be.
+/// Without further options, and with as few rights as podman can give.
 fn under_seccomp(release: &str, runtime: &'static str) {
     let podman = Podman::in_release(release, runtime, false);
-    let profile = project().join("image/seccomp.json");
-    let profile = format!("seccomp={}", profile.display());
-    let cgroup = podman.cgroup().unwrap();
-    let few = [
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&[
         "--cap-drop=all",
         "--read-only",
         "--security-opt=no-new-privileges",
-    ];
-    for more in [&[][..], &few] {
-        let run = [
-            "run",
-            "--detach",
-            "--network=none",
-            &cgroup,
-            "--security-opt",
-            &profile,
-        ];
-        let id = podman.run(&[&run[..], more, &[IMAGE]].concat());
-        let processes = Processes(podman.nest().proc());
-        let pid = podman.pid(&id);
-        processes.wait_until_asleep(pid);
-        assert_eq!(processes.status(pid, "Seccomp"), "2");
-        podman.run(&["stop", "--time=20", &id]);
-        assert_eq!(podman.end_of(&id), (0, TERMINATED.to_owned()));
-        podman.run(&["rm", &id]);
-    }
-    let versions = ["podman", runtime].map(|it| version_of(podman.nest(), it));
-    report(
-        release,
-        &format!("podman on {runtime}"),
-        &versions,
-        "the seccomp profile",
-    );
+    ]);
+    let (engine, commands) = (format!("podman on {runtime}"), ["podman", runtime]);
+    let what = "the seccomp profile";
+    report(podman.nest(), release, &engine, commands, what);
 }
 
-/// gVisor's kernel, of which Debian has no shim for pods: pause alone, and as the first process of a
-/// sandbox whose orphans it is left.
+/// On gVisor's kernel pause leaves on SIGTERM, and reaps the orphans of a container. No pod: Debian has no
+/// gVisor shim for containerd.
 #[test]
 #[ignore = "takes a root file system of another release: make test-engines"]
 fn gvisor() {
     let docker = Docker::in_release("trixie", false);
-    docker.run(&["load", "--input", archive().to_str().unwrap()]);
-    docker.load_app();
-    let run = [
-        "run",
-        "--detach",
-        "--runtime=runsc",
-        "--network=none",
-        "--name=pause",
-    ];
+    docker.load_images();
+    let run = ["run", "--detach", "--name=pause", "--network=none"];
+    let run = [&run[..], &["--runtime=runsc"]].concat();
     docker.run(&[&run[..], &[IMAGE]].concat());
     docker.run(&["stop", "--time=20", "pause"]);
     assert_eq!(docker.end_of("pause"), (0, TERMINATED.to_owned()));
@@ -212,12 +161,7 @@ fn gvisor() {
     });
     assert!(shown.contains("/pause"), "{shown}");
     docker.run(&["rm", "--force", "pause"]);
-    let runsc = version_of(docker.nest(), "runsc");
-    let versions = [version_of(docker.nest(), "dockerd"), runsc];
-    report(
-        "trixie",
-        "gVisor, by docker",
-        &versions,
-        "start, orphans, stop",
-    );
+    let (engine, commands) = ("gVisor, by docker", ["dockerd", "runsc"]);
+    let what = "start, orphans, stop";
+    report(docker.nest(), "trixie", engine, commands, what);
 }

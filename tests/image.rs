@@ -1,11 +1,11 @@
-//! The image: what is in target/pause.tar, and that engines take it as it is.
+//! The image: the content of target/pause.tar, and that engines load it unchanged.
 
 use flate2::read::GzDecoder;
 use oci_spec::image::{
     Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, OciLayout, Os,
 };
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -14,11 +14,11 @@ use std::{
 use tests::{
     engine::{Cli, Containerd, Docker, IMAGE, Nest, Podman, archive, sha256},
     output,
-    program::{PLATFORMS, Platform, Program},
+    program::{PLATFORMS, Platform, Program, TERMINATED},
     project,
 };
 
-/// The files of an archive by their paths.
+/// The files of the archive by path.
 struct Files(BTreeMap<String, Vec<u8>>);
 
 impl Files {
@@ -35,10 +35,8 @@ impl Files {
             (path, content)
         });
         let entries: Vec<_> = entries.collect();
-        assert!(
-            entries.is_sorted_by(|one, next| one.0 < next.0),
-            "sorted, nothing twice"
-        );
+        let is_sorted = entries.is_sorted_by(|one, next| one.0 < next.0);
+        assert!(is_sorted, "the archive is not sorted, or has a path twice");
         Self(entries.into_iter().collect())
     }
 
@@ -46,7 +44,7 @@ impl Files {
         serde_json::from_slice(&self.0[path]).unwrap()
     }
 
-    /// The content of a blob, which is what its descriptor says.
+    /// A blob's content, after a check against its descriptor.
     fn blob(&self, descriptor: &Descriptor) -> &[u8] {
         let content = &*self.0[&path(descriptor)];
         assert_eq!(content.len() as u64, descriptor.size());
@@ -59,16 +57,16 @@ impl Files {
         serde_json::from_slice(self.blob(descriptor)).unwrap()
     }
 
-    /// The one entry of index.json.
+    /// The only entry of index.json.
     fn image(&self) -> Descriptor {
         let index: ImageIndex = self.json("index.json");
         let [image] = &**index.manifests() else {
-            panic!("an engine takes each entry for an image: {index:?}");
+            panic!("index.json has not one entry; an engine loads each as an image: {index:?}");
         };
         image.clone()
     }
 
-    /// The image of each platform, each with its one layer.
+    /// The platforms' images, each of which must have one layer.
     fn images(&self) -> Vec<Image> {
         let index: ImageIndex = self.json_blob(&self.image(), MediaType::ImageIndex);
         assert_eq!(index.manifests().len(), PLATFORMS.len());
@@ -99,7 +97,7 @@ struct Image {
 }
 
 impl Image {
-    /// What an engine pulls.
+    /// The blobs that an engine pulls.
     fn blobs(&self) -> [&Descriptor; 3] {
         [&self.descriptor, self.manifest.config(), &self.layer]
     }
@@ -134,7 +132,7 @@ fn has_its_full_name_for_every_engine() {
     assert_eq!(names["io.containerd.image.name"], IMAGE);
     assert_eq!(names["org.opencontainers.image.ref.name"], IMAGE);
     let docker: Value = files.json("manifest.json");
-    assert_eq!(docker[0]["RepoTags"], serde_json::json!([IMAGE]));
+    assert_eq!(docker[0]["RepoTags"], json!([IMAGE]));
 }
 
 #[test]
@@ -150,14 +148,12 @@ fn says_what_it_is() {
         assert_eq!(said[&format!("org.opencontainers.image.{key}")], value);
     }
     assert!(said["org.opencontainers.image.description"].contains("first process of a pod"));
-    // Whoever builds it has the same bytes, and not the same repository.
+    // A fork must build the same bytes, so no repository is named.
     assert!(!said.contains_key("org.opencontainers.image.source"));
     for image in files.images() {
         let said = image.manifest.annotations().as_ref().unwrap();
-        assert_eq!(
-            said["org.opencontainers.image.version"],
-            env!("CARGO_PKG_VERSION")
-        );
+        let version = &said["org.opencontainers.image.version"];
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
     }
 }
 
@@ -172,10 +168,8 @@ fn has_each_platform_with_its_config() {
         let arch = Arch::from(image.platform.arch);
         let variant = image.platform.variant().map(str::to_owned);
         let platform = image.descriptor.platform().as_ref().unwrap();
-        assert_eq!(
-            (platform.architecture(), platform.os()),
-            (&arch, &Os::Linux)
-        );
+        assert_eq!(*platform.architecture(), arch);
+        assert_eq!(*platform.os(), Os::Linux);
         assert_eq!(platform.variant(), &variant);
 
         let config = image.config;
@@ -234,8 +228,7 @@ fn docker_save_names_amd64() {
     let docker: Value = files.json("manifest.json");
     assert_eq!(docker.as_array().unwrap().len(), 1);
     assert_eq!(docker[0]["Config"], path(amd64.manifest.config()));
-    let layers = serde_json::json!([path(&amd64.layer)]);
-    assert_eq!(docker[0]["Layers"], layers);
+    assert_eq!(docker[0]["Layers"], json!([path(&amd64.layer)]));
 }
 
 #[test]
@@ -273,39 +266,23 @@ fn podman_loads_it() {
     let seen: Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen[0]["Architecture"], Platform::native().arch);
     assert_eq!(seen[0]["Config"]["User"], "65535:65535");
-    assert_eq!(
-        seen[0]["Config"]["Entrypoint"],
-        serde_json::json!(["/pause"])
-    );
+    assert_eq!(seen[0]["Config"]["Entrypoint"], json!(["/pause"]));
 }
 
 #[test]
 fn containerd_imports_all_platforms() {
     let files = Files::of_archive();
     let containerd = Containerd::start();
-    let archive = archive();
-    let imported = containerd.ctr(&[
-        "--namespace=k8s.io",
-        "images",
-        "import",
-        "--all-platforms",
-        "--digests",
-        archive.to_str().unwrap(),
-    ]);
-    println!("{imported}");
-    // As docs/nodes.md has it, so that a kubelet leaves it on the node.
+    println!("{}", containerd.import());
+    // docs/nodes.md pins it like this, so that kubelets keep it.
     let pinned = "io.cri-containerd.pinned=pinned";
     containerd.ctr(&["--namespace=k8s.io", "images", "label", IMAGE, pinned]);
     let images = containerd.ctr(&["--namespace=k8s.io", "images", "list"]);
     println!("{images}");
-    let image = images
-        .lines()
-        .find(|line| line.starts_with(IMAGE))
-        .expect(IMAGE);
-    assert!(
-        image.contains(&files.image().digest().to_string()),
-        "{image}"
-    );
+    let mut lines = images.lines();
+    let image = lines.find(|line| line.starts_with(IMAGE)).expect(IMAGE);
+    let digest = files.image().digest().to_string();
+    assert!(image.contains(&digest), "{image}");
     for platform in &PLATFORMS {
         let variant = platform.variant().map(|it| format!("/{it}"));
         let name = format!("linux/{}{}", platform.arch, variant.unwrap_or_default());
@@ -323,15 +300,14 @@ fn containerd_imports_all_platforms() {
 #[test]
 fn docker_loads_amd64_and_runs_it() {
     let docker = Docker::start();
-    let loaded = docker.run(&["load", "--input", archive().to_str().unwrap()]);
+    let loaded = docker.load(archive().to_str().unwrap());
     assert!(loaded.contains(IMAGE), "{loaded}");
     let arch = docker.run(&["image", "inspect", "--format={{.Architecture}}", IMAGE]);
     assert_eq!(arch, "amd64");
     if Platform::native().arch == arch {
         docker.run(&["run", "--detach", "--name=pause", "--network=none", IMAGE]);
         docker.run(&["stop", "--time=20", "pause"]);
-        let code = docker.run(&["inspect", "--format={{.State.ExitCode}}", "pause"]);
-        assert_eq!(code, "0");
+        assert_eq!(docker.end_of("pause"), (0, TERMINATED.to_owned()));
         docker.run(&["rm", "pause"]);
     }
 }

@@ -1,9 +1,8 @@
-//! The first process of the kernels that `kernels.rs` boots. It runs what the other files test once
-//! more, on this kernel, as the user that the image has, and tells of it in TAP, the Test Anything
-//! Protocol. Then it becomes pause itself, the first process of the whole machine, and a child that
-//! it leaves sees how that goes.
+//! The init of the kernels that `kernels.rs` boots. It runs the other files' tests again, on this kernel and
+//! as the image's user, and reports in TAP, the Test Anything Protocol. Then it executes pause as the
+//! machine's PID 1, which a child that it leaves behind tests.
 
-// Its own file is a test for cargo alone; here, what they have for other kernels is called by name.
+// `INSIDE` names the functions that run here; the rest of these files is for cargo's test runner.
 #![cfg_attr(not(test), allow(dead_code, unused_imports))]
 
 mod behaviour;
@@ -30,16 +29,15 @@ use tests::{
     wait_until,
 };
 
-/// Where `kernels.rs` puts it.
+/// The program under test.
 const PAUSE: &str = "/pause";
 
-/// Where `kernels.rs` puts one that is linked for pages of 4 KiB, where there is a difference.
+/// The same program, linked for pages of 4 KiB. `kernels.rs` adds it on arm64.
 const SMALL_PAGES: &str = "/pause-4k";
 
-/// What takes checkpoints, on a kernel that it knows.
+/// The command that takes checkpoints. `kernels.rs` adds it where it supports the kernel.
 const CRIU: &str = "/usr/sbin/criu";
 
-/// The first process of the machine.
 const FIRST: Pid = Pid::from_raw(1);
 
 fn main() {
@@ -54,48 +52,36 @@ fn main() {
         assert_eq!(sandbox.status("Gid"), "65535\t65535\t65535\t65535");
         assert_eq!(sandbox.status("CapEff"), "0000000000000000");
     });
-    for (promise, functions) in promises() {
+    for (promise, functions) in [
+        ("behaviour", behaviour::INSIDE),
+        ("signals", signals::INSIDE),
+        ("reaping", reaping::INSIDE),
+        ("start", start::INSIDE),
+        ("limits", limits::INSIDE),
+    ] {
         for (name, function) in functions {
             tap.test(&format!("{promise}: {name}"), || function(&program(PAUSE)));
         }
     }
     if Path::new(SMALL_PAGES).exists() {
-        tap.test("linked for pages of 4 KiB it runs all the same", || {
-            let sandbox = Sandbox::start(&program(SMALL_PAGES));
-            sandbox.signal(SIGTERM);
-            assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
+        tap.test("pause linked for pages of 4 KiB runs, too", || {
+            Sandbox::start(&program(SMALL_PAGES)).expect_end(SIGTERM, TERMINATED);
         });
     }
     if Path::new(CRIU).exists() {
-        tap.test(
-            "it sleeps on after a checkpoint",
-            sleeps_on_after_a_checkpoint,
-        );
+        let name = "pause sleeps on after a checkpoint";
+        tap.test(name, sleeps_on_after_a_checkpoint);
     }
 
-    // What it leaves behind, and takes over again as pause: zombies and a child.
+    // pause inherits these zombies, and a child.
     (0..5).for_each(|_| leave_child(0));
-    // SAFETY: there is no other thread: each of those above has ended.
+    // SAFETY: no other thread runs: those that the tests started have ended.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { .. } => {
             execv(c"/pause", &[c"/pause"]).unwrap();
         }
         ForkResult::Child => watch(tap),
     }
-}
-
-/// A test's name and what it does.
-type Test = (&'static str, fn(&Program));
-
-/// What the files test, by the promise that each of them is about.
-fn promises() -> [(&'static str, &'static [Test]); 5] {
-    [
-        ("behaviour", behaviour::INSIDE),
-        ("signals", signals::INSIDE),
-        ("reaping", reaping::INSIDE),
-        ("start", start::INSIDE),
-        ("limits", limits::INSIDE),
-    ]
 }
 
 fn program(path: &str) -> Program {
@@ -105,10 +91,9 @@ fn program(path: &str) -> Program {
     }
 }
 
-/// Which criu connects to, to see what the kernel knows.
+/// Brings up the loopback, which criu's feature checks connect to.
 fn start_loopback() {
-    // SAFETY: the kernel reads the struct alone, of which all is 0 but what is set here
-    // (netdevice(7)).
+    // SAFETY: the kernel only reads the struct, whose other fields are 0 (netdevice(7)).
     unsafe {
         let mut lo: libc::ifreq = std::mem::zeroed();
         lo.ifr_name[0] = b'l' as _;
@@ -120,15 +105,15 @@ fn start_loopback() {
     }
 }
 
-/// Dumped to files, and gone with its namespace, and made again from the files, it does what it did
+/// After criu has dumped pause and its namespace to files and restored them, pause reaps and leaves as
 /// before.
 fn sleeps_on_after_a_checkpoint() {
-    // Which criu looks for in the kernel.
+    // criu requires netfilter.
     machine::load_modules();
     start_loopback();
     let sandbox = Sandbox::start_after(&program(PAUSE), || {
-        // As root: criu has the process itself make a folder in its root. A checkpoint has no place
-        // for pipes to others, nor for another's session.
+        // As root: criu makes the process create a folder in its root. With no pipe to and no session of
+        // a process outside: criu refuses to dump those.
         sandbox::AS_NOBODY.store(false, Ordering::Relaxed);
         // SAFETY: system calls.
         unsafe {
@@ -157,17 +142,16 @@ fn sleeps_on_after_a_checkpoint() {
     assert_eq!(sandbox.end(), End::exit(0, "", ""));
 }
 
-/// Sees that pause, which is the first process by then, does for the machine what it does for a
-/// sandbox, and sends it SIGTERM in the end: the kernel panics where that process is gone, and says
-/// with which exit code.
+/// Tests pause as the machine's PID 1, and sends it SIGTERM in the end. The kernel then panics, and prints
+/// pause's exit code.
 fn watch(mut tap: Tap) -> ! {
     let machine = Processes::here();
-    tap.test("as the machine's first process it sleeps", || {
+    tap.test("as the machine's first process, pause sleeps", || {
         let name = || fs::read_to_string("/proc/1/comm").unwrap();
         wait_until("pause", || name() == "pause\n");
         machine.wait_until_asleep(FIRST);
     });
-    tap.test("… and took the zombies from before it", || {
+    tap.test("… and has reaped the zombies from before it", || {
         assert_eq!(machine.children(FIRST), [getpid()]);
     });
     let sleeps = machine.sleeps(FIRST);

@@ -1,5 +1,5 @@
-//! Other kernels, booted in QEMU: pause does there what it does here, on an older one, a newer one,
-//! ones with larger pages, and one of each architecture.
+//! The tests of pause on other kernels, booted in QEMU: older, newer, with larger pages, and one of each
+//! architecture.
 
 use std::{
     collections::BTreeSet,
@@ -44,8 +44,8 @@ fn arm64_6_12_with_pages_of_16_kib() {
     boot("arm64-6.12-16k", 16);
 }
 
-/// The other platforms, by `make test-platforms`. Of arm it is v7: for v6 there is no std of Rust's
-/// to build tests/init.rs with, and the file is the same.
+/// The other platforms: `make test-platforms`. arm/v6 has the same binary as arm/v7, and Rust has no std for
+/// it to build tests/init.rs with.
 mod platforms {
     use super::boot;
 
@@ -80,8 +80,8 @@ mod platforms {
     }
 }
 
-/// A machine with Debian's podman and containerd and a kubelet on it, whose processor is emulated: what
-/// a pod of arm64 is there.
+/// Boots an emulated arm64 machine with Debian's podman and containerd and a kubelet. tests/node.rs runs a
+/// pod in each.
 #[test]
 #[ignore = "takes a root file system of Debian's"]
 fn an_arm64_node_acts_out_the_story_of_a_pod() {
@@ -102,52 +102,45 @@ fn an_arm64_node_acts_out_the_story_of_a_pod() {
     }
     files.extend(modules_for(kernel));
     let mut initramfs = fs::read(built("node/arm64/root.cpio")).unwrap();
-    // The kernel takes one archive behind another.
+    // The kernel unpacks concatenated archives.
     pack(files, &mut initramfs);
     let console = run("arm64", kernel, 4096, &initramfs);
     println!("{console}");
-    let ok = |line: &&str| line.starts_with("ok ");
-    assert_eq!(console.lines().filter(ok).count(), 3);
-    assert!(
-        console.contains("\n1..3\n")
-            && !console.contains("not ok")
-            && console.contains("Power down")
-    );
+    assert_eq!(passed(&console), Ok(3));
+    assert!(console.contains("Power down"));
 }
 
-/// Starts that kernel of target/kernels, ARCH-VERSION, whose pages have so many KiB, with
-/// tests/init.rs as its first process, and sees that all went well there.
+/// Boots target/kernels/`kernel` (ARCH-VERSION), whose pages have `page` KiB, with tests/init.rs as its
+/// init. All its tests must pass.
 fn boot(kernel: &str, page: u32) {
     let mut parts = kernel.split('-');
-    let (arch, version) = (parts.next().unwrap(), parts.next().unwrap());
+    let [arch, version] = [(); 2].map(|()| parts.next().unwrap());
     let mut initramfs = Vec::new();
     pack(files_for(arch, version), &mut initramfs);
     let console = run(arch, kernel, 512, &initramfs);
     fs::write(built("kernels").join(format!("{kernel}.tap")), &console).unwrap();
 
-    // Of a release that changes, any version will do.
-    let header = match version {
+    // Debian testing may have any version.
+    let start = match version {
         "testing" => "# Linux ".to_owned(),
         _ => format!("# Linux {version}."),
     };
-    let header = console.lines().find(|line| line.starts_with(&header));
-    let header = header.unwrap_or_else(|| panic!("another kernel:\n{console}"));
     let end = format!(", {arch}, pages of {} bytes", page << 10);
-    assert!(header.ends_with(&end), "{header}");
+    let is_header = |line: &str| line.starts_with(&start) && line.ends_with(&end);
+    assert!(console.lines().any(is_header), "another kernel:\n{console}");
     if let Err(why) = judge(&console) {
         panic!("{kernel}: {why}:\n{console}");
     }
 }
 
-/// What QEMU makes for a kernel of that architecture: its command, the machine, the processor, and
-/// what the kernel calls the console.
+/// QEMU's command, machine and processor for an architecture, and the kernel's name of the console.
 fn machine(arch: &str) -> [&'static str; 4] {
     match arch {
         "386" => ["qemu-system-i386", "q35", "max", "ttyS0"],
-        // Without cmpxchg16b, as QEMU 7.2 has it: Linux 6.12's allocator crashes there.
+        // Without cmpxchg16b: Linux 6.12's allocator crashes on QEMU 7.2's.
         "amd64" => ["qemu-system-x86_64", "q35", "max,cx16=off", "ttyS0"],
         "arm" => ["qemu-system-arm", "virt", "cortex-a15", "ttyAMA0"],
-        // Not each processor that QEMU knows has pages of 16 KiB.
+        // Not all of QEMU's processors support pages of 16 KiB.
         "arm64" => ["qemu-system-aarch64", "virt", "cortex-a76", "ttyAMA0"],
         "ppc64le" => ["qemu-system-ppc64", "pseries", "power8", "hvc0"],
         "riscv64" => ["qemu-system-riscv64", "virt", "rv64", "ttyS0"],
@@ -156,14 +149,13 @@ fn machine(arch: &str) -> [&'static str; 4] {
     }
 }
 
-/// Runs the kernel of that name, on a machine with so many MiB of memory, from that archive, until
-/// the machine ends: what its console said.
+/// Runs a kernel with `memory` MiB and this initramfs until the machine ends. Returns the console's output.
 fn run(arch: &str, kernel: &str, memory: u32, initramfs: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("initramfs");
     fs::write(&archive, initramfs).unwrap();
     let [qemu, machine, processor, console] = machine(arch);
-    // For ten minutes at most: a kernel that hangs says so by a plan that is missing.
+    // A kernel that hangs is killed after ten minutes.
     let mut boot = Command::new("timeout");
     boot.args(["--kill-after=5", "600", qemu]);
     boot.args(["-machine", machine, "-cpu", processor]);
@@ -172,16 +164,16 @@ fn run(arch: &str, kernel: &str, memory: u32, initramfs: &[u8]) -> String {
     boot.args(["-serial", "stdio", "-kernel"]);
     boot.arg(built(&format!("kernels/{kernel}")));
     boot.arg("-initrd").arg(&archive);
-    // Where the kernel panics, the machine ends.
+    // panic=-1 and -no-reboot: a panic ends the machine.
     let append = format!("console={console} panic=-1 quiet rdinit=/init");
     boot.args(["-append", &append]).stdin(Stdio::null());
     output(&mut boot).replace('\r', "")
 }
 
-/// A file's name in the archive, and where it is.
+/// A file's name in the archive, and its path here.
 type FileOf = (String, PathBuf);
 
-/// What the first process of a kernel of that version wants.
+/// The files that tests/init.rs needs on a kernel.
 fn files_for(arch: &str, version: &str) -> Vec<FileOf> {
     let mut files = vec![
         ("/init".to_owned(), built(&format!("init/{arch}/init"))),
@@ -190,21 +182,19 @@ fn files_for(arch: &str, version: &str) -> Vec<FileOf> {
     if arch == "arm64" {
         files.push(("/pause-4k".to_owned(), built("pause-4k/arm64/pause")));
     }
-    // Debian's criu knows Debian's kernel. That of the machine it may not: 3.17 says "Unexpected rt
-    // vDSO area bounds" on Linux 6.18.
+    // Debian's criu supports Debian's kernel of the same release. On others it may fail: 3.17 says
+    // "Unexpected rt vDSO area bounds" on Linux 6.18.
     if arch == NATIVE_ARCH && version == "6.1" {
         let criu = "/usr/sbin/criu";
-        let libraries = output(Command::new("ldd").arg(criu));
-        let libraries = libraries
-            .split_whitespace()
-            .filter(|word| word.starts_with('/'));
+        let needed = output(Command::new("ldd").arg(criu));
+        let libraries = needed.split_whitespace().filter(|it| it.starts_with('/'));
         files.extend(libraries.chain([criu]).map(|it| (it.to_owned(), it.into())));
         files.extend(modules_for(&format!("{arch}-{version}")));
     }
     files
 }
 
-/// What a kernel loads, that has it apart.
+/// The kernel's modules.
 fn modules_for(kernel: &str) -> Vec<FileOf> {
     let modules = fs::read_dir(built(&format!("kernels/{kernel}.modules"))).unwrap();
     let name = |it: &Path| format!("/modules/{}", it.file_name().unwrap().to_str().unwrap());
@@ -212,7 +202,7 @@ fn modules_for(kernel: &str) -> Vec<FileOf> {
     modules.map(|it| (name(&it), it)).collect()
 }
 
-/// Packs what the kernel unpacks as its first root file system (cpio's format "newc").
+/// Appends an initramfs with these files to `archive` (cpio's format "newc").
 fn pack(files: Vec<FileOf>, archive: &mut Vec<u8>) {
     let mut folders = BTreeSet::new();
     for (name, _) in &files {
@@ -233,43 +223,38 @@ fn pack(files: Vec<FileOf>, archive: &mut Vec<u8>) {
     cpio::newc::trailer(archive).unwrap();
 }
 
-/// Why what the console says is not what it has to: all tests went well, there were as many as
-/// planned, and then the first process left with 0, which is the end of the machine.
-fn judge(console: &str) -> Result<(), String> {
+/// How many tests passed, according to a TAP report in which all did.
+fn passed(console: &str) -> Result<usize, String> {
     let plan = console.lines().find_map(|line| line.strip_prefix("1.."));
     let plan: usize = plan.and_then(|it| it.parse().ok()).ok_or("no plan")?;
-    let failed = console.lines().find(|line| line.starts_with("not ok"));
-    if let Some(failed) = failed {
+    if let Some(failed) = console.lines().find(|line| line.starts_with("not ok")) {
         return Err(failed.to_owned());
     }
-    for number in 1..=plan {
-        let ok = format!("ok {number} - ");
-        if !console.lines().any(|line| line.starts_with(&ok)) {
-            return Err(format!("no test {number}"));
-        }
+    let number = |line: &str| line.strip_prefix("ok ")?.split_once(" - ")?.0.parse().ok();
+    let passed: Vec<usize> = console.lines().filter_map(number).collect();
+    match passed.iter().copied().eq(1..=plan) && plan > 0 {
+        true => Ok(plan),
+        false => Err(format!(
+            "{plan} tests were planned, and these passed: {passed:?}"
+        )),
     }
-    if plan == 0
-        || console
-            .lines()
-            .any(|line| line.starts_with(&format!("ok {} ", plan + 1)))
-    {
-        return Err("more or fewer tests than planned".to_owned());
-    }
+}
+
+/// Checks a console: all planned tests passed, and then pause left with 0, whereupon the kernel panicked.
+fn judge(console: &str) -> Result<(), String> {
+    passed(console)?;
     let (_, end) = console.split_once("\n1..").unwrap_or_default();
     if !end.contains(TERMINATED) {
-        return Err("no line of the first process".to_owned());
+        return Err("pause, as the machine's PID 1, did not say that SIGTERM ended it".to_owned());
     }
-    let panics: Vec<&str> = console
-        .lines()
-        .filter(|line| line.contains("Kernel panic") || line.contains("Oops"))
-        .collect();
+    let is_panic = |line: &&str| line.contains("Kernel panic") || line.contains("Oops");
+    let panics: Vec<&str> = console.lines().filter(is_panic).collect();
     match panics[..] {
         [panic] if panic.contains("Attempted to kill init! exitcode=0x00000000") => Ok(()),
         _ => Err(format!("{panics:?}")),
     }
 }
 
-/// What it has to see, on consoles that are made up.
 #[test]
 fn a_boot_that_went_wrong_is_seen() {
     let good = "TAP version 13\nok 1 - a\nok 2 - b\n1..2\n\

@@ -1,4 +1,4 @@
-//! Clusters of kind, made as a user makes them. `make test-kind` runs this, as building Kubernetes takes
+//! kind clusters, made the way a user makes them. `make test-kind` runs this: building Kubernetes takes
 //! minutes.
 
 use nix::{
@@ -14,28 +14,25 @@ use tests::{
     project,
     sandbox::Processes,
     story::{Engine, zombies},
-    wait_for,
+    text, wait_for,
 };
 
-/// What a cluster takes its time for.
+/// How long a step of a cluster may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until all sandboxes of a node are ours, and there are some.
+/// Waits until a node has sandboxes and all run pause. Returns how many.
 fn wait_until_ours(node: &Node) -> usize {
     let mut count = 0;
-    wait_for(
-        PATIENCE,
-        &format!("ours: all sandboxes of {}", node.name),
-        || {
-            let (ours, others) = node.sandboxes();
-            count = ours.len();
-            count > 0 && others.is_empty()
-        },
-    );
+    let what = format!("ours: all sandboxes of {}", node.name);
+    wait_for(PATIENCE, &what, || {
+        let (ours, others) = node.sandboxes();
+        count = ours.len();
+        count > 0 && others.is_empty()
+    });
     count
 }
 
-/// A pod on that node, whose app tells its network namespace, leaves five orphans that die, and goes on.
+/// A pod on a node, whose app prints its network namespace, leaves five orphans that die, and runs on.
 fn pod(name: &str, node: &str) -> Value {
     let script =
         "readlink /proc/self/ns/net; for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 100000";
@@ -52,56 +49,41 @@ fn pod(name: &str, node: &str) -> Value {
 }
 
 fn wait_until_ready(control: &Node, pod: &str) {
-    control.kubectl(&[
-        "wait",
-        "--for=condition=Ready",
-        "--timeout=120s",
-        &format!("pod/{pod}"),
-    ]);
+    let pod = format!("pod/{pod}");
+    control.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", &pod]);
 }
 
-/// What kubectl tells of a pod.
+/// A field of a pod, given as a jsonpath.
 fn told(control: &Node, pod: &str, what: &str) -> String {
     control.kubectl(&["get", "pod", pod, &format!("--output=jsonpath={{{what}}}")])
 }
 
-/// All that `make kind` promises, and a pod's life on it.
+/// Checks all that `make kind` promises, and a pod's life on the cluster.
 fn tell(kind: &Kind) {
     let (control, worker) = (kind.node("pause-control-plane"), kind.node("pause-worker"));
     let (is_made, said) = kind.make(Kind::IMAGE);
     println!("{said}");
     assert!(is_made);
     for node in [&control, &worker] {
-        let count = wait_until_ours(node);
-        let line = format!(
-            "pause: {}: {count} of {count} sandboxes run pause",
-            node.name
-        );
+        let (name, count) = (&node.name, wait_until_ours(node));
+        let line = format!("pause: {name}: {count} of {count} sandboxes run pause");
         assert!(said.contains(&line), "{line}");
-        assert!(is_pinned(node), "{}", node.name);
+        assert!(is_pinned(node), "{name}");
     }
     let (is_made, said) = kind.make(Kind::IMAGE);
-    assert!(
-        !is_made && said.contains("kind delete cluster --name pause"),
-        "{said}"
-    );
-    assert!(folder().exists(), "the nodes that are there need it");
+    assert!(!is_made, "a second cluster of the same name: {said}");
+    assert!(said.contains("kind delete cluster --name pause"), "{said}");
+    assert!(folder().exists(), "the folder that the nodes mount is gone");
 
-    kind.run(&[
-        "load",
-        "image-archive",
-        "--name=pause",
-        &app_archive(kind.docker.nest()),
-    ]);
+    let app = app_archive(kind.docker.nest());
+    kind.run(&["load", "image-archive", "--name=pause", &app]);
     control.apply(&pod("story", &worker.name).to_string());
     wait_until_ready(&control, "story");
     let of_pod = [("pod.name", "story")];
     let sandbox = || worker.containers("sandbox", &of_pod).pop().unwrap();
     let first = sandbox();
-    let (network, address) = (
-        control.kubectl(&["logs", "story"]),
-        told(&control, "story", ".status.podIP"),
-    );
+    let network = control.kubectl(&["logs", "story"]);
+    let address = told(&control, "story", ".status.podIP");
     assert!(network.starts_with("net:["), "{network}");
     sleep(Duration::from_millis(500));
     assert_eq!(zombies(&worker.processes(), first.pid), 0);
@@ -126,7 +108,7 @@ fn tell(kind: &Kind) {
     });
     wait_until_ready(&control, "story");
     wait_until_ours(&worker);
-    println!("the sandbox was killed, and there is another one");
+    println!("the sandbox was killed, and there is another");
 
     let before = sandbox();
     kind.docker.run(&["restart", &worker.name]);
@@ -137,22 +119,18 @@ fn tell(kind: &Kind) {
     wait_until_ready(&control, "story");
     let count = wait_until_ours(&worker);
     assert!(is_pinned(&worker));
-    println!("the worker was restarted, and its {count} pods are back on ours");
+    println!("the worker was restarted, and its {count} pods are back on pause");
 
     kind.run(&["delete", "cluster", "--name=pause"]);
-    assert_eq!(kind.docker.run(&["ps", "--all", "--quiet"]), "");
+    assert_eq!(kind.docker.containers(), "");
     assert_eq!(kind.docker.run(&["volume", "ls", "--quiet"]), "");
 }
 
 fn is_pinned(node: &Node) -> bool {
     let images = node.run(&["ctr", "--namespace=k8s.io", "images", "list"]);
-    let mut images = images
-        .lines()
-        .filter(|it| it.starts_with(&format!("{IMAGE} ")));
-    images
-        .next()
-        .unwrap()
-        .contains("io.cri-containerd.pinned=pinned")
+    let name = format!("{IMAGE} ");
+    let image = images.lines().find(|it| it.starts_with(&name)).unwrap();
+    image.contains("io.cri-containerd.pinned=pinned")
 }
 
 #[test]
@@ -167,7 +145,7 @@ fn kind_0_33() {
     tell(&Kind::start("0.33", Some("containerd-1.7"), &[]));
 }
 
-/// A cluster with the sandbox that its nodes came with, whose worker is switched by a label, and back.
+/// On a cluster with stock sandboxes, a label switches the worker, and another switches it back.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
 fn rollout_yaml_switches_a_labelled_worker() {
@@ -181,12 +159,9 @@ fn rollout_yaml_switches_a_labelled_worker() {
     fs::write(&config, nodes.to_string()).unwrap();
     let create = ["create", "cluster", "--name=stock", "--wait=120s"];
     kind.run(&[&create[..], &["--image", Kind::IMAGE, "--config", &config]].concat());
-    let load = ["load", "image-archive", "--name=stock"];
-    for archive in [
-        &app_archive(kind.docker.nest()),
-        built("use-pause.tar").to_str().unwrap(),
-    ] {
-        kind.run(&[&load[..], &[archive]].concat());
+    let app = app_archive(kind.docker.nest());
+    for archive in [&app, built("use-pause.tar").to_str().unwrap()] {
+        kind.run(&["load", "image-archive", "--name=stock", archive]);
     }
     let (control, worker) = (kind.node("stock-control-plane"), kind.node("stock-worker"));
     let rollout = project().join("examples/rollout.yaml");
@@ -194,11 +169,8 @@ fn rollout_yaml_switches_a_labelled_worker() {
     let is_ours = |pod: &str| {
         control.apply(&self::pod(pod, &worker.name).to_string());
         wait_until_ready(&control, pod);
-        let sandbox = worker
-            .containers("sandbox", &[("pod.name", pod)])
-            .pop()
-            .unwrap();
-        worker.sandboxes().0.contains(&sandbox)
+        let mut sandboxes = worker.containers("sandbox", &[("pod.name", pod)]);
+        worker.sandboxes().0.contains(&sandboxes.pop().unwrap())
     };
     let label = |value: &str, set: &str| {
         let label = format!("pause.example/sandbox={value}");
@@ -219,11 +191,15 @@ fn rollout_yaml_switches_a_labelled_worker() {
     assert!(is_pinned(&worker));
     label("before", "use-pause-undo");
     assert!(!is_ours("again"));
-    assert!(control.sandboxes().0.is_empty(), "nobody labelled it");
+    let (ours, _) = control.sandboxes();
+    assert!(
+        ours.is_empty(),
+        "switched without a label: the control plane"
+    );
     kind.run(&["delete", "cluster", "--name=stock"]);
 }
 
-/// What a containerd 2.x may be configured with.
+/// A configuration for containerd 2.x.
 const VERSION_3: &str = r#"
 version = 3
 [plugins."io.containerd.cri.v1.images".pinned_images]
@@ -234,61 +210,45 @@ default_runtime_name = "runc"
 runtime_type = "io.containerd.runc.v2"
 "#;
 
-/// A node image that is none, and somebody who does not wait: nothing is left but what there was.
+/// Nothing is left behind if KIND_IMAGE is no node image, or if the user interrupts `make kind`.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
 fn nothing_is_left_of_a_cluster_that_is_not_made() {
     let files = [("etc/containerd/config.toml", VERSION_3)];
     let kind = Kind::start("0.33", Some("containerd-2"), &files);
     let is_gone = || {
-        assert_eq!(kind.docker.run(&["ps", "--all", "--quiet"]), "");
-        assert_eq!(
-            kind.docker
-                .run(&["network", "ls", "--quiet", "--filter=name=kind"]),
-            ""
-        );
+        assert_eq!(kind.docker.containers(), "");
+        let networks = ["network", "ls", "--quiet", "--filter=name=kind"];
+        assert_eq!(kind.docker.run(&networks), "");
         assert!(!folder().exists());
     };
     kind.docker.load_app();
     let (is_made, said) = kind.make(APP_IMAGE);
     println!("{said}");
     assert!(!is_made);
-    assert!(
-        said.contains("pause: no cluster was made, and what there was of it is gone"),
-        "{said}"
-    );
+    assert!(said.contains("pause: kind made no cluster; "), "{said}");
     is_gone();
 
-    // No kubelet of ours speaks to a containerd 2.x: it waits for one until it is interrupted.
+    // This kubelet cannot talk to containerd 2.x, so kind waits for it until it is interrupted.
     let mut make = kind.start_make();
     let worker = kind.node("pause-worker");
-    let configured = || {
-        let dump = ["exec", &worker.name, "containerd", "config", "dump"];
-        let dump = kind.docker.command().args(dump).output().unwrap();
-        let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
-        let sandbox = |it: &str| it.trim() == format!("sandbox = '{IMAGE}'");
-        dump.contains("version = 3") && dump.lines().any(sandbox)
+    let try_on_worker = |command: &str| {
+        let mut exec = kind.docker.command();
+        exec.args(["exec", &worker.name]).args(command.split(' '));
+        text(exec.output().unwrap().stdout)
     };
     wait_for(PATIENCE, "configured: containerd 2.x", || {
         assert_eq!(make.try_wait().unwrap(), None);
         sleep(Duration::from_millis(200));
-        configured()
+        let dump = try_on_worker("containerd config dump");
+        let sandbox = |it: &str| it.trim() == format!("sandbox = '{IMAGE}'");
+        dump.contains("version = 3") && dump.lines().any(sandbox)
     });
     wait_for(PATIENCE, "imported: the image", || {
-        let images = [
-            "exec",
-            &worker.name,
-            "ctr",
-            "--namespace=k8s.io",
-            "images",
-            "list",
-            "--quiet",
-        ];
-        let images = kind.docker.command().args(images).output().unwrap();
-        String::from_utf8_lossy(&images.stdout).contains(IMAGE)
+        try_on_worker("ctr --namespace=k8s.io images list --quiet").contains(IMAGE)
     });
     assert!(is_pinned(&worker));
-    // What has been started here only waits for what has entered the namespaces.
+    // The child is an nsenter, which only waits for its own child in the nest.
     for entered in Processes::here().children(Pid::from_raw(make.id() as i32)) {
         kill(entered, Signal::SIGTERM).unwrap();
     }

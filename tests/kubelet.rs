@@ -1,13 +1,13 @@
-//! A kubelet with pods from manifests, on containerd: what a node makes of the image. `make
-//! test-kubelet` runs this, as building a kubelet takes minutes.
+//! A standalone kubelet on containerd, with pods from manifests. `make test-kubelet` runs this: building a
+//! kubelet takes minutes.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
     engine::{APP_IMAGE, Containerd, Cri, IMAGE},
-    kubelet::{self, pods, sandboxes, start_kubelet},
+    kubelet::{self, container, pods, sandboxes, start_kubelet},
     node::Node,
-    program::Program,
+    sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
     wait_for, wait_until,
@@ -20,8 +20,8 @@ fn a_kubelet_runs_pods_with_it() {
     kubelet::tell(&Cri::of(Containerd::start()));
 }
 
-/// The node is switched while a pod runs: that keeps its sandbox, a new one has ours, and use-pause
-/// counts both.
+/// use-pause switches a node while a pod runs. That pod keeps its sandbox, a new one runs on pause, and
+/// `use-pause status` counts both.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
 fn a_node_is_switched_while_pods_run() {
@@ -50,32 +50,19 @@ fn a_node_is_switched_while_pods_run() {
         });
         let manifest = nest.path(&format!("manifests/{name}.json"));
         fs::write(manifest, pod.to_string()).unwrap();
-        let name = format!("{name}-node");
         wait_until("running", || {
-            pods(nest).iter().any(|pod| {
-                pod["metadata"]["name"] == *name
-                    && pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
-            })
+            container(nest, name, "app")["state"]["running"].is_object()
         });
     };
-    let container = |name: &str| {
-        let pods = pods(nest);
-        let named = |pod: &&Value| pod["metadata"]["name"] == format!("{name}-node");
-        pods.iter().find(named).unwrap()["status"]["containerStatuses"][0].clone()
-    };
     start_pod("old");
-    let old = container("old");
+    let old = container(nest, "old", "app");
     print!("{}", node.use_pause_said(&["--restart"]));
     start_pod("new");
     let ours = sandboxes(nest);
     assert_eq!(ours.len(), 1, "{ours:?}");
-    let exe = fs::read(nest.proc().join(format!("{}/exe", ours[0]))).unwrap();
-    assert!(exe == fs::read(Program::native().path).unwrap());
-    let after = container("old");
-    assert_eq!(
-        after["containerID"], old["containerID"],
-        "the old pod's app goes on"
-    );
+    assert!(Processes(nest.proc()).runs_pause(ours[0]), "{ours:?}");
+    let after = container(nest, "old", "app");
+    assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
     let status = node.use_pause_said(&["status"]);
     print!("{status}");
@@ -100,8 +87,8 @@ fn a_node_is_switched_while_pods_run() {
     });
 }
 
-/// Its garbage collection, as on a full disk, takes images that no container has. containerd 1.6 knows
-/// no pins: there the kubelet is told of the sandbox's image, as docs/nodes.md has it.
+/// On a full disk a kubelet removes images that no container uses. containerd 1.6 does not report pins, so
+/// the kubelet is told of the sandbox image, as docs/nodes.md says.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
 fn garbage_collection_leaves_it_on_the_node() {
@@ -110,24 +97,21 @@ fn garbage_collection_leaves_it_on_the_node() {
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
     let infra = format!("--pod-infra-container-image={IMAGE}");
-    let full = [
+    let options = [
+        &infra,
         "--image-gc-high-threshold=1",
         "--image-gc-low-threshold=0",
         "--minimum-image-ttl-duration=0s",
     ];
-    start_kubelet(
-        nest,
-        &containerd.socket(),
-        &[&[&*infra], &full[..]].concat(),
-    );
-    // At its start it knows of no disk; then it looks every five minutes (ImageGCPeriod in
-    // `pkg/kubelet/kubelet.go`).
+    start_kubelet(nest, &containerd.socket(), &options);
+    // The first collection finds no disk statistics; the next comes after five minutes (ImageGCPeriod
+    // in `pkg/kubelet/kubelet.go`).
     let patience = Duration::from_secs(400);
     wait_for(patience, "taken: an image without a container", || {
         sleep(Duration::from_secs(1));
         !containerd.has(APP_IMAGE)
     });
-    // For what it takes next.
+    // The collection may go on with the next image.
     sleep(Duration::from_secs(5));
     assert!(containerd.has(IMAGE));
 }

@@ -1,5 +1,5 @@
-//! What may be done to pause from outside: limits, a freezer, a debugger, a checkpoint. It needs
-//! next to nothing, and reaps even where it cannot run, as the kernel does it.
+//! pause under limits, a freezer and a debugger. It needs next to nothing, and orphans are reaped even while
+//! it cannot run, because the kernel does that.
 
 use nix::{
     libc,
@@ -28,16 +28,12 @@ for_each_program!(
     sleeps_on_after_a_debugger,
 );
 
-fn expect_end(sandbox: Sandbox) {
-    sandbox.signal(SIGTERM);
-    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
-}
-
-/// Writes to a file before the program starts.
+/// Returns a function that writes to a file before the program starts. If that fails, the process exits
+/// with 126 instead of starting the program.
 fn write_first(file: &Path, text: &'static str) -> impl Fn() + use<> {
     let file = CString::new(file.as_os_str().as_bytes()).unwrap();
     move || {
-        // SAFETY: system calls; without the file, the program does not start.
+        // SAFETY: system calls.
         unsafe {
             let fd = libc::open(file.as_ptr(), libc::O_WRONLY);
             if libc::write(fd, text.as_ptr().cast(), text.len()) != text.len() as isize {
@@ -48,13 +44,9 @@ fn write_first(file: &Path, text: &'static str) -> impl Fn() + use<> {
     }
 }
 
-/// Leaves orphans to it, some of them dead already, and waits until all are reaped.
+/// Leaves ten orphans, some of them dead already, and waits until all are reaped.
 pub fn expect_reaping(sandbox: &Sandbox) {
-    sandbox.enter(|| {
-        for _ in 0..10 {
-            leave_child(0);
-        }
-    });
+    sandbox.enter(|| (0..10).for_each(|_| leave_child(0)));
     wait_until("all reaped", || sandbox.children().is_empty());
 }
 
@@ -64,7 +56,7 @@ fn reaps_while_it_is_stopped(program: &Program) {
     expect_reaping(&sandbox);
     assert!(sandbox.status("State").starts_with('T'));
     sandbox.signal(SIGCONT);
-    expect_end(sandbox);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn reaps_while_it_is_frozen(program: &Program) {
@@ -75,7 +67,7 @@ fn reaps_while_it_is_frozen(program: &Program) {
     expect_reaping(&sandbox);
     cgroup.freeze(false);
     sandbox.wait_until_asleep();
-    expect_end(sandbox);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn leaves_once_it_is_thawed(program: &Program) {
@@ -88,19 +80,18 @@ fn leaves_once_it_is_thawed(program: &Program) {
     assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 }
 
-/// A kubelet sets this (-998 for a sandbox); that it lasts is the kernel's doing, and that nothing
-/// else comes of it is ours. Only a machine's true root may lower it.
+/// A kubelet sets oom_score_adj to -998 for a sandbox; lowering it takes a capability that a test may lack.
 fn is_the_first_to_be_killed_if_told_so(program: &Program) {
     let adjust = write_first(Path::new("/proc/self/oom_score_adj"), "1000");
     let sandbox = Sandbox::start_after(program, adjust);
     let adjusted = fs::read_to_string(format!("/proc/{}/oom_score_adj", sandbox.pid)).unwrap();
     assert_eq!(adjusted, "1000\n");
     expect_reaping(&sandbox);
-    expect_end(sandbox);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// 64 KiB of memory in all, where a page has 4 KiB, with the kernel's own for it: in a cgroup from
-/// before its start. Natively alone, as is the next: an emulator needs more.
+/// 64 KiB where a page has 4 KiB, kernel memory included, limited before pause starts. Native programs only,
+/// as is the next test: an emulator needs more.
 fn runs_in_sixteen_pages(program: &Program) {
     let cgroup = Cgroup::new("memory");
     let limit = 16 * page_size();
@@ -108,11 +99,9 @@ fn runs_in_sixteen_pages(program: &Program) {
     let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
     expect_reaping(&sandbox);
     let (all, kernel) = cgroup.charged();
-    assert!(
-        0 < kernel && kernel <= all && all <= limit,
-        "{kernel}, {all}"
-    );
-    expect_end(sandbox);
+    let is_within = 0 < kernel && kernel <= all && all <= limit;
+    assert!(is_within, "charged: {kernel} of {all} bytes; limit {limit}");
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn runs_where_there_may_be_one_process(program: &Program) {
@@ -120,11 +109,11 @@ fn runs_where_there_may_be_one_process(program: &Program) {
     cgroup.limit_processes(1);
     let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
     expect_reaping(&sandbox);
-    expect_end(sandbox);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Attached and detached, once stopped and once not. Natively alone: the debugger would be the
-/// emulator's.
+/// A debugger attaches and detaches, once with a stop and once without. Native programs only: it would
+/// debug an emulator.
 fn sleeps_on_after_a_debugger(program: &Program) {
     let sandbox = Sandbox::start(program);
     ptrace::attach(sandbox.pid).unwrap();
@@ -139,14 +128,14 @@ fn sleeps_on_after_a_debugger(program: &Program) {
     waitpid(sandbox.pid, None).unwrap();
     ptrace::cont(sandbox.pid, None).unwrap();
     expect_reaping(&sandbox);
-    // Its debugger sees the signal first, and passes it on.
+    // The debugger gets the signal first, and passes it on.
     sandbox.signal(SIGTERM);
     let stopped = waitpid(sandbox.pid, None).unwrap();
     assert_eq!(stopped, WaitStatus::Stopped(sandbox.pid, SIGTERM));
     ptrace::detach(sandbox.pid, SIGTERM).unwrap();
     assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 
-    // With its debugger, it ends like any other.
+    // A traced pause can be killed.
     let sandbox = Sandbox::start(program);
     ptrace::seize(sandbox.pid, ptrace::Options::PTRACE_O_EXITKILL).unwrap();
     sandbox.signal(SIGKILL);

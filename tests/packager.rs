@@ -1,26 +1,25 @@
-//! A distribution's packager makes the same bytes, by the distribution's own toolchain, without rustup and
-//! without a network. `make test-packager` runs this, as such a toolchain takes a root file system of its
-//! own.
+//! A distribution's own toolchain builds the same bytes, without rustup and without a network. `make
+//! test-packager` runs this: the toolchain takes a root file system of its own.
 
 use std::{fs, process::Command};
 use tests::{built, engine::Nest, output, program::Program, project};
 
-/// Builds the program for that architecture on a machine of that architecture, and compares.
+/// Builds the program on a machine of its own architecture, emulated if need be, and compares the bytes.
 fn builds_the_same_bytes(arch: &'static str) {
     let program = Program::new("pause", arch);
     let nest = match program.platform.is_native() {
         true => Nest::new(),
         false => Nest::with_emulator(program.platform),
     };
-    // As docs/verify.md has it.
+    // As docs/verify.md says.
     let copy = nest.path("project");
-    let script = "mkdir -p \"$0/.cargo\" && tar --create --exclude=./target --exclude=./.git . | tar --extract --directory \"$0\" \
-                  && cd \"$0\" && cargo vendor --locked > .cargo/config.toml";
+    let script = r#"mkdir -p "$0/.cargo"
+        tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$0"
+        cd "$0"
+        cargo vendor --locked > .cargo/config.toml"#;
     let mut bash = Command::new("bash");
-    output(
-        bash.args(["-euo", "pipefail", "-c", script, &copy])
-            .current_dir(project()),
-    );
+    bash.args(["-euo", "pipefail", "-c", script, &copy]);
+    output(bash.current_dir(project()));
 
     let root = built(&format!("releases/rust-{arch}"));
     let root = root.to_str().unwrap();
@@ -31,26 +30,14 @@ fn builds_the_same_bytes(arch: &'static str) {
     nest.mount(&["--types=proc", "proc", &at("proc")]);
     let file = format!("target/pause/{arch}/pause");
     let mut make = nest.daemon("chroot");
-    make.args([
-        root,
-        "env",
-        "-i",
-        "PATH=/usr/bin:/bin",
-        "HOME=/root",
-        "make",
-    ]);
-    println!("{}", output(make.args(["--directory=/project", &file])));
+    make.args([root, "env", "-i", "PATH=/usr/bin:/bin", "HOME=/root"]);
+    make.args(["make", "--directory=/project", &file]);
+    println!("{}", output(&mut make));
     let made = fs::read(format!("{copy}/{file}")).unwrap();
-    assert!(
-        made == fs::read(program.path).unwrap(),
-        "{arch}: other bytes"
-    );
-    let mut rustc = nest.daemon("chroot");
-    println!(
-        "{arch}: {} bytes, by {}",
-        made.len(),
-        output(rustc.args([root, "rustc", "--version"]))
-    );
+    let is_same = made == fs::read(program.path).unwrap();
+    assert!(is_same, "{arch}: other bytes than `make` built here");
+    let rustc = output(nest.daemon("chroot").args([root, "rustc", "--version"]));
+    println!("{arch}: {} bytes, by {rustc}", made.len());
 }
 
 #[test]

@@ -1,9 +1,8 @@
-//! A real pod, on each engine: its app dies and comes back, its network stays, and no zombie does.
+//! The story of a pod on each engine: its app dies and comes back, its network stays, and no zombie does.
 
 use std::fs;
 use tests::{
-    engine::{APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Podman},
-    output,
+    engine::{APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, KubePlay, Podman},
     program::{NATIVE_ARCH, Platform},
     project,
     sandbox::Processes,
@@ -18,7 +17,7 @@ fn in_podman() {
 
 #[test]
 fn in_podman_from_a_manifest_of_kubernetes() {
-    story::tell(&KubePlay::with_images());
+    story::tell(&KubePlay::of(Podman::with_images()));
 }
 
 #[test]
@@ -31,8 +30,7 @@ fn in_podman_on_crun() {
     story::tell(&Podman::with_crun());
 }
 
-/// On a machine that runs programs for others by an emulator: for each kind of them one, 64 bits and
-/// 32, little-endian and big.
+/// In an emulator: platforms of 32 and 64 bits, little-endian and big-endian.
 mod in_podman_for {
     use super::*;
 
@@ -64,7 +62,7 @@ mod in_podman_for {
     }
 }
 
-/// docker takes the first platform, whatever the machine's is.
+/// amd64 only: of an archive, docker's classic store loads amd64 on any machine.
 #[test]
 fn in_docker() {
     if NATIVE_ARCH == "amd64" {
@@ -75,7 +73,7 @@ fn in_docker() {
 #[test]
 fn in_docker_compose() {
     if NATIVE_ARCH == "amd64" {
-        story::tell(&Compose::start());
+        story::tell(&Compose(Docker::start()));
     }
 }
 
@@ -98,7 +96,7 @@ fn in_containerd_under_its_seccomp_profile() {
     story::tell(&Cri::of(Containerd::start()).with_seccomp(&profile));
 }
 
-/// Its rights are those that a kubelet gives a sandbox, and the runtime sees when it is gone.
+/// The sandbox has the rights that a kubelet asks for, and containerd notices when it is killed.
 #[test]
 fn containerd_gives_it_no_rights_and_sees_its_end() {
     let containerd = Cri::of(Containerd::start());
@@ -121,14 +119,13 @@ fn containerd_gives_it_no_rights_and_sees_its_end() {
     let options = root.unwrap().split(' ').nth(3).unwrap();
     assert!(options.split(',').any(|option| option == "ro"), "{options}");
 
-    let kill = format!("kill -9 {sandbox}");
-    output(containerd.nest().command("bash").args(["-c", &kill]));
+    containerd.nest().kill(sandbox);
     wait_until("seen to be gone", || !containerd.is_ready());
     containerd.stop_pod();
     assert_eq!(containerd.remove_pod(), "");
 }
 
-/// What the story would see of a sandbox that does not reap.
+/// The story would notice a sandbox that does not reap.
 #[test]
 fn without_a_reaper_zombies_stay() {
     let podman = Podman::with_images();
@@ -145,8 +142,8 @@ fn without_a_reaper_zombies_stay() {
     podman.remove_pod();
 }
 
-/// A profile that does not let it sleep makes a difference: it leaves with 4. One that does makes
-/// none, with no_new_privileges or without.
+/// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it
+/// leaves with 4, which shows that profiles take effect.
 #[test]
 fn podman_runs_it_under_its_seccomp_profile() {
     under_its_seccomp_profile(&Podman::with_images());
@@ -158,32 +155,15 @@ fn podman_runs_it_under_its_seccomp_profile_on_crun() {
 }
 
 fn under_its_seccomp_profile(podman: &Podman) {
-    let profile = project().join("image/seccomp.json");
-    let run = |profile: &str, more: &[&str]| {
-        let seccomp = format!("--security-opt=seccomp={profile}");
-        let run = ["run", "--detach", "--name=pause", "--network=none"];
-        let cgroup = podman.cgroup().unwrap();
-        let options = [&*cgroup, &seccomp];
-        podman.run(&[&run[..], &options, more, &[IMAGE]].concat())
-    };
-    for more in [&[][..], &["--security-opt=no-new-privileges"]] {
-        run(profile.to_str().unwrap(), more);
-        let pid = podman.pid("pause");
-        let processes = Processes(podman.nest().proc());
-        processes.wait_until_asleep(pid);
-        assert_eq!(processes.status(pid, "Seccomp"), "2");
-        podman.run(&["stop", "--time=20", "pause"]);
-        let ended = podman.run(&["inspect", "--format={{.State.ExitCode}}", "pause"]);
-        assert_eq!(ended, "0");
-        podman.run(&["rm", "pause"]);
-    }
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
 
-    let without_sleep = fs::read_to_string(profile).unwrap();
-    let without_sleep = without_sleep
+    let profile = fs::read_to_string(project().join("image/seccomp.json")).unwrap();
+    let without_sleep = profile
         .replace("\"pause\"", "\"fork\"")
         .replace("\"ppoll\"", "\"vfork\"");
     let path = podman.nest().path("seccomp.json");
     fs::write(&path, without_sleep).unwrap();
-    run(&path, &[]);
+    podman.run_with_seccomp(path.as_ref(), &[]);
     assert_eq!(podman.run(&["wait", "pause"]), "4");
 }

@@ -1,6 +1,6 @@
 //! The README's commands, run as they stand there.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 use tests::{
     engine::{Cli, Docker, Podman},
     output, project,
@@ -8,7 +8,7 @@ use tests::{
     write_script,
 };
 
-/// Each heading that has commands, with all of them.
+/// The README's commands by heading.
 fn commands() -> BTreeMap<String, Vec<String>> {
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     let mut commands: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -24,7 +24,7 @@ fn commands() -> BTreeMap<String, Vec<String>> {
     commands
 }
 
-/// The command of a nest as a shell would be given it, for the folder that the shell is in.
+/// Quotes an engine's command for a shell, so that it runs in the shell's folder.
 fn quoted(command: &Command) -> String {
     let variables = command.get_envs().map(|(name, value)| {
         let [name, value] = [name, value.unwrap()].map(|it| it.to_str().unwrap());
@@ -34,31 +34,25 @@ fn quoted(command: &Command) -> String {
         .into_iter()
         .chain(command.get_args());
     let words = words.map(|word| match word.to_str().unwrap() {
-        // From here on it is in the nest, in the root folder.
+        // nsenter ends up in the root folder.
         "timeout" => r#"sh -c 'cd "$0" && exec "$@"' "$PWD" timeout"#.to_owned(),
         word => format!("'{word}'"),
     });
     variables.chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs what is below a heading, where its engine is under its name that of the nest.
+/// Runs the commands under the heading `name`, with that command replaced by the nest's engine.
 fn run(engine: &(impl Cli + Engine), name: &str) -> String {
     let folder = engine.nest().path("bin");
     fs::create_dir(&folder).unwrap();
     let others = std::env::var("PATH").unwrap();
-    let file = Path::new(&folder).join(name);
-    let script = format!(
-        "#!/bin/sh\nPATH='{others}' {} \"$@\"\n",
-        quoted(&engine.command())
-    );
-    write_script(file, &script);
+    let command = quoted(&engine.command());
+    let script = format!("#!/bin/sh\nPATH='{others}' {command} \"$@\"\n");
+    write_script(format!("{folder}/{name}"), &script);
     let mut shell = Command::new("bash");
     shell.args(["-euxo", "pipefail", "-c", &commands()[name].join("\n")]);
-    let said = output(
-        shell
-            .env("PATH", format!("{folder}:{others}"))
-            .current_dir(project()),
-    );
+    shell.env("PATH", format!("{folder}:{others}"));
+    let said = output(shell.current_dir(project()));
     println!("{said}");
     said
 }
@@ -67,8 +61,8 @@ fn run(engine: &(impl Cli + Engine), name: &str) -> String {
 fn podman() {
     let podman = Podman::with_app();
     podman.nest().shares_cgroup("libpod_parent");
-    run(&podman, "podman");
-    assert_eq!(podman.run(&["ps", "--all", "--quiet"]), "");
+    assert!(run(&podman, "podman").contains(" /pause\n"));
+    assert_eq!(podman.containers(), "");
 }
 
 #[test]
@@ -76,16 +70,16 @@ fn docker() {
     let docker = Docker::start();
     docker.load_app();
     assert!(run(&docker, "docker").contains(" /pause\n"));
-    assert_eq!(docker.run(&["ps", "--all", "--quiet"]), "");
+    assert_eq!(docker.containers(), "");
 }
 
-/// What runs the others: a command may not come into the README without a test.
+/// Each heading with commands is run, here or by the test named below.
 #[test]
 fn all_are_run_somewhere() {
     let elsewhere = [
         "A node",     // tests/use_pause.rs
         "A registry", // tests/registry.rs
-        "Try it",     // tests/commands.rs, and whoever runs this
+        "Try it",     // tests/tools/commands.rs
         "kind",       // tests/kind.rs
     ];
     let mut here: Vec<String> = commands().into_keys().collect();
@@ -93,31 +87,23 @@ fn all_are_run_somewhere() {
     assert_eq!(here, ["docker", "podman"]);
 }
 
-/// What people copy names the image of this version.
+/// Every mention of an image, for people to copy, has this version.
 #[test]
 fn the_image_has_the_same_name_everywhere() {
     let ending = concat!(":", env!("CARGO_PKG_VERSION"));
-    let list = output(Command::new("git").current_dir(project()).args([
-        "ls-files",
-        "README.md",
-        "docs",
-        "examples",
-    ]));
+    let mut list = Command::new("git");
+    list.args(["ls-files", "README.md", "docs", "examples"]);
+    let list = output(list.current_dir(project()));
     let mut count = 0;
     for file in list.lines() {
         let text = fs::read_to_string(project().join(file)).unwrap();
         for image in ["localhost/pause", "localhost/use-pause"] {
-            for (_, after) in text
-                .match_indices(image)
-                .map(|(at, it)| text.split_at(at + it.len()))
-            {
-                // A pattern has none.
-                let is_named = after.starts_with(':') && !after.starts_with(":[");
-                assert!(
-                    !is_named || after.starts_with(ending),
-                    "{file}: {image}{after:.20}"
-                );
-                count += usize::from(is_named);
+            for after in text.split(image).skip(1) {
+                // A pattern has no version.
+                if after.starts_with(':') && !after.starts_with(":[") {
+                    assert!(after.starts_with(ending), "{file}: {image}{after:.20}");
+                    count += 1;
+                }
             }
         }
     }

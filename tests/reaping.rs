@@ -1,10 +1,10 @@
-//! Orphans leave nothing behind, and do not wake pause.
+//! Orphans leave no zombies, and do not wake pause.
 
-use nix::{libc, sys::signal::Signal::SIGTERM};
+use nix::{libc, sys::signal::Signal::SIGTERM, unistd::Pid};
 use tests::{
     for_each_program,
     program::Program,
-    sandbox::{Sandbox, clone, leave_child},
+    sandbox::{Processes, Sandbox, clone, leave_child},
     wait_until,
 };
 
@@ -18,7 +18,7 @@ for_each_program!(
     reaps_an_orphan_that_is_traced,
 );
 
-/// Long enough for its parent to end first, in microseconds.
+/// Microseconds: long enough for a child's parent to end first.
 const A_MOMENT: libc::c_uint = 20_000;
 
 /// Ends the calling process.
@@ -32,7 +32,7 @@ fn sleep_for(microseconds: libc::c_uint) {
     unsafe { libc::usleep(microseconds) };
 }
 
-/// Waits until all is reaped, and sees that pause still sleeps, and had not woken up since it
+/// Waits until all children are reaped. pause must still sleep, and must not have woken up since it had
 /// slept `before` times.
 fn expect_none_left(sandbox: &Sandbox, before: u64) {
     wait_until("all reaped", || sandbox.children().is_empty());
@@ -71,13 +71,13 @@ fn reaps_the_children_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
         (0..10).for_each(|_| leave_child(50 * A_MOMENT));
     });
-    // It does not wait for them, nor for any to end.
+    // pause sleeps while they run: it waited for none.
     assert_eq!(sandbox.children().len(), 10);
     let before = sandbox.sleeps();
     expect_none_left(&sandbox, before);
 }
 
-/// Ways to leave an orphan: the process that calls one ends right after it.
+/// Ways to leave an orphan. Whoever calls one ends right after it.
 const ORPHANS: [(&str, fn()); 12] = [
     ("dies at once", || leave_child(0)),
     ("dies later", || leave_child(A_MOMENT)),
@@ -128,8 +128,8 @@ const ORPHANS: [(&str, fn()); 12] = [
     (
         "is stopped, and hung up as its process group is orphaned",
         || {
-            // The group is that of the parent, in a session of its own; with the parent goes the last
-            // process that could continue it, and the kernel sends SIGHUP and SIGCONT.
+            // The parent leads a session. It is the last outside the child's process group that could
+            // continue it: when the parent ends, the kernel sends the group SIGHUP and SIGCONT.
             // SAFETY: system calls.
             unsafe {
                 libc::setsid();
@@ -157,7 +157,7 @@ const ORPHANS: [(&str, fn()); 12] = [
         }
     }),
     ("is vforked", || {
-        // The child keeps its parent waiting until it ends: the parent is an orphan by then.
+        // The child's parent waits for it to end, and is an orphan itself by then.
         if clone(libc::SIGCHLD) == 0 {
             if clone(libc::CLONE_VFORK | libc::SIGCHLD) == 0 {
                 sleep_for(A_MOMENT);
@@ -173,8 +173,8 @@ const ORPHANS: [(&str, fn()); 12] = [
                 sleep_for(A_MOMENT);
                 0
             }
-            // SAFETY: the thread has a stack of its own, in memory that ends with the process; the
-            // first thread ends alone, by the system call.
+            // SAFETY: the thread has its own stack, which lives as long as the process. exit(2) ends
+            // the first thread only.
             unsafe {
                 let top = (&raw mut STACK).add(1).cast();
                 let shared = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
@@ -196,12 +196,12 @@ fn reaps_every_kind_of_orphan(program: &Program) {
     }
     expect_none_left(&sandbox, before);
 
-    // Killed by each signal that kills, with a core dump or without.
+    // Orphans killed by each signal that kills, with a core dump or without.
     sandbox.enter(|| {
         for signal in 1..=64 {
             if clone(libc::SIGCHLD) == 0 {
                 sleep_for(A_MOMENT);
-                // SAFETY: system calls. What the signal leaves alive, SIGKILL does not.
+                // SAFETY: system calls. SIGKILL ends those that survive the signal.
                 unsafe {
                     libc::kill(libc::getpid(), signal);
                     libc::kill(libc::getpid(), libc::SIGCONT);
@@ -210,31 +210,25 @@ fn reaps_every_kind_of_orphan(program: &Program) {
             }
         }
         sleep_for(10 * A_MOMENT);
-        // Those that stopped themselves. SAFETY: a system call.
+        // Continues those that stopped themselves. SAFETY: a system call.
         unsafe { libc::kill(-1, libc::SIGCONT) };
     });
     expect_none_left(&sandbox, before);
 }
 
-/// The processes that are in the PID namespace of the sandbox.
+/// How many processes the sandbox's PID namespace has.
 fn processes_in_namespace_of(sandbox: &Sandbox) -> usize {
-    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let ours = namespace(&sandbox.pid.to_string());
-    let processes = std::fs::read_dir("/proc").unwrap();
-    processes
-        .filter(|entry| {
-            let name = entry.as_ref().unwrap().file_name();
-            name.to_str()
-                .is_some_and(|pid| pid.parse::<u32>().is_ok() && namespace(pid) == ours)
-        })
-        .count()
+    let namespace = |pid: Pid| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let ours = namespace(sandbox.pid);
+    let processes = Processes::here().all();
+    processes.filter(|pid| namespace(*pid) == ours).count()
 }
 
 fn reaps_a_chain_of_a_thousand_generations(program: &Program) {
     let sandbox = Sandbox::start(program);
     let before = sandbox.sleeps();
     sandbox.enter(|| {
-        // Each generation ends when it has made the next, and becomes an orphan's late parent.
+        // Each generation starts the next and ends, which orphans the next.
         for _ in 0..1000 {
             if clone(libc::SIGCHLD) != 0 {
                 return;
@@ -245,7 +239,7 @@ fn reaps_a_chain_of_a_thousand_generations(program: &Program) {
     expect_none_left(&sandbox, before);
 }
 
-/// By a debugger of another container, which the orphan is not a child of.
+/// The tracer is no relative of the orphan: a debugger in another container.
 fn reaps_an_orphan_that_is_traced(program: &Program) {
     let sandbox = Sandbox::start(program);
     let before = sandbox.sleeps();

@@ -1,5 +1,5 @@
-//! A registry takes the image with all platforms, and engines pull each of them back: the same bytes,
-//! and few of them.
+//! A registry accepts the image with all platforms, and engines pull each platform back: the same bytes, and
+//! few.
 
 use tests::{
     engine::{Cli, Containerd, Nest, Podman, Registry, archive},
@@ -8,10 +8,10 @@ use tests::{
     story::Engine,
 };
 
-/// Bytes that a platform may take: its manifest, config and layer.
+/// The limit of a platform's manifest, config and layer together, in bytes.
 const GOAL: u64 = 1280;
 
-/// The index, and the digest of each platform's manifest in the archive.
+/// The archive's index, and the digest of each platform's manifest.
 fn digests(nest: &Nest) -> (String, Vec<(&'static Platform, String)>) {
     let packed = format!("oci-archive:{}", archive().display());
     let raw = output(nest.command("skopeo").args(["inspect", "--raw", &packed]));
@@ -24,11 +24,11 @@ fn digests(nest: &Nest) -> (String, Vec<(&'static Platform, String)>) {
     (raw.clone(), PLATFORMS.iter().zip(digests).collect())
 }
 
-/// Bytes that were sent between two looks at the registry, but for the index.
+/// The bytes of the image that the registry sent after its first `before` responses, without the index.
 fn count(registry: &Registry, before: usize, index: &str) -> u64 {
     let sent = registry.sent();
     let pulled = sent[before..].iter();
-    // Whoever asks for a tag gets the index.
+    // A request for a tag gets the index.
     let pulled = pulled.filter(|(path, bytes)| {
         let is_of_image = path.contains("/manifests/") || path.contains("/blobs/");
         is_of_image && *bytes != index.len() as u64
@@ -40,14 +40,14 @@ fn count(registry: &Registry, before: usize, index: &str) -> u64 {
 fn podman_pulls_each_platform_in_few_bytes() {
     let podman = Podman::with_images();
     let nest = podman.nest();
-    let registry = Registry::start(nest, &nest.path("registry"));
+    let registry = Registry::start(nest);
     registry.push();
     let (index, platforms) = digests(nest);
     let remote = format!("docker://{}", Registry::IMAGE);
     let inspect = ["inspect", "--tls-verify=false", "--raw", &remote];
     assert_eq!(output(nest.command("skopeo").args(inspect)), index);
 
-    // Not what it has already.
+    // podman does not pull what it has.
     podman.run(&["image", "rm", "--all", "--force"]);
     for (platform, digest) in platforms {
         let before = registry.sent().len();
@@ -55,24 +55,19 @@ fn podman_pulls_each_platform_in_few_bytes() {
         podman.run(&[&pull[..], &platform.options(), &[Registry::IMAGE]].concat());
         let format = "--format={{.Architecture}} {{.RepoDigests}}";
         let pulled = podman.run(&["image", "inspect", format, Registry::IMAGE]);
-        assert!(
-            pulled.starts_with(platform.arch) && pulled.contains(&digest),
-            "{pulled}"
-        );
+        let is_meant = pulled.starts_with(platform.arch) && pulled.contains(&digest);
+        assert!(is_meant, "{}: {pulled}", platform.name);
         let bytes = count(&registry, before, &index);
         println!("podman pulled {bytes} bytes for {}", platform.name);
         assert!(bytes > 1000 && bytes <= GOAL, "{bytes}");
         podman.run(&["image", "rm", "--force", Registry::IMAGE]);
 
-        // The digest alone is enough, whatever the machine is.
+        // The digest alone selects the platform.
         let (name, _) = Registry::IMAGE.rsplit_once(':').unwrap();
         let name = format!("{name}@{digest}");
         podman.run(&["pull", "--tls-verify=false", &name]);
-        let format = "--format={{.Architecture}}";
-        assert_eq!(
-            podman.run(&["image", "inspect", format, &name]),
-            platform.arch
-        );
+        let arch = podman.run(&["image", "inspect", "--format={{.Architecture}}", &name]);
+        assert_eq!(arch, platform.arch);
         podman.run(&["image", "rm", "--force", &name]);
     }
 }
@@ -81,23 +76,16 @@ fn podman_pulls_each_platform_in_few_bytes() {
 fn containerd_pulls_each_platform_in_few_bytes() {
     let containerd = Containerd::start();
     let nest = containerd.nest();
-    let registry = Registry::start(nest, &nest.path("registry"));
+    let registry = Registry::start(nest);
     registry.push();
     let (index, platforms) = digests(nest);
     for (Platform { name, .. }, digest) in platforms {
         let before = registry.sent().len();
-        // In a namespace of its own, it has nothing of the others'.
+        // containerd shares no content between namespaces, so each platform is pulled whole.
         let namespace = format!("--namespace={}", name.replace('/', "-"));
         let platform = format!("--platform=linux/{name}");
-        let pull = [
-            &namespace,
-            "images",
-            "pull",
-            "--plain-http",
-            &platform,
-            Registry::IMAGE,
-        ];
-        containerd.ctr(&pull);
+        let pull = [&namespace, "images", "pull", "--plain-http"];
+        containerd.ctr(&[&pull[..], &[&platform, Registry::IMAGE]].concat());
         let stored = containerd.ctr(&[&namespace, "content", "list", "--quiet"]);
         assert!(stored.contains(&digest), "{stored}");
         let bytes = count(&registry, before, &index);

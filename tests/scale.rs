@@ -1,4 +1,4 @@
-//! Many orphans, and many sandboxes. `make test-scale` runs these: they take minutes.
+//! A million orphans, and a thousand sandboxes. `make test-scale` runs these: they take minutes.
 
 use nix::{libc, sys::signal::Signal::SIGTERM};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use tests::{
 const ORPHANS: usize = 1_000_000;
 const SANDBOXES: usize = 1_000;
 
-/// Leaves an orphan that ends at once: its parent, the caller's child, does so first or second.
+/// Leaves an orphan: a grandchild that ends at once, before or after its parent.
 fn leave_orphan() {
     let parent = clone(libc::SIGCHLD);
     // SAFETY: system calls.

@@ -1,5 +1,4 @@
-//! Signals: which end pause, which do not, and what it makes of those that whoever started it
-//! had blocked or ignored.
+//! Which signals end pause, which do not, and what happens to signals that its parent blocked or ignored.
 
 use nix::{
     libc::{self, c_int},
@@ -23,7 +22,10 @@ for_each_program!(
     leaves_on_a_signal_from_inside,
 );
 
-/// Every signal but the two that end it, and the two that nobody can handle.
+/// The signals that end pause, and what it prints then.
+const LINES: [(Signal, &str); 2] = [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)];
+
+/// All signals but SIGINT and SIGTERM, which end pause, and SIGKILL and SIGSTOP.
 fn other_signals() -> impl Iterator<Item = c_int> {
     (1..=64).filter(|signal| {
         ![SIGINT, SIGTERM, SIGKILL, SIGSTOP]
@@ -33,54 +35,36 @@ fn other_signals() -> impl Iterator<Item = c_int> {
 }
 
 fn send(pid: libc::pid_t, signal: c_int) {
-    // SAFETY: a system call. (nix knows no real-time signals.)
+    // SAFETY: a system call. (nix has no real-time signals.)
     unsafe { libc::kill(pid, signal) };
 }
 
-fn expect_end(sandbox: Sandbox, signal: Signal) {
-    sandbox.signal(signal);
-    expect_end_with(sandbox, signal);
-}
-
-/// Sees that it ends as that signal makes it end.
-fn expect_end_with(sandbox: Sandbox, signal: Signal) {
-    assert_eq!(sandbox.end(), End::exit(0, "", line(signal)));
-}
-
-fn line(signal: Signal) -> &'static str {
-    match signal {
-        SIGINT => INTERRUPT,
-        _ => TERMINATED,
-    }
-}
-
-/// Natively alone, as is the next: an emulator handles signals that its program does not, and
-/// cannot die of them then.
+/// Native programs only, as is the next test: an emulator handles signals that its program does not.
 fn sleeps_on_after_each_other_signal_from_outside(program: &Program) {
     let sandbox = Sandbox::start(program);
     for signal in other_signals() {
         send(sandbox.pid.as_raw(), signal);
     }
     sandbox.wait_until_asleep();
-    expect_end(sandbox, SIGTERM);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn sleeps_on_after_each_other_signal_from_inside(program: &Program) {
     let sandbox = Sandbox::start(program);
     sandbox.enter(|| {
         other_signals().for_each(|signal| send(1, signal));
-        // From inside, these two do nothing either.
+        // The kernel ignores these, too, if they come from inside the namespace.
         send(1, SIGKILL as c_int);
         send(1, SIGSTOP as c_int);
     });
     sandbox.wait_until_asleep();
-    expect_end(sandbox, SIGINT);
+    sandbox.expect_end(SIGINT, INTERRUPT);
 }
 
 fn leaves_on_a_signal_from_inside(program: &Program) {
-    for signal in [SIGINT, SIGTERM] {
+    for (signal, line) in LINES {
         let sandbox = Sandbox::start(program);
-        // Whoever sends it ends with the namespace, so an orphan does.
+        // An orphan sends it: the sender is killed with the namespace.
         sandbox.enter(|| {
             if clone(libc::SIGCHLD) == 0 {
                 // SAFETY: system calls.
@@ -91,24 +75,24 @@ fn leaves_on_a_signal_from_inside(program: &Program) {
                 }
             }
         });
-        expect_end_with(sandbox, signal);
+        assert_eq!(sandbox.end(), End::exit(0, "", line));
     }
 }
 
-/// It waits for a reader of its line, and the other signal comes meanwhile.
+/// The other signal comes while pause waits for a reader of its line.
 fn lets_no_other_signal_into_its_last_line(program: &Program) {
-    for (first, second) in [(SIGINT, SIGTERM), (SIGTERM, SIGINT)] {
+    for ((first, line), (second, _)) in LINES.into_iter().zip(LINES.into_iter().rev()) {
         let sandbox = Sandbox::start_after(program, fill_standard_error);
         let asleep = sandbox.sleeps();
         sandbox.signal(first);
         wait_until("waiting for a reader", || sandbox.sleeps() > asleep);
         sandbox.signal(second);
-        let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
-        assert_eq!(said.status, Ok(0));
-        // qemu-user 7.2 believes that riscv64's action has a restorer, and reads the mask 8 bytes too
-        // far. There it is the kernel in QEMU that shows this (tests/kernels.rs).
+        let end = sandbox.end();
+        assert_eq!(end.status, Ok(0));
+        // qemu-user 7.2 takes riscv64's sigaction to have a restorer, and reads the mask 8 bytes too far.
+        // For riscv64, tests/kernels.rs checks this on a kernel.
         if program.platform.arch != "riscv64" || program.platform.is_native() {
-            assert_eq!(said.stderr, line(first));
+            assert_eq!(end.stderr.trim_start_matches('x'), line);
         }
     }
 }
@@ -122,13 +106,13 @@ fn leaves_once_it_goes_on_after_a_stop(program: &Program) {
     sandbox.stop();
     sandbox.signal(SIGTERM);
     assert!(sandbox.status("State").starts_with('T'));
-    // The first takes effect with the second, which lets it go on.
+    // A stopped process handles SIGTERM once SIGCONT lets it go on.
     sandbox.signal(SIGCONT);
-    expect_end_with(sandbox, SIGTERM);
+    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 }
 
 fn leaves_on_signals_that_were_ignored_before_it(program: &Program) {
-    for signal in [SIGINT, SIGTERM] {
+    for (signal, line) in LINES {
         let sandbox = Sandbox::start_after(program, || {
             // SAFETY: system calls.
             unsafe {
@@ -136,11 +120,11 @@ fn leaves_on_signals_that_were_ignored_before_it(program: &Program) {
                 libc::signal(libc::SIGTERM, libc::SIG_IGN);
             }
         });
-        expect_end(sandbox, signal);
+        sandbox.expect_end(signal, line);
     }
 }
 
-/// Blocks signals, before the program starts.
+/// Blocks signals. Makes system calls and no more.
 fn block(signals: &[c_int]) {
     // SAFETY: system calls on a set of our own.
     unsafe {
@@ -160,17 +144,14 @@ fn reaps_where_sigchld_was_blocked_or_ignored_before_it(program: &Program) {
         || unsafe { _ = libc::signal(libc::SIGCHLD, libc::SIG_IGN) },
     ] {
         let sandbox = Sandbox::start_after(program, before);
-        sandbox.enter(|| {
-            // The child outlives its parent by a moment.
-            leave_child(20_000);
-        });
+        // The child outlives its parent by 20 ms.
+        sandbox.enter(|| leave_child(20_000));
         wait_until("all reaped", || sandbox.children().is_empty());
-        expect_end(sandbox, SIGTERM);
+        sandbox.expect_end(SIGTERM, TERMINATED);
     }
 }
 
-/// A blocked signal stays blocked: whoever blocks SIGTERM for its children asked for that, and
-/// runtimes block none. It is pending then; SIGKILL ends it.
+/// A signal that the parent blocked stays blocked, and pending. Runtimes block none; SIGKILL ends pause.
 fn stays_where_its_signals_are_blocked(program: &Program) {
     let sandbox = Sandbox::start_after(program, || block(&[libc::SIGINT, libc::SIGTERM]));
     sandbox.signal(SIGTERM);

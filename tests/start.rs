@@ -1,16 +1,21 @@
-//! The places that pause may be started in: odd arguments, files that are closed, full or broken,
-//! no root file system to speak of, no rights, hardly any memory.
+//! pause starts with odd arguments, with closed, full or broken files, in an empty root file system, without
+//! rights, and with hardly any memory.
 
 use nix::{
     libc::{self, c_int},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::CloneFlags,
     sys::signal::{
         Signal::{SIGKILL, SIGTERM},
         kill,
     },
-    unistd::Pid,
+    unistd::{Pid, chdir, pivot_root},
 };
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    os::unix::ffi::OsStrExt,
+};
 use tests::{
     for_each_program, page_size,
     program::{Program, TERMINATED},
@@ -34,8 +39,8 @@ for_each_program!(
     leaves_where_an_action_is_refused,
 );
 
-/// The numbers of the system calls that pause makes, of which it sleeps in the first, and of
-/// rt_sigaction(2) the second. Those of 386 are others where the tests are of amd64.
+/// The numbers of pause's system calls: the one it sleeps in, rt_sigaction(2), and the others. Tests built
+/// for amd64 also run 386's program, whose numbers differ.
 fn calls_of(program: &Program) -> [libc::c_long; 6] {
     if program.platform.arch == "386" {
         return [29, 174, 20, 4, 114, 252]; // arch/x86/entry/syscalls/syscall_32.tbl
@@ -54,18 +59,12 @@ fn calls_of(program: &Program) -> [libc::c_long; 6] {
     ]
 }
 
-/// Ends it with SIGTERM; it must leave with exit code 0 whatever became of its line.
-fn expect_end(sandbox: Sandbox, stderr: &str) {
-    sandbox.signal(SIGTERM);
-    assert_eq!(sandbox.end(), End::exit(0, "", stderr));
-}
-
 fn sleeps_whatever_its_arguments_are(program: &Program) {
     for arguments in [
         vec![vec![]],
         vec![vec![]; 4096],
         vec![b"x".to_vec(); 4096],
-        // The longest that Linux takes, with its null (execve(2), MAX_ARG_STRLEN).
+        // The longest that Linux accepts, with its null byte (execve(2), MAX_ARG_STRLEN).
         vec![vec![b'v'; (128 << 10) - 1]],
         vec![[b"-v".to_vec(), vec![b'v'; (128 << 10) - 3]].concat()],
         (1..=255).map(|byte| vec![byte]).collect(),
@@ -81,17 +80,17 @@ fn sleeps_whatever_its_arguments_are(program: &Program) {
     ] {
         let sandbox = Sandbox::run([program.words(), arguments].concat());
         sandbox.wait_until_asleep();
-        expect_end(sandbox, TERMINATED);
+        sandbox.expect_end(SIGTERM, TERMINATED);
     }
 }
 
-/// Natively alone: an emulator does not start without a name.
+/// Native programs only: an emulator does not start without argv[0].
 fn starts_without_arguments_at_all(program: &Program) {
-    // Not even a name: Linux since 5.18 makes that an empty one.
+    // Without argv[0]; Linux 5.18 and newer add an empty one.
     let path = program.path.as_os_str().as_bytes();
     let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, path, vec![], || {});
     sandbox.wait_until_asleep();
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn leaves_without_files(program: &Program) {
@@ -99,13 +98,13 @@ fn leaves_without_files(program: &Program) {
         // SAFETY: system calls.
         (0..=2).for_each(|file| unsafe { _ = libc::close(file) });
     });
-    expect_end(sandbox, "");
+    sandbox.expect_end(SIGTERM, "");
 }
 
 fn leaves_where_nobody_reads(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
         let mut pipe: [c_int; 2] = [0; 2];
-        // SAFETY: system calls. SIGPIPE would come to the first process if it had a handler.
+        // SAFETY: system calls. (SIGPIPE does not reach a PID 1 that has no handler for it.)
         unsafe {
             libc::pipe(pipe.as_mut_ptr());
             libc::dup2(pipe[1], 2);
@@ -113,7 +112,7 @@ fn leaves_where_nobody_reads(program: &Program) {
             libc::close(pipe[1]);
         }
     });
-    expect_end(sandbox, "");
+    sandbox.expect_end(SIGTERM, "");
 }
 
 fn leaves_where_the_disk_is_full(program: &Program) {
@@ -125,18 +124,19 @@ fn leaves_where_the_disk_is_full(program: &Program) {
             libc::close(full);
         }
     });
-    expect_end(sandbox, "");
+    sandbox.expect_end(SIGTERM, "");
 }
 
-/// Its line is not lost where a reader is only slow; one who never reads makes the runtime kill.
+/// A slow reader gets the whole line. (If nobody ever reads, the runtime kills pause.)
 fn waits_for_a_reader_of_a_full_pipe(program: &Program) {
     let sandbox = Sandbox::start_after(program, fill_standard_error);
     sandbox.signal(SIGTERM);
-    let said = sandbox.end_with(|said| said.trim_start_matches('x').to_owned());
-    assert_eq!((said.status, &*said.stderr), (Ok(0), TERMINATED));
+    let End { status, stderr, .. } = sandbox.end();
+    let line = stderr.trim_start_matches('x');
+    assert_eq!((status, line), (Ok(0), TERMINATED));
 }
 
-/// A user that is nobody, without capabilities, that can gain none.
+/// The user is nobody, has no capabilities, and can gain none.
 fn needs_no_rights(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
         // SAFETY: system calls.
@@ -152,10 +152,10 @@ fn needs_no_rights(program: &Program) {
     assert_eq!(sandbox.status("CapBnd"), "0000000000000000");
     assert_eq!(sandbox.status("NoNewPrivs"), "1");
     assert!(sandbox.status("Uid").starts_with("65535\t65535"));
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Natively alone: an emulator needs more itself.
+/// Native programs only: an emulator needs more.
 fn needs_hardly_any_memory(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
         let limit = |resource, bytes: u64| {
@@ -171,57 +171,50 @@ fn needs_hardly_any_memory(program: &Program) {
         limit(libc::RLIMIT_NPROC, 1);
         limit(libc::RLIMIT_MEMLOCK, 0);
         limit(libc::RLIMIT_FSIZE, 0);
-        // Less than four pages of stack, or five of all, is too little for the kernel, which
-        // lays arguments and environment out there before the program starts.
+        // The kernel itself needs four pages of stack, and five in all, for arguments and environment.
         let page = page_size();
         limit(libc::RLIMIT_STACK, 8 * page);
         limit(libc::RLIMIT_AS, 16 * page);
     });
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// A root file system, read only, with nothing but the program in it: no /proc, no /dev. Natively
-/// alone: there is no emulator in it either.
+/// The root file system is read-only and has only the program in it: no /proc, no /dev. Native programs
+/// only: it has no emulator either.
 fn needs_no_other_file(program: &Program) {
     let root = tempfile::tempdir().unwrap();
     fs::copy(&program.path, root.path().join("pause")).unwrap();
     let folder = CString::new(root.path().as_os_str().as_bytes()).unwrap();
-    let here = c".".as_ptr();
-    let no_options = std::ptr::null();
-    let sandbox = Sandbox::execute(
-        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS,
-        b"/pause",
-        vec![b"/pause".into()],
-        || {
-            let mount = |from: *const libc::c_char, flags| {
-                // SAFETY: a system call; without a file system and its options.
-                unsafe { libc::mount(from, folder.as_ptr(), from, flags, no_options) }
-            };
-            // SAFETY: system calls.
-            let done = unsafe {
-                let private = libc::MS_REC | libc::MS_PRIVATE;
-                libc::mount(here, c"/".as_ptr(), here, private, no_options) == 0
-                    && mount(folder.as_ptr(), libc::MS_BIND) == 0
-                    && mount(here, libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY) == 0
-                    && libc::chdir(folder.as_ptr()) == 0
-                    && libc::syscall(libc::SYS_pivot_root, here, here) == 0
-                    && libc::umount2(here, libc::MNT_DETACH) == 0
-            };
-            if !done {
-                // SAFETY: a system call.
-                unsafe { libc::_exit(126) };
-            }
-        },
-    );
+    let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
+    let sandbox = Sandbox::execute(namespaces, b"/pause", vec![b"/pause".into()], || {
+        let (root, none, bind) = (&*folder, None::<&CStr>, MsFlags::MS_BIND);
+        let read_only = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        // nix allocates nothing for a CStr.
+        let moved = mount(
+            none,
+            c"/",
+            none,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            none,
+        )
+        .and_then(|()| mount(Some(root), root, none, bind, none))
+        .and_then(|()| mount(none, root, none, read_only, none))
+        .and_then(|()| chdir(root))
+        .and_then(|()| pivot_root(c".", c"."))
+        .and_then(|()| umount2(c".", MntFlags::MNT_DETACH));
+        if moved.is_err() {
+            // SAFETY: a system call.
+            unsafe { libc::_exit(126) };
+        }
+    });
     sandbox.wait_until_asleep();
     let mounts = fs::read_to_string(format!("/proc/{}/mounts", sandbox.pid)).unwrap();
     assert_eq!(mounts.lines().count(), 1, "{mounts}");
     assert!(mounts.contains(" ro,"), "{mounts}");
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// A user namespace without any user in it. Natively alone: the emulator is a file that belongs to
-/// nobody there.
+/// The user namespace maps no user. Native programs only: an emulator's file has no owner there.
 fn needs_no_user(program: &Program) {
     let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID;
     let sandbox = Sandbox::start_in(namespaces, program, || {});
@@ -231,14 +224,14 @@ fn needs_no_user(program: &Program) {
     sandbox.enter(|| _ = clone(libc::SIGCHLD));
     wait_until("all reaped", || sandbox.children().is_empty());
     assert_eq!(sandbox.sleeps(), before);
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Filters the system calls of the process from here on (seccomp(2)): it does the one for any of
-/// `calls`, and the other for all others.
+/// Installs a seccomp(2) filter that answers `listed` for each of `calls`, and `other` for all others.
+/// Makes system calls and no more.
 fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u32) {
     take_user();
-    // The number of the call is the first word of what the filter sees.
+    // The filter's input begins with the call's number (struct seccomp_data).
     let step = |code: u32, jump, k| libc::sock_filter {
         code: code as u16,
         jt: jump,
@@ -247,7 +240,7 @@ fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u3
     };
     let mut filter = [step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0); 16];
     for (place, call) in (1..).zip(calls) {
-        // Where it is that one, jumps over the rest of them and over what is done for others.
+        // On a match, jumps over the other comparisons and over `other`, to `listed`.
         let rest = (N - place + 1) as u8;
         let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
         filter[place] = step(equal, rest, call as u32);
@@ -265,8 +258,8 @@ fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u3
     }
 }
 
-/// A filter that kills on any other call than those that pause makes, and the execve before it.
-/// Natively alone: an emulator makes more.
+/// A seccomp filter kills on any system call but pause's own and the execve(2) before them. Native programs
+/// only: an emulator makes more.
 fn needs_no_other_system_call(program: &Program) {
     let [first, second, third, fourth, fifth, sixth] = calls_of(program);
     let execve = libc::SYS_execve;
@@ -274,14 +267,14 @@ fn needs_no_other_system_call(program: &Program) {
     let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
     let sandbox = Sandbox::start_after(program, || filter_calls(calls, allow, kill));
     assert_eq!(sandbox.status("Seccomp"), "2");
-    expect_end(sandbox, TERMINATED);
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Where a filter refuses the sleep it does not keep a processor busy with trying, but leaves with
-/// 4. Natively alone, as is the next: the emulator's calls would be filtered.
+/// If a filter refuses the sleep, pause leaves with 4 instead of trying in a loop. Native programs only, as
+/// is the next test: the filter would apply to an emulator.
 fn leaves_where_it_may_not_sleep(program: &Program) {
-    // All errors that Linux has (include/uapi/asm-generic/errno.h), but EINTR, and others that a filter
-    // may answer (MAX_ERRNO in include/linux/err.h), of which some have EINTR's lowest byte.
+    // All of Linux's errors (include/uapi/asm-generic/errno.h) but EINTR, and numbers up to the largest
+    // that a filter may return (MAX_ERRNO in include/linux/err.h); some end in EINTR's byte.
     let errors = (1..=133).chain([256, 260, 516, 0x804, 4095]);
     let [sleep, ..] = calls_of(program);
     for error in errors.filter(|error| *error != libc::EINTR as u32) {
@@ -302,36 +295,27 @@ fn leaves_where_an_action_is_refused(program: &Program) {
     assert_eq!(sandbox.end(), End::exit(1, "", ""));
 }
 
-/// Runs each program under strace, which is the first process, with calls that fail as `injection`
-/// says, SLEEP for the one that it sleeps by; what is to happen is left to `expect`. Natively alone: strace would see an emulator's calls.
-fn under_strace(injection: &str, expect: impl Fn(&Program, Sandbox)) {
-    under_strace_with(injection, &[], expect);
-}
-
-fn under_strace_with(injection: &str, arguments: &[&str], expect: impl Fn(&Program, Sandbox)) {
+/// Runs each native program under strace, which is the first process, and passes it to `expect`. strace
+/// makes calls fail as `injection` says, where SLEEP is the call that pause sleeps in. Native programs only:
+/// strace would see an emulator's calls.
+fn under_strace(injection: &str, arguments: &[&str], expect: impl Fn(&Program, Sandbox)) {
     for program in Program::natives() {
         let path = program.path.to_str().unwrap();
-        let injection = injection.replace("SLEEP", program.platform.sleep);
-        let words = [
-            "/usr/bin/strace",
-            "-qq",
-            "-o",
-            "/dev/null",
-            &injection,
-            path,
-        ];
-        expect(&program, Sandbox::run([&words, arguments].concat()));
+        let inject = injection.replace("SLEEP", program.platform.sleep);
+        let inject = format!("--inject={inject}");
+        let strace = ["/usr/bin/strace", "-qq", "-o", "/dev/null", &inject, path];
+        expect(&program, Sandbox::run([&strace, arguments].concat()));
     }
 }
 
-/// The program that strace runs, once it sleeps.
+/// Waits until the program under strace sleeps, and returns its process.
 fn sleeper_under(strace: &Sandbox, program: &Program) -> Pid {
     let [sleep, ..] = calls_of(program);
     let mut sleeper = None;
     wait_until("asleep", || {
         sleeper = strace.children().first().copied();
         sleeper.is_some_and(|pid| {
-            // strace has had other children, which tried out what it can do.
+            // strace starts other children first, to test what the kernel supports.
             let name = fs::read_to_string(format!("/proc/{pid}/comm"));
             let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
             name.is_ok_and(|name| name == "pause\n")
@@ -341,7 +325,7 @@ fn sleeper_under(strace: &Sandbox, program: &Program) -> Pid {
     sleeper.unwrap()
 }
 
-/// Not at all, or not whole: it does not write the rest, as the line is said or its reader is gone.
+/// A write that fails or is cut short is not repeated.
 #[test]
 fn leaves_all_the_same_where_a_write_fails() {
     for fault in [
@@ -355,12 +339,12 @@ fn leaves_all_the_same_where_a_write_fails() {
         "retval=1",
         "retval=37",
     ] {
-        let injection = format!("--inject=write:{fault}");
-        under_strace(&injection, |program, strace| {
+        let injection = format!("write:{fault}");
+        under_strace(&injection, &[], |program, strace| {
             kill(sleeper_under(&strace, program), SIGTERM).unwrap();
             assert_eq!(strace.end().status, Ok(0), "{fault}");
         });
-        under_strace_with(&injection, &["-v"], |_, strace| {
+        under_strace(&injection, &["-v"], |_, strace| {
             assert_eq!(strace.end().status, Ok(0), "{fault}");
         });
     }
@@ -368,24 +352,20 @@ fn leaves_all_the_same_where_a_write_fails() {
 
 #[test]
 fn sleeps_again_where_it_was_interrupted() {
-    under_strace(
-        "--inject=SLEEP:error=EINTR:when=1..1000",
-        |program, strace| {
-            kill(sleeper_under(&strace, program), SIGTERM).unwrap();
-            assert_eq!(strace.end().status, Ok(0));
-        },
-    );
+    let injection = "SLEEP:error=EINTR:when=1..1000";
+    under_strace(injection, &[], |program, strace| {
+        kill(sleeper_under(&strace, program), SIGTERM).unwrap();
+        assert_eq!(strace.end().status, Ok(0));
+    });
 }
 
 #[test]
 fn sleeps_all_the_same_where_waiting_fails() {
     for error in ["EINTR", "ENOSYS", "ECHILD", "EPERM"] {
-        under_strace(
-            &format!("--inject=wait4:error={error}"),
-            |program, strace| {
-                kill(sleeper_under(&strace, program), SIGKILL).unwrap();
-                assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
-            },
-        );
+        let injection = format!("wait4:error={error}");
+        under_strace(&injection, &[], |program, strace| {
+            kill(sleeper_under(&strace, program), SIGKILL).unwrap();
+            assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
+        });
     }
 }

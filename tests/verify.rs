@@ -1,5 +1,5 @@
-//! Whoever runs the image can check it alone: the same bytes come out anywhere, and an image in a
-//! registry is compared with them.
+//! Users can check the image themselves: everyone builds the same bytes, and `make verify` compares an image
+//! in a registry with them.
 
 use serde_json::Value;
 use std::{collections::BTreeSet, fs, process::Command};
@@ -10,23 +10,23 @@ use tests::{
     sandbox::{self, End},
 };
 
-/// How many digests of these names there are.
+/// How many lines of image/digests have such a name.
 fn digests(are_meant: fn(&str) -> bool) -> usize {
     let digests = fs::read_to_string(project().join("image/digests")).unwrap();
     let names = digests.lines().filter_map(|line| line.split_once("  "));
     names.filter(|(_, name)| are_meant(name)).count()
 }
 
-/// Builds in another folder, as another user, with another umask, time zone and locale, and with
-/// flags, profiles and toolchains in the environment that would change every byte.
+/// Builds in another folder, as another user, with another umask, time zone and locale. The environment has
+/// flags, profiles and a toolchain that would change every byte.
 #[test]
 fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
 
     let folder = nest.path("another folder, with spaces");
     fs::create_dir(&folder).unwrap();
-    // Two minutes may not do on a slow machine.
+    // Without a time limit: a slow machine may take longer than two minutes.
     let mut odd = nest.daemon("unshare");
     odd.args(["--user", "--map-user=1000", "--map-group=1000"]);
     odd.args(["bash", "-c", "umask 077; exec \"$@\"", "bash"]);
@@ -50,13 +50,11 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
     verify.args(["verify", &image, "PULL_FLAGS=--src-tls-verify=false"]);
     let said = output(&mut verify);
     println!("{said}");
+    let (all, of_image) = (digests(|_| true), digests(|it| !it.starts_with("target/")));
     for (what, count) in [
-        ("a fresh build", digests(|_| true)),
-        ("target", digests(|_| true)),
-        (
-            Registry::IMAGE,
-            digests(|name| !name.starts_with("target/")),
-        ),
+        ("a fresh build", all),
+        ("target", all),
+        (Registry::IMAGE, of_image),
     ] {
         let line = format!("{what}: all {count} digests match image/digests");
         assert!(said.lines().any(|it| it == line), "{line}");
@@ -64,11 +62,11 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
-/// One platform of it is another image.
+/// An image with one of the platforms is a different image.
 #[test]
 fn another_image_of_a_registry_is_none_of_ours() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry"));
+    Registry::start(&nest);
     let from = format!("oci-archive:{}", archive().display());
     let image = "localhost:5000/team/one:0.1.0";
     let mut copy = nest.command("skopeo");
@@ -81,13 +79,11 @@ fn another_image_of_a_registry_is_none_of_ours() {
     verify.args(["--pull-flag=--src-tls-verify=false", image]);
     let End { status, stderr, .. } = sandbox::run(&mut verify);
     assert_eq!(status, Ok(1), "{stderr}");
-    assert!(
-        stderr.starts_with(&format!("pause-image: {image}: index differs: ")),
-        "{stderr}"
-    );
+    let differs = format!("pause-image: {image}: index differs: ");
+    assert!(stderr.starts_with(&differs), "{stderr}");
 }
 
-/// What gets into the program, and what builds it, on either crate for system calls.
+/// All dependencies and build dependencies, for either crate for system calls.
 #[test]
 fn the_program_is_made_of_two_crates() {
     for features in ["syscalls", "sc"] {
@@ -102,7 +98,7 @@ fn the_program_is_made_of_two_crates() {
     }
 }
 
-/// As docs/verify.md has it: with the sources of all crates in a folder, and with nothing else of cargo's.
+/// As docs/verify.md says: with vendored crates and an empty CARGO_HOME.
 #[test]
 fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let nest = Nest::new();
@@ -125,13 +121,11 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     verify.arg(project().join("image/digests"));
     let said = said(verify.arg(format!("{folder}/target")));
     let count = digests(|name| name.ends_with("/pause"));
-    assert!(
-        said.starts_with(&format!("vendored: all {count} digests match ")),
-        "{said}"
-    );
+    let are_the_same = format!("vendored: all {count} digests match ");
+    assert!(said.starts_with(&are_the_same), "{said}");
 }
 
-/// What a registry has under a tag or digest of the image's repository.
+/// The manifest that the registry has for a tag or digest of the image's repository.
 fn manifest(nest: &Nest, reference: &str) -> Value {
     let name = format!("docker://localhost:5000/team/pause{reference}");
     let mut inspect = nest.command("skopeo");
@@ -139,7 +133,7 @@ fn manifest(nest: &Nest, reference: &str) -> Value {
     serde_json::from_str(&output(inspect)).unwrap()
 }
 
-/// The image's digest, as the registry tells it.
+/// The image's digest in the registry.
 fn digest(nest: &Nest) -> String {
     let name = format!("docker://{}", Registry::IMAGE);
     let format = "--format={{.Digest}}";
@@ -147,12 +141,12 @@ fn digest(nest: &Nest) -> String {
     said(inspect.args(["inspect", "--tls-verify=false", format, &name]))
 }
 
-/// The registry here does not know of referrers: they are listed under a tag. (skopeo 1.9 leaves out
-/// their types there, which a registry that knows takes from the manifests.)
+/// docker-registry has no referrers API, so the referrers are listed under a tag. (skopeo 1.9 omits their
+/// types there; a registry with the API takes them from the manifests.)
 #[test]
 fn sbom_and_provenance_refer_to_the_image() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
     let image = digest(&nest);
     let listed = manifest(&nest, &format!(":{}", image.replace(':', "-")));
     let listed = listed["manifests"].as_array().unwrap();
@@ -172,12 +166,12 @@ fn sbom_and_provenance_refer_to_the_image() {
     }
 }
 
-/// As docs/verify.md has it, without a log of signatures, which takes a network.
+/// As docs/verify.md says, but without a transparency log, which needs a network.
 #[test]
 #[ignore = "wants a cosign of another release: make test-cosign"]
 fn cosign_signs_and_verifies() {
     let nest = Nest::new();
-    Registry::start(&nest, &nest.path("registry")).push();
+    Registry::start(&nest).push();
     let cosign = |arguments: &[&str]| {
         let mut cosign = nest.command(built("cosign/cosign").to_str().unwrap());
         cosign.env("HOME", nest.folder.path());
@@ -192,8 +186,8 @@ fn cosign_signs_and_verifies() {
     succeeds(&["generate-key-pair", &prefix("cosign")]);
     let digest = digest(&nest);
     let image = format!("localhost:5000/team/pause@{digest}");
-    let provenance: Value =
-        serde_json::from_slice(&fs::read(built("pause.provenance.json")).unwrap()).unwrap();
+    let provenance = fs::read(built("pause.provenance.json")).unwrap();
+    let provenance: Value = serde_json::from_slice(&provenance).unwrap();
     let predicate = nest.path("predicate.json");
     fs::write(&predicate, provenance["predicate"].to_string()).unwrap();
     let sbom = built("pause.cdx.json");
@@ -204,20 +198,13 @@ fn cosign_signs_and_verifies() {
 
     let [public, private] =
         ["cosign.pub", "cosign.key"].map(|key| format!("--key={}", nest.path(key)));
-    let verify = [
-        &public,
-        "--insecure-ignore-tlog",
-        "--allow-insecure-registry",
-    ];
+    let insecure = ["--insecure-ignore-tlog", "--allow-insecure-registry"];
+    let verify = [&[&*public][..], &insecure].concat();
     let verify_signature = [&["verify"][..], &verify, &[&image]].concat();
-    // What nobody signed is not verified.
+    // Before it is signed, verification fails.
     assert_ne!(cosign(&verify_signature).status, Ok(0));
-    let sign = [
-        "--yes",
-        &private,
-        "--tlog-upload=false",
-        "--allow-insecure-registry",
-    ];
+    let insecure = ["--tlog-upload=false", "--allow-insecure-registry"];
+    let sign = [&["--yes", &private][..], &insecure].concat();
     succeeds(&[&["sign"][..], &sign, &[&image]].concat());
     assert!(succeeds(&verify_signature).contains(&digest));
     for (kind, file) in documents {
@@ -228,7 +215,7 @@ fn cosign_signs_and_verifies() {
         succeeds(&[&["attest", &kind, &file][..], &sign, &[&image]].concat());
         assert!(succeeds(&verify).contains("application/vnd.in-toto+json"));
     }
-    // Another's key is none.
+    // Another key verifies nothing.
     succeeds(&["generate-key-pair", &prefix("other")]);
     let other = format!("--key={}", nest.path("other.pub"));
     let verify = [&["verify", &other][..], &verify[1..], &[&image]].concat();

@@ -1,5 +1,4 @@
-//! A cgroup for a sandbox, in the hierarchies of version 1 or in that of version 2: whichever the
-//! machine has.
+//! A cgroup for a sandbox, v1 or v2: whichever the machine has.
 
 use crate::wait_until;
 use nix::unistd::Pid;
@@ -10,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-/// One test at a time, as in version 2 a controller is switched on for all of the machine's.
+/// Runs one test at a time: v2 enables a controller for all cgroups of the machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// The bytes of memory that the cgroups in one of that name are charged for. That itself may still be
-/// for what was in cgroups that are gone.
+/// The bytes of memory charged to the children of the cgroup `name`. Its own charge is left out: it may
+/// include cgroups that are gone.
 pub fn charged_within(name: &str) -> u64 {
     let root = Path::new("/sys/fs/cgroup");
     let [one, two] = [root.join("memory").join(name), root.join(name)];
@@ -28,63 +27,60 @@ pub fn charged_within(name: &str) -> u64 {
     bytes.map(|it| it.trim().parse::<u64>().unwrap()).sum()
 }
 
-/// A cgroup, which goes on drop, when its processes are gone.
+/// A cgroup. Drop removes it as soon as its processes are gone.
 pub struct Cgroup {
     folder: PathBuf,
     version: u32,
-    /// The switch of version 2, and what to write to it to leave it as it was.
+    /// v2's cgroup.subtree_control, and what to write there to restore it.
     switch: Option<(PathBuf, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Cgroup {
-    /// A new cgroup with that controller: memory, pids or freezer.
+    /// Makes a cgroup with the controller memory, pids or freezer.
     pub fn new(controller: &str) -> Self {
-        // A test that failed leaves nothing in the way of the next.
+        // A failed test cleans up in drop, so a poisoned lock is fine.
         let turn = ONE_AT_A_TIME
             .lock()
             .unwrap_or_else(|failed| failed.into_inner());
         let root = Path::new("/sys/fs/cgroup");
         let name = format!("pause-test-{}", std::process::id());
-        let mut cgroup = if root.join("cgroup.controllers").exists() {
-            let switch = root.join("cgroup.subtree_control");
-            let on = fs::read_to_string(&switch).unwrap();
-            // The freezer is no controller there: every cgroup has it.
-            let is_on = controller == "freezer" || on.split_whitespace().any(|it| it == controller);
-            Self {
-                folder: root.join(name),
-                version: 2,
-                switch: (!is_on).then(|| (switch, format!("-{controller}"))),
-                _turn: turn,
-            }
-        } else {
-            Self {
-                folder: root.join(controller).join(name),
-                version: 1,
-                switch: None,
-                _turn: turn,
-            }
+        let (version, folder) = match root.join("cgroup.controllers").exists() {
+            true => (2, root.join(name)),
+            false => (1, root.join(controller).join(name)),
         };
-        if let Some((switch, off)) = &mut cgroup.switch {
-            fs::write(switch, off.replace('-', "+")).unwrap();
+        let mut switch = None;
+        // Every v2 cgroup has a freezer; it is no controller there.
+        if version == 2 && controller != "freezer" {
+            let file = root.join("cgroup.subtree_control");
+            let enabled = fs::read_to_string(&file).unwrap();
+            if !enabled.split_whitespace().any(|it| it == controller) {
+                fs::write(&file, format!("+{controller}")).unwrap();
+                switch = Some((file, format!("-{controller}")));
+            }
         }
-        fs::create_dir(&cgroup.folder).unwrap();
-        cgroup
+        fs::create_dir(&folder).unwrap();
+        Self {
+            folder,
+            version,
+            switch,
+            _turn: turn,
+        }
     }
 
-    /// The file that whoever writes 0 to goes into the cgroup with.
+    /// cgroup.procs: a process that writes 0 there enters the cgroup.
     pub fn door(&self) -> PathBuf {
         self.folder.join("cgroup.procs")
     }
 
-    /// Allows this many bytes in all, the kernel's own for its processes among them.
+    /// Limits memory to this many bytes, kernel memory included.
     pub fn limit_memory(&self, bytes: u64) {
         let file = ["memory.limit_in_bytes", "memory.max"][self.version as usize - 1];
         fs::write(self.folder.join(file), bytes.to_string()).unwrap();
     }
 
-    /// What is charged for, in bytes: all, and the kernel's own for its processes, of which version 2
-    /// tells what it was up to [`Self::delay`] ago.
+    /// The bytes charged: in all, and the kernel memory in that. On v2 the second may be as old as
+    /// [`Self::delay`].
     pub fn charged(&self) -> (u64, u64) {
         let read = |file| fs::read_to_string(self.folder.join(file)).unwrap();
         let bytes = |text: &str| text.trim().parse::<u64>().unwrap();
@@ -98,41 +94,34 @@ impl Cgroup {
         (all, all.saturating_sub(of("anon ") + of("file ")))
     }
 
-    /// How old the kinds of memory may be that are told (FLUSH_TIME in `mm/memcontrol.c`).
+    /// How old v2's memory.stat may be (FLUSH_TIME in `mm/memcontrol.c`).
     pub fn delay(&self) -> Duration {
         Duration::from_millis([0, 2200][self.version as usize - 1])
     }
 
-    /// Allows this many processes.
+    /// Limits the number of processes.
     pub fn limit_processes(&self, count: u32) {
         fs::write(self.folder.join("pids.max"), count.to_string()).unwrap();
     }
 
-    /// Puts a process into it.
+    /// Moves a process into it.
     pub fn add(&self, pid: Pid) {
         fs::write(self.door(), pid.to_string()).unwrap();
     }
 
-    /// Freezes its processes and waits until they are, or lets them go on.
+    /// Freezes or thaws its processes, and waits until that is done.
     pub fn freeze(&self, frozen: bool) {
-        let (file, words, state, done) = match self.version {
-            1 => (
-                "freezer.state",
-                ["THAWED", "FROZEN"],
-                "freezer.state",
-                ["THAWED", "FROZEN"],
-            ),
-            _ => (
-                "cgroup.freeze",
-                ["0", "1"],
-                "cgroup.events",
-                ["frozen 0", "frozen 1"],
-            ),
+        let (v1, v2) = (["freezer.state"; 2], ["cgroup.freeze", "cgroup.events"]);
+        let ([file, state], word, done) = match (self.version, frozen) {
+            (1, true) => (v1, "FROZEN", "FROZEN"),
+            (1, false) => (v1, "THAWED", "THAWED"),
+            (_, true) => (v2, "1", "frozen 1"),
+            (_, false) => (v2, "0", "frozen 0"),
         };
-        fs::write(self.folder.join(file), words[usize::from(frozen)]).unwrap();
-        wait_until("frozen, or thawed", || {
+        fs::write(self.folder.join(file), word).unwrap();
+        wait_until(done, || {
             let state = fs::read_to_string(self.folder.join(state)).unwrap();
-            state.lines().any(|line| line == done[usize::from(frozen)])
+            state.lines().any(|line| line == done)
         });
     }
 }

@@ -1,11 +1,9 @@
-//! kind, with a docker of its own, and nodes that have all that a cluster starts with.
+//! kind on a docker of its own, with a node image that contains all that a cluster starts with.
 
 use crate::{
     built,
     engine::{Cli, Docker, Nest},
-    make, output,
-    program::Program,
-    project,
+    make, output, project,
     sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
@@ -15,11 +13,10 @@ use nix::unistd::Pid;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output},
+    process::{Child, Command},
 };
 
-/// runc, without a capability that not every machine's root has, and that a privileged container would
-/// be given.
+/// A runc that removes CAP_SYS_RESOURCE from privileged containers: not every machine's root has it.
 const RUNC: &str = r#"#!/bin/bash
 previous=
 for word; do
@@ -34,11 +31,13 @@ done
 exec /usr/sbin/runc "$@"
 "#;
 
-/// kind of one version.
+const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
+
+/// A version of kind.
 pub struct Kind {
     pub docker: Docker,
     folder: PathBuf,
-    // Dropped after the nodes and what runs there.
+    // Restored after the nodes and their kubelets are gone.
     _sysctls: Sysctls,
 }
 
@@ -48,7 +47,7 @@ pub struct Node<'a> {
     pub name: String,
 }
 
-/// The sandbox of a pod, or an app's container: its id, and its process in the node.
+/// A sandbox or an app's container: its id, and its process in the node.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Container {
     pub id: String,
@@ -56,11 +55,11 @@ pub struct Container {
 }
 
 impl Kind {
-    /// The image of nodes.
+    /// The node image.
     pub const IMAGE: &'static str = "node:test";
 
-    /// That version, on nodes with the containerd in that folder, or the one that they have. `files` are
-    /// the nodes' as well.
+    /// Starts docker for a version of kind, and builds the node image with `files` in it. `containerd` is
+    /// a folder in target/ whose commands replace the nodes' containerd.
     pub fn start(version: &str, containerd: Option<&str>, files: &[(&str, &str)]) -> Self {
         let sysctls = Sysctls::remember();
         let nest = Nest::new();
@@ -91,22 +90,18 @@ impl Kind {
         ]);
         let context = nest.path("node");
         fs::create_dir_all(format!("{context}/usr/bin")).unwrap();
-        for command in containerd
-            .into_iter()
-            .flat_map(|it| built(it).read_dir().unwrap())
-        {
-            let command = command.unwrap();
-            let to = Path::new(&context)
-                .join("usr/bin")
-                .join(command.file_name());
-            fs::copy(command.path(), to).unwrap();
+        if let Some(folder) = containerd {
+            let mut copy = Command::new("cp");
+            copy.args(["-rL", "--no-target-directory"])
+                .arg(built(folder));
+            output(copy.arg(format!("{context}/usr/bin")));
         }
         for (path, content) in files {
             let path = Path::new(&context).join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        // systemd ends by a signal of its own.
+        // The signal that makes systemd shut down.
         let dockerfile = "FROM node:base\nSTOPSIGNAL SIGRTMIN+3\nCOPY usr /usr\nCOPY etc* /etc/\n";
         fs::create_dir_all(format!("{context}/etc")).unwrap();
         fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
@@ -114,7 +109,7 @@ impl Kind {
             .run(&["build", "--quiet", "--tag", Self::IMAGE, &context]);
     }
 
-    /// A command that finds this kind and its docker, for ten minutes at most.
+    /// A command that finds this kind and its docker, with a time limit of ten minutes.
     pub fn command(&self, program: &str) -> Command {
         let nest = self.docker.nest();
         let mut command = nest.daemon("timeout");
@@ -127,37 +122,31 @@ impl Kind {
         command
     }
 
-    /// kind, which must succeed.
+    /// Runs kind, which must succeed.
     pub fn run(&self, arguments: &[&str]) -> String {
         output(self.command("kind").args(arguments))
     }
 
     fn make_kind(&self, image: &str) -> Command {
         let mut make = make(self.command("make"));
-        make.args([
-            "--no-print-directory",
-            "kind",
-            &format!("KIND_IMAGE={image}"),
-        ]);
+        make.args(["--no-print-directory", "kind"]);
+        make.arg(format!("KIND_IMAGE={image}"));
         make
     }
 
-    /// `make kind`, on nodes of that image: whether it succeeds, and what it says.
+    /// Runs `make kind` with that node image. Returns whether it succeeded, and its output.
     pub fn make(&self, image: &str) -> (bool, String) {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.make_kind(image).output().unwrap();
-        (status.success(), text(stdout) + &text(stderr))
+        let ended = self.make_kind(image).output().unwrap();
+        let said = text(ended.stdout) + &text(ended.stderr);
+        (ended.status.success(), said)
     }
 
-    /// The same, that goes on.
+    /// Starts `make kind`, and does not wait for it.
     pub fn start_make(&self) -> Child {
         self.make_kind(Self::IMAGE).spawn().unwrap()
     }
 
-    /// A node of that name.
+    /// The node of that name.
     pub fn node(&self, name: &str) -> Node<'_> {
         Node {
             kind: self,
@@ -167,50 +156,36 @@ impl Kind {
 }
 
 impl Node<'_> {
-    /// Runs a command there, which must succeed.
+    /// Runs a command on the node, which must succeed.
     pub fn run(&self, arguments: &[&str]) -> String {
         self.kind
             .docker
             .run(&[&["exec", &self.name], arguments].concat())
     }
 
-    /// kubectl, on a node that has the rights.
+    /// Runs kubectl on the node, which must be a control plane.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let kubectl = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
-        self.run(&[&kubectl, arguments].concat())
+        self.run(&[&KUBECTL, arguments].concat())
     }
 
-    /// The same, given that on its standard input.
+    /// Applies a manifest, on a control plane.
     pub fn apply(&self, yaml: &str) {
         let path = self.kind.docker.nest().path("applied.yaml");
         fs::write(&path, yaml).unwrap();
         let mut docker = self.kind.docker.command();
-        let kubectl = [
-            "kubectl",
-            "--kubeconfig=/etc/kubernetes/admin.conf",
-            "apply",
-            "--filename=-",
-        ];
-        docker
-            .args(["exec", "--interactive", &self.name])
-            .args(kubectl);
+        docker.args(["exec", "--interactive", &self.name]);
+        docker.args(KUBECTL).args(["apply", "--filename=-"]);
         output(docker.stdin(fs::File::open(path).unwrap()));
     }
 
-    /// Its processes.
+    /// The processes on the node.
     pub fn processes(&self) -> Processes {
-        let pid = self.kind.docker.pid(&self.name);
-        Processes(
-            self.kind
-                .docker
-                .nest()
-                .proc()
-                .join(format!("{pid}/root/proc")),
-        )
+        let docker = &self.kind.docker;
+        let pid = docker.pid(&self.name);
+        Processes(docker.nest().proc().join(format!("{pid}/root/proc")))
     }
 
-    /// The running containers of that kind, "sandbox" or "container", whose labels are so: by ctr's own
-    /// filter.
+    /// The running containers of a kind, "sandbox" or "container", with these labels.
     pub fn containers(&self, kind: &str, labels: &[(&str, &str)]) -> Vec<Container> {
         let mut filter = format!("labels.\"io.cri-containerd.kind\"=={kind}");
         for (label, value) in labels {
@@ -232,20 +207,15 @@ impl Node<'_> {
         ids.lines().filter_map(running).collect()
     }
 
-    /// Its sandboxes: those with our bytes, and the others.
+    /// The node's sandboxes: those that run pause, and the others.
     pub fn sandboxes(&self) -> (Vec<Container>, Vec<Container>) {
-        let ours = fs::read(Program::native().path).unwrap();
-        let proc = self.processes().0;
-        let runs_ours = |it: &Container| {
-            fs::read(proc.join(format!("{}/exe", it.pid))).is_ok_and(|exe| exe == ours)
-        };
-        self.containers("sandbox", &[])
-            .into_iter()
-            .partition(runs_ours)
+        let processes = self.processes();
+        let sandboxes = self.containers("sandbox", &[]).into_iter();
+        sandboxes.partition(|it| processes.runs_pause(it.pid))
     }
 }
 
-/// The folder that `make kind` keeps what it mounts into the nodes in.
+/// The folder with the files that `make kind` mounts into the nodes.
 pub fn folder() -> PathBuf {
     project().join("target/kind")
 }

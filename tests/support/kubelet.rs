@@ -1,10 +1,10 @@
-//! A kubelet with pods from manifests, without any other part of Kubernetes.
+//! A standalone kubelet that runs pods from manifests.
 
 use crate::{
     built,
-    engine::{Cri, Nest, example_pod, sha256},
+    engine::{Cri, Nest, example_pod},
     output,
-    program::{NATIVE_ARCH, Program},
+    program::NATIVE_ARCH,
     said,
     sandbox::Processes,
     story::Engine,
@@ -14,8 +14,8 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 
-/// Starts the kubelet in the nest of its runtime, alone, without any other part of Kubernetes. `more`
-/// are options of its command.
+/// Starts a standalone kubelet in the nest of its runtime, which listens on `socket`. `more` are further
+/// options of its command.
 pub fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
     for arguments in [
         "link add node type bridge",
@@ -40,27 +40,20 @@ pub fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
     let path = nest.path("kubelet.yaml");
     // JSON is YAML.
     fs::write(&path, config.to_string()).unwrap();
-    let mut daemon = nest.daemon(
-        built(&format!("kubelet/{NATIVE_ARCH}/kubelet"))
-            .to_str()
-            .unwrap(),
-    );
+    let kubelet = built(&format!("kubelet/{NATIVE_ARCH}/kubelet"));
+    let mut daemon = nest.daemon(kubelet.to_str().unwrap());
     daemon.args(["--config", &path, "--container-runtime=remote"]);
     daemon.arg(format!("--container-runtime-endpoint=unix://{socket}"));
     daemon.args(["--hostname-override=node", "--node-ip=10.98.0.1"]);
     daemon.args(more);
-    daemon.args([
-        "--root-dir",
-        &nest.path("kubelet"),
-        "--cert-dir",
-        &nest.path("certificates"),
-    ]);
+    daemon.args(["--root-dir", &nest.path("kubelet")]);
+    daemon.args(["--cert-dir", &nest.path("certificates")]);
     let mut ready = nest.command("bash");
     ready.args(["-c", ": < /dev/tcp/127.0.0.1/10255"]);
     nest.start_daemon("kubelet", daemon, ready);
 }
 
-/// The pods that the kubelet tells of, by its read-only port.
+/// The pods that the kubelet lists on its read-only port.
 pub fn pods(nest: &Nest) -> Vec<Value> {
     let ask = "exec 3<>/dev/tcp/127.0.0.1/10255; printf 'GET /pods HTTP/1.0\r\n\r\n' >&3; cat <&3";
     let answer = said(nest.command("bash").args(["-c", ask]));
@@ -69,72 +62,72 @@ pub fn pods(nest: &Nest) -> Vec<Value> {
     body["items"].as_array().cloned().unwrap_or_default()
 }
 
-/// The sandboxes and their processes, in the nest: those named pause.
-pub fn sandboxes(nest: &Nest) -> Vec<i32> {
-    let processes = fs::read_dir(nest.proc()).unwrap();
-    let pids = processes.filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &i32| {
-        let name = fs::read_to_string(nest.proc().join(format!("{pid}/comm")));
-        name.is_ok_and(|name| name == "pause\n")
-    })
-    .collect()
+/// The kubelet's status of a container, or null. `pod` is the pod's name in its manifest.
+pub fn container(nest: &Nest, pod: &str, container: &str) -> Value {
+    // Kubelets append the node's name to a static pod's.
+    let name = format!("{pod}-node");
+    let is_meant = |it: &&Value| it["metadata"]["name"] == name;
+    let pods = pods(nest);
+    let pod = pods.iter().find(is_meant).unwrap_or(&Value::Null);
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    let mut statuses = statuses.into_iter().flatten();
+    let status = statuses.find(|it| it["name"] == container);
+    status.cloned().unwrap_or_default()
 }
 
-/// A pod's life on a node: it starts, one of its apps fails and is restarted, its sandbox is killed and
-/// made again, and it goes with its manifest.
+/// The processes of the nest that are named pause.
+pub fn sandboxes(nest: &Nest) -> Vec<Pid> {
+    let is_pause = |pid: &Pid| {
+        let name = fs::read_to_string(nest.proc().join(format!("{pid}/comm")));
+        name.is_ok_and(|name| name == "pause\n")
+    };
+    Processes(nest.proc()).all().filter(is_pause).collect()
+}
+
+/// A pod's life on a node: the pod starts, an app of it fails and is restarted, its sandbox is killed and
+/// made again, and the pod goes with its manifest.
 pub fn tell(containerd: &Cri) {
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
     start_kubelet(nest, &containerd.socket(), &[]);
 
-    // One app goes on, and one fails again and again.
+    // One app runs on, one fails again and again.
     let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
     let mut pod = example_pod(&[("steady", "sleep 100000"), ("flaky", flaky)]);
     pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
     let manifest = nest.path("manifests/pod.json");
     fs::write(&manifest, pod.to_string()).unwrap();
-    let status = |name: &str| -> Option<Value> {
-        let pods = pods(nest);
-        let containers = pods.first()?["status"]["containerStatuses"]
-            .as_array()?
-            .clone();
-        containers.into_iter().find(|it| it["name"] == name)
-    };
-    let restarts = |name: &str| status(name).map_or(0, |it| it["restartCount"].as_u64().unwrap());
+    let status = |name| container(nest, "pod", name);
+    let restarts = |name| status(name)["restartCount"].as_u64().unwrap_or(0);
 
     wait_until("running", || {
-        status("steady").is_some_and(|it| it["state"]["running"].is_object())
+        status("steady")["state"]["running"].is_object()
     });
     let first = sandboxes(nest);
     assert_eq!(first.len(), 1, "{first:?}");
-    let exe = fs::read(nest.proc().join(format!("{}/exe", first[0]))).unwrap();
-    assert!(exe == fs::read(Program::native().path).unwrap());
-    println!("sandbox: sha256 {}", sha256(&exe));
-    // Under the runtime's default profile, as docs/nodes.md has it.
     let processes = Processes(nest.proc());
-    assert_eq!(processes.status(Pid::from_raw(first[0]), "Seccomp"), "2");
+    assert!(processes.runs_pause(first[0]), "{first:?}");
+    // Under the runtime's default profile, as docs/nodes.md says.
+    assert_eq!(processes.status(first[0], "Seccomp"), "2");
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
-    assert_eq!(sandboxes(nest), first, "the sandbox stays");
+    assert_eq!(sandboxes(nest), first, "another sandbox");
     assert_eq!(restarts("steady"), 0);
     println!("the flaky app was restarted, in the same sandbox");
 
-    output(
-        nest.command("bash")
-            .args(["-c", &format!("kill -9 {}", first[0])]),
-    );
+    nest.kill(first[0]);
     wait_until("made again: the sandbox", || {
         let now = sandboxes(nest);
         now.len() == 1 && now != first
     });
     wait_until("running again", || {
-        status("steady")
-            .is_some_and(|it| it["state"]["running"].is_object() && it["restartCount"] == 1)
+        let steady = status("steady");
+        steady["state"]["running"].is_object() && steady["restartCount"] == 1
     });
-    println!("the sandbox was killed, and the kubelet made another one");
+    println!("the sandbox was killed, and the kubelet made another");
 
     fs::remove_file(manifest).unwrap();
     wait_until("gone", || {
         sandboxes(nest).is_empty() && pods(nest).is_empty()
     });
-    println!("the manifest is gone, and so is the pod");
+    println!("the manifest was removed, and the pod is gone");
 }

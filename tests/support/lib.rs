@@ -1,5 +1,5 @@
-//! What the tests share: the programs under test, sandboxes that they are the first process of,
-//! and engines that run in namespaces of their own.
+//! Shared by the tests: the programs under test, PID namespaces to run them in, and container engines
+//! isolated from the machine's.
 
 pub mod cgroup;
 #[cfg(feature = "engines")]
@@ -23,17 +23,17 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// The top folder of the project.
+/// The project's root folder.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// A file that `make` builds, by its path below target/.
+/// Returns target/`path`, which `make` builds.
 pub fn built(path: &str) -> PathBuf {
     let file = project().join("target").join(path);
     assert!(
@@ -44,45 +44,43 @@ pub fn built(path: &str) -> PathBuf {
     file
 }
 
-/// Of the kernel, in bytes.
+/// The kernel's page size, in bytes.
 pub fn page_size() -> u64 {
-    // SAFETY: it has no arguments that matter.
+    // SAFETY: sysconf(3) takes no pointer.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }
 
-/// Standard output of a command that must succeed.
+/// Runs a command, which must succeed, and returns its standard output.
 pub fn output(command: &mut Command) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
+    let ended = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (stdout, stderr) = (text(stdout), text(stderr));
+    let (stdout, stderr) = (text(ended.stdout), text(ended.stderr));
+    let status = ended.status;
     assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
     stdout
 }
 
-/// The same, without the last line's end.
+/// Runs a command, which must succeed, and returns its standard output without trailing white space.
 pub fn said(command: &mut Command) -> String {
     output(command).trim_end().to_owned()
 }
 
-/// Writes a script that can be run.
+/// Writes an executable script.
 pub fn write_script(path: impl AsRef<Path>, text: &str) {
     fs::write(&path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// make in the project, as if nobody's make had started the tests.
+/// Turns `command`, which ends in `make`, into a make of the project that inherits nothing from the
+/// make that runs the tests.
 pub fn make(mut command: Command) -> Command {
     command.arg("--directory").arg(project());
     forget_make(&mut command);
     command
 }
 
-/// Has a command run as if nobody's make had started the tests.
+/// Removes the variables that a make which runs the tests hands down.
 pub fn forget_make(command: &mut Command) {
     for variable in [
         "MAKEFLAGS",
@@ -96,19 +94,19 @@ pub fn forget_make(command: &mut Command) {
     }
 }
 
-/// Output as text.
+/// Decodes a command's output.
 pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("output is UTF-8")
 }
 
-/// Waits until `happened`, for 30 seconds at most: long enough for any machine, as a hang is a
-/// failure and slowness is none. Who tests what is broken may have less PATIENCE, in seconds.
+/// Waits until `happened`; panics with "not `what`" after 30 seconds, or after PATIENCE seconds where
+/// that variable is set. The default is long, so that only a hang fails, not a slow machine.
 pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
     let patience = std::env::var("PATIENCE").map_or(30, |seconds| seconds.parse().unwrap());
     wait_for(Duration::from_secs(patience), what, happened);
 }
 
-/// The same, for as long as this: for what happens by a clock of its own.
+/// Waits until `happened`, for `patience` at most, whatever PATIENCE says.
 pub fn wait_for(patience: Duration, what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {

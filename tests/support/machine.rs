@@ -1,5 +1,5 @@
-//! For the first process of a machine of its own, which a test boots: it makes itself at home, and
-//! tells of tests in TAP, the Test Anything Protocol.
+//! For the init of a virtual machine that a test boots: it sets up a root file system, and reports tests
+//! in TAP, the Test Anything Protocol.
 
 use crate::{page_size, program::NATIVE_ARCH};
 use nix::{
@@ -14,7 +14,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Makes a root file system that can be moved away from, with the kernel's own ones in it.
+/// Moves from the initramfs, which pivot_root(2) cannot leave, to a tmpfs with the kernel's file systems
+/// mounted in it.
 pub fn settle() {
     let new = Path::new("/new");
     let make = |kind: &str, at: &str| {
@@ -40,7 +41,7 @@ pub fn settle() {
     chdir("/").unwrap();
 }
 
-/// Loads the modules that lie in a folder, in the order of their names.
+/// Loads the kernel modules in /modules, in the order of their names.
 pub fn load_modules() {
     let modules = fs::read_dir("/modules").unwrap();
     let mut modules: Vec<PathBuf> = modules.map(|entry| entry.unwrap().path()).collect();
@@ -51,7 +52,7 @@ pub fn load_modules() {
     }
 }
 
-/// Copies a folder but for some of what is in it.
+/// Copies a folder, without the top-level entries named in `but`.
 fn copy_files(from: &Path, to: &Path, but: &[&str]) {
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let (from, to) = (entry.path(), to.join(entry.file_name()));
@@ -69,13 +70,13 @@ fn copy_files(from: &Path, to: &Path, but: &[&str]) {
     }
 }
 
-/// Tells, test by test, and how many there were.
+/// A TAP report on standard output.
 pub struct Tap {
     tests: usize,
 }
 
 impl Tap {
-    /// Says on which kernel.
+    /// Prints the header, with the kernel's version, architecture and page size.
     pub fn start() -> Self {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let page = page_size();
@@ -87,16 +88,16 @@ impl Tap {
         Self { tests: 0 }
     }
 
-    /// Runs a test, which may panic, and says whether it went well.
+    /// Runs a test and prints its result: a panic is "not ok".
     pub fn test(&mut self, name: &str, test: impl FnOnce()) {
         self.tests += 1;
-        // What the test needs is dropped by the panic, so that the next one starts afresh.
+        // A panic drops the test's sandboxes, so the next test starts afresh.
         let end = panic::catch_unwind(panic::AssertUnwindSafe(test));
         let not = if end.is_ok() { "" } else { "not " };
         println!("{not}ok {} - {name}", self.tests);
     }
 
-    /// Says how many there were.
+    /// Prints the plan: how many tests ran.
     pub fn end(self) {
         println!("1..{}", self.tests);
     }

@@ -1,4 +1,4 @@
-//! A PID namespace with a program as its first process.
+//! A PID namespace whose first process is the program under test.
 
 use crate::{program::Program, text, wait_until};
 use nix::{
@@ -15,7 +15,7 @@ use nix::{
 use std::{
     ffi::CString,
     fs::{self, File},
-    io::{self, Read},
+    io::Read,
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::process::ExitStatusExt,
@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-/// The first process of a namespace. It is killed, and the namespace with it, on drop.
+/// The first process of a PID namespace. Drop kills it, and the namespace with it.
 pub struct Sandbox {
     pub pid: Pid,
     stdout: Option<OwnedFd>,
@@ -36,8 +36,8 @@ pub struct Sandbox {
     gone: bool,
 }
 
-/// A clone by the kernel alone, for what runs in a sandbox; 0 in the child, which may make system
-/// calls and no more. libc's fork would wait for locks of threads that a fork leaves behind.
+/// Calls clone(2) directly; returns 0 in the child, which may make system calls and no more. libc's fork
+/// would wait for locks held by threads that the fork did not copy.
 pub fn clone(flags: libc::c_int) -> libc::pid_t {
     // On s390x the stack comes first (clone(2)).
     let [first, second] = if cfg!(target_arch = "s390x") {
@@ -45,34 +45,33 @@ pub fn clone(flags: libc::c_int) -> libc::pid_t {
     } else {
         [flags, 0]
     };
-    // SAFETY: the flags that the tests give leave parent and child memory of their own.
+    // SAFETY: no test passes CLONE_VM, so parent and child do not share memory.
     unsafe { libc::syscall(libc::SYS_clone, first, second, 0, 0, 0) as libc::pid_t }
 }
 
-/// Whether what runs in sandboxes has the user that the image has.
+/// Whether sandboxes run as the image's user, 65535, instead of root.
 pub static AS_NOBODY: AtomicBool = AtomicBool::new(false);
 
-/// Has the process take the user that [`AS_NOBODY`] asks for, if it has not yet. Each process that is
-/// to become a program does so last of all; whoever may not any more then does it before. Makes
-/// system calls and no more.
+/// Becomes the image's user if [`AS_NOBODY`] is set; does nothing when called again. Every sandbox does
+/// this right before execve(2). One that loses the right to (by a seccomp filter, say) calls it earlier.
+/// Makes system calls and no more.
 pub fn take_user() {
     if AS_NOBODY.swap(false, Ordering::Relaxed) {
         become_nobody();
     }
 }
 
-/// Takes the user, the group and the rights that the process has for those of the image. Makes
-/// system calls and no more.
+/// Becomes the image's user and group, 65535, and loses all capabilities. Makes system calls and no more.
 pub fn become_nobody() {
-    // Where there are others for users of 32 bits, 65535 is none to the plain ones (setuid(2)).
+    // On 32-bit machines the plain calls take 16-bit ids, of which 65535 means "none" (setuid(2)).
     #[cfg(target_pointer_width = "64")]
     use libc::{SYS_setgid, SYS_setgroups, SYS_setuid};
     #[cfg(target_pointer_width = "32")]
     use libc::{
         SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
     };
-    // SAFETY: system calls, past libc, which would have all threads of its process change their
-    // user, and those that a fork leaves behind never answer.
+    // SAFETY: system calls. libc's functions would wait for all threads to change their user too, and
+    // the fork did not copy these.
     unsafe {
         libc::syscall(SYS_setgroups, 0, 0);
         libc::syscall(SYS_setgid, 65535);
@@ -80,7 +79,7 @@ pub fn become_nobody() {
     }
 }
 
-/// Leaves the caller a child that ends after so many microseconds. Makes system calls and no more.
+/// Starts a child that ends after `microseconds`. Makes system calls and no more.
 pub fn leave_child(microseconds: libc::c_uint) {
     if clone(libc::SIGCHLD) == 0 {
         // SAFETY: system calls.
@@ -91,7 +90,7 @@ pub fn leave_child(microseconds: libc::c_uint) {
     }
 }
 
-/// Has standard error, a pipe, hold as much as it takes. Makes system calls and no more.
+/// Fills the pipe that is standard error with "x". Makes system calls and no more.
 pub fn fill_standard_error() {
     // SAFETY: system calls.
     unsafe {
@@ -102,17 +101,17 @@ pub fn fill_standard_error() {
     }
 }
 
-/// How a first process ended and what it said.
+/// How a process ended and what it printed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct End {
-    /// The exit code, or else the signal that killed it.
+    /// The exit code, or the signal that killed it.
     pub status: Result<i32, Signal>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl End {
-    /// An end with an exit code.
+    /// An exit with that code.
     pub fn exit(code: i32, stdout: &str, stderr: &str) -> Self {
         Self {
             status: Ok(code),
@@ -128,48 +127,43 @@ impl Sandbox {
         Self::start_after(program, || {})
     }
 
-    /// Starts it in this namespace, where it is not the first process.
-    pub fn start_as_second(program: &Program) -> Self {
-        Self::start_in(CloneFlags::empty(), program, || {})
-    }
-
-    /// The same as [`Self::start`], with something done in the process before it becomes the program.
+    /// Runs `before` in the new process, then starts the program there and waits until it sleeps.
     ///
     /// `before` runs in a fork of a process with threads: it may make system calls and no more.
     pub fn start_after(program: &Program, before: impl Fn()) -> Self {
         Self::start_in(CloneFlags::CLONE_NEWPID, program, before)
     }
 
-    /// The same as [`Self::start_after`], without waiting, as it may not come to sleep.
+    /// Does the same as [`Self::start_after`], but does not wait: the program may leave before it sleeps.
     pub fn run_after(program: &Program, before: impl Fn()) -> Self {
         Self::run_in(CloneFlags::CLONE_NEWPID, program.words(), before)
     }
 
-    /// The same as [`Self::start_after`], in these new namespaces.
+    /// Does the same as [`Self::start_after`], in the new `namespaces` instead of a PID namespace.
     pub fn start_in(namespaces: CloneFlags, program: &Program, before: impl Fn()) -> Self {
         let sandbox = Self::run_in(namespaces, program.words(), before);
         sandbox.wait_until_asleep();
         sandbox
     }
 
-    /// Waits until it is asleep for good.
+    /// Waits until pause is in its last sleep.
     pub fn wait_until_asleep(&self) {
         Processes::here().wait_until_asleep(self.pid);
     }
 
-    /// Starts a command, and no matter which, in a new PID namespace.
+    /// Starts any command in a new PID namespace.
     pub fn run<W: Into<Vec<u8>>>(words: impl IntoIterator<Item = W>) -> Self {
         Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
     }
 
-    /// Starts a command, which in the end becomes sleep, in new PID, mount and network namespaces, and
-    /// others if they are given, with a /proc of its own, and with empty folders for what daemons leave
-    /// in some, whatever one tells them. In a user namespace users are those of the machine.
+    /// Starts a command that ends by executing /bin/sleep, in new PID, mount and network namespaces and
+    /// in `others`. Its /proc is its own; /run, /var/lib and /var/log are empty, because daemons write
+    /// there whatever their configuration says. A user namespace maps ids to themselves.
     pub fn nest(others: CloneFlags, words: &[&str]) -> Self {
         let namespaces =
             CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | others;
         let nest = Self::run_in(namespaces, words.iter().copied(), || {
-            // What is executed before it has a user has no rights.
+            // A program executed before the ids are mapped would lose its capabilities.
             // SAFETY: system calls.
             while unsafe { libc::getuid() } != 0 {
                 unsafe { libc::usleep(1000) };
@@ -189,7 +183,7 @@ impl Sandbox {
         });
         if others.contains(CloneFlags::CLONE_NEWUSER) {
             for map in ["uid_map", "gid_map"] {
-                // Fewer than there are, or runc does not see that it may not filter devices.
+                // runc takes a map of all ids for the machine's own namespace, and filters devices.
                 fs::write(format!("/proc/{}/{map}", nest.pid), "0 0 65536").unwrap();
             }
         }
@@ -209,8 +203,7 @@ impl Sandbox {
         Self::execute(namespaces, &words[0].clone(), words, before)
     }
 
-    /// Executes the file at `path` with these arguments, of which the first is its name, in new
-    /// namespaces, and no matter which.
+    /// Executes the file at `path` in new namespaces. `arguments` begin with argv[0].
     ///
     /// `before` runs in a fork of a process with threads: it may make system calls and no more.
     pub fn execute(
@@ -256,24 +249,24 @@ impl Sandbox {
         Processes::here().status(self.pid, field)
     }
 
-    /// How often it has gone to sleep.
+    /// How often it has gone to sleep: its voluntary context switches.
     pub fn sleeps(&self) -> u64 {
         Processes::here().sleeps(self.pid)
     }
 
-    /// Children, zombies too.
+    /// Its children, zombies included.
     pub fn children(&self) -> Vec<Pid> {
         Processes::here().children(self.pid)
     }
 
-    /// Runs `work` in a process of the namespace that is no child of the first, until that process
-    /// ends. What it leaves behind are orphans.
+    /// Runs `work` to its end in a process of the namespace that is not a child of the first process.
+    /// Children that `work` leaves behind become orphans.
     ///
     /// `work` runs in a fork of a process with threads: it may make system calls and no more.
     pub fn enter(&self, work: impl Fn()) {
         let namespace = File::open(format!("/proc/{}/ns/pid", self.pid)).unwrap();
-        // SAFETY: the children only make system calls. The first goes into the namespace, which
-        // takes effect for its child.
+        // SAFETY: both children make system calls only. The first joins the namespace; its child is the
+        // first process in it (setns(2)).
         unsafe {
             let door = match fork().unwrap() {
                 ForkResult::Parent { child } => child,
@@ -303,19 +296,20 @@ impl Sandbox {
         kill(self.pid, signal).unwrap();
     }
 
-    /// Stops it by SIGSTOP, and waits until it is.
+    /// Sends SIGSTOP and waits until it is stopped.
     pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         wait_until("stopped", || self.status("State").starts_with('T'));
     }
 
-    /// Waits for its end.
-    pub fn end(self) -> End {
-        self.end_with(|stderr| stderr)
+    /// Sends `signal`; the program must then exit with 0 and print nothing but `stderr`.
+    pub fn expect_end(self, signal: Signal, stderr: &str) {
+        self.signal(signal);
+        assert_eq!(self.end(), End::exit(0, "", stderr));
     }
 
-    /// Waits for its end while its standard error is read, of which `keep` makes what is kept.
-    pub fn end_with(mut self, keep: fn(String) -> String) -> End {
+    /// Waits until it ends, and reads what it prints meanwhile.
+    pub fn end(mut self) -> End {
         let read = |pipe: Option<OwnedFd>| {
             thread::spawn(move || {
                 let mut bytes = Vec::new();
@@ -338,11 +332,11 @@ impl Sandbox {
         End {
             status,
             stdout: stdout.join().unwrap(),
-            stderr: keep(stderr.join().unwrap()),
+            stderr: stderr.join().unwrap(),
         }
     }
 
-    /// The sandbox that took the place of this one, which has ended and was waited for by no one.
+    /// Reaps this sandbox, which has ended, and returns its restored copy, the process `pid`.
     pub fn remade_as(mut self, pid: Pid) -> Self {
         waitpid(self.pid, None).unwrap();
         self.gone = true;
@@ -354,7 +348,7 @@ impl Sandbox {
         }
     }
 
-    /// Ends it, and its namespace with it, if it has not ended yet.
+    /// Kills it, and its namespace with it, unless it has ended.
     pub fn kill(&mut self) {
         if !self.gone {
             self.signal(Signal::SIGKILL);
@@ -370,11 +364,11 @@ impl Drop for Sandbox {
     }
 }
 
-/// The processes that a /proc shows.
+/// The processes in a mounted /proc.
 pub struct Processes(pub PathBuf);
 
 impl Processes {
-    /// Those of this PID namespace.
+    /// The processes in this PID namespace.
     pub fn here() -> Self {
         Self("/proc".into())
     }
@@ -392,8 +386,14 @@ impl Processes {
         ignored & 1 << (libc::SIGCHLD - 1) != 0 && self.status(pid, "State").starts_with('S')
     }
 
-    /// Waits until a pause is asleep for good: the kernel counts a sleep a little after it shows
-    /// one.
+    /// Whether a process runs the native program.
+    pub fn runs_pause(&self, pid: Pid) -> bool {
+        let running = fs::read(self.0.join(format!("{pid}/exe")));
+        running.is_ok_and(|it| it == fs::read(Program::native().path).unwrap())
+    }
+
+    /// Waits until pause is in its last sleep and the kernel has counted that sleep, which it does a
+    /// moment after it shows the state.
     pub fn wait_until_asleep(&self, pid: Pid) {
         wait_until("asleep", || {
             let sleeps = self.sleeps(pid);
@@ -410,35 +410,38 @@ impl Processes {
         sleeps.parse().unwrap()
     }
 
-    /// Children of a process, zombies too.
+    /// The children of a process, zombies included.
     pub fn children(&self, parent: Pid) -> Vec<Pid> {
-        let processes = fs::read_dir(&self.0).unwrap();
-        let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
         let parent = format!("PPid:\t{parent}\n");
-        pids.filter(|pid| {
-            // A process that is gone by now is nobody's child.
+        let is_child = |pid: &Pid| {
+            // A process that has ended since is nobody's child.
             fs::read_to_string(self.0.join(format!("{pid}/status")))
                 .is_ok_and(|status| status.contains(&parent))
-        })
-        .map(Pid::from_raw)
-        .collect()
+        };
+        self.all().filter(is_child).collect()
+    }
+
+    /// All processes. Some may end before the caller looks at them.
+    pub fn all(&self) -> impl Iterator<Item = Pid> + use<> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.map(Pid::from_raw)
     }
 }
 
-/// Runs a command to its end, outside any sandbox. What it writes has to fit in a pipe.
+/// Runs a command to its end, outside any sandbox. Its output must fit in a pipe.
 pub fn run(command: &mut Command) -> End {
     run_into(Stdio::piped(), command)
 }
 
-/// The same, with its standard output elsewhere.
+/// Runs a command to its end with `stdout` as its standard output.
 pub fn run_into(stdout: Stdio, command: &mut Command) -> End {
-    try_run(command.stdout(stdout)).unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
-
-/// The same, of which Linux may not even start the program.
-pub fn try_run(command: &mut Command) -> io::Result<End> {
-    let mut child = command.stderr(Stdio::piped()).spawn()?;
-    // A hang must not outlive the test.
+    let mut child = command
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    // A command that hangs must not outlive the test.
     let end = panic::catch_unwind(AssertUnwindSafe(|| {
         wait_until("ended", || child.try_wait().unwrap().is_some());
     }));
@@ -448,12 +451,10 @@ pub fn try_run(command: &mut Command) -> io::Result<End> {
         panic::resume_unwind(hung);
     }
     let output = child.wait_with_output().unwrap();
-    Ok(End {
-        status: output
-            .status
-            .code()
-            .ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
+    let code = output.status.code();
+    End {
+        status: code.ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
         stdout: text(output.stdout),
         stderr: text(output.stderr),
-    })
+    }
 }

@@ -1,4 +1,4 @@
-//! Settings of the whole machine that a kubelet changes, whatever its configuration says.
+//! Machine-wide sysctls that a kubelet changes, whatever its configuration says.
 
 use std::{
     fs,
@@ -14,18 +14,17 @@ const CHANGED: [&str; 6] = [
     "vm/panic_on_oom",
 ];
 
-/// Puts them back when it is dropped.
-pub struct Sysctls(Vec<(PathBuf, String)>);
+/// The sysctls' values. Drop restores them.
+pub struct Sysctls([(PathBuf, String); CHANGED.len()]);
 
 impl Sysctls {
-    /// As they are now.
+    /// Records the present values.
     pub fn remember() -> Self {
-        let files = CHANGED.map(|name| Path::new("/proc/sys").join(name));
-        let values = files.into_iter().map(|file| {
+        Self(CHANGED.map(|name| {
+            let file = Path::new("/proc/sys").join(name);
             let value = fs::read_to_string(&file).unwrap();
             (file, value)
-        });
-        Self(values.collect())
+        }))
     }
 }
 

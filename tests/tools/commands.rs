@@ -1,23 +1,16 @@
-//! The commands that people type: make's targets, and what they say where something is amiss.
+//! make's targets, and their messages if something is missing.
 
 use serde_json::Value;
-use std::{
-    fs,
-    io::Read,
-    process::{Command, Output},
-};
+use std::{fs, io::Read, process::Command};
 use tests::{make, output, program::Program, project, sandbox, text, write_script};
 
-/// The one line that make's failure shows, but for make's own.
+/// Runs make, which must fail with one line besides make's own, and returns that line.
 fn failure(arguments: &[&str]) -> String {
-    let Output { status, stderr, .. } =
-        make(Command::new("make")).args(arguments).output().unwrap();
-    assert!(!status.success());
-    let stderr = text(stderr);
-    let lines: Vec<&str> = stderr
-        .lines()
-        .filter(|line| !line.starts_with("make: *** ["))
-        .collect();
+    let failed = make(Command::new("make")).args(arguments).output().unwrap();
+    let stderr = text(failed.stderr);
+    assert!(!failed.status.success(), "{stderr}");
+    let is_own = |line: &&str| line.starts_with("make: *** [");
+    let lines: Vec<&str> = stderr.lines().filter(|line| !is_own(line)).collect();
     assert_eq!(lines.len(), 1, "{stderr}");
     lines[0].to_owned()
 }
@@ -34,10 +27,8 @@ fn make_help_lists_the_targets() {
     for target in [
         "all", "build", "image", "node", "test", "demo", "push", "clean",
     ] {
-        assert!(
-            help.contains(&format!("\n  make {target} ")),
-            "{target}: {help}"
-        );
+        let line = format!("\n  make {target} ");
+        assert!(help.contains(&line), "{target}: {help}");
     }
 }
 
@@ -75,30 +66,26 @@ fn the_demo_tells_its_story() {
     assert_eq!(networks, 2);
     let network = said.split("network namespace ").nth(1).unwrap();
     let network = network.split('.').next().unwrap();
-    assert_eq!(
-        said.matches(network).count(),
-        3,
-        "the same before and after: {network}"
-    );
+    // Once for the sandbox, and once for each run of the app.
+    assert_eq!(said.matches(network).count(), 3, "{network}");
 }
 
-/// Without what it needs, `make kind` says so in one line.
+/// `make kind` names a missing prerequisite in one line.
 #[test]
 fn make_kind_names_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let command = |name: &str, script: &str| {
         write_script(folder.path().join(name), &format!("#!/bin/sh\n{script}\n"));
     };
-    let dirname = "/usr/bin/dirname";
-    fs::copy(dirname, folder.path().join("dirname")).unwrap();
-    fs::copy("/usr/bin/realpath", folder.path().join("realpath")).unwrap();
+    for name in ["dirname", "realpath"] {
+        fs::copy(format!("/usr/bin/{name}"), folder.path().join(name)).unwrap();
+    }
     let line = || {
         let mut up = Command::new("/bin/bash");
-        let up = up
-            .arg(project().join("examples/kind/up"))
-            .args(["image", "/"]);
-        let end = sandbox::run(up.env("PATH", folder.path()));
-        assert_eq!((end.status, end.stdout.lines().count()), (Ok(1), 0));
+        up.arg(project().join("examples/kind/up"));
+        up.args(["image", "/"]).env("PATH", folder.path());
+        let end = sandbox::run(&mut up);
+        assert_eq!((end.status, &*end.stdout), (Ok(1), ""));
         assert_eq!(end.stderr.lines().count(), 1, "{}", end.stderr);
         end.stderr
     };
@@ -106,14 +93,14 @@ fn make_kind_names_what_is_missing() {
     command("kind", "exit 0");
     assert!(line().contains("no command docker"));
     command("docker", "exit 1");
-    assert!(line().contains("its daemon does not answer"));
+    assert!(line().contains("docker's daemon does not answer"));
     command("docker", "exit 0");
     command("kind", "echo pause");
     fs::copy("/bin/grep", folder.path().join("grep")).unwrap();
     assert!(line().contains("kind delete cluster --name pause"));
 }
 
-/// `make docker-load` gives docker the platform of its machine, or says that there is none.
+/// `make docker-load` loads the platform of docker's machine, or says that the image has none for it.
 #[test]
 fn make_docker_load_packs_the_platform_of_docker() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,13 +129,11 @@ fn make_docker_load_packs_the_platform_of_docker() {
     let failed = load("loong64");
     assert!(!failed.status.success());
     let stderr = text(failed.stderr);
-    assert!(
-        stderr.contains("docker runs on loong64, and there is no"),
-        "{stderr}"
-    );
+    let why = "docker runs on loong64, and there is no";
+    assert!(stderr.contains(why), "{stderr}");
 }
 
-/// The configurations of an archive's images.
+/// The image configurations in an archive.
 fn configs(mut archive: tar::Archive<fs::File>) -> Vec<Value> {
     let contents = archive.entries().unwrap().map(|entry| {
         let mut content = Vec::new();

@@ -1,6 +1,6 @@
-# What the tests are given: taken from Debian, or built for them. The Makefile includes it.
+# What the tests need besides pause, fetched from Debian or built. Included by the Makefile.
 
-# Kernels of Debian: the release, the package and the architecture, and modules of it.
+# Debian's kernels: release, package, architecture and modules.
 for_criu := nfnetlink libcrc32c nf_tables
 for_pods := llc stp bridge veth overlay
 kernel_amd64-5.10 := bullseye linux-image-cloud-amd64 amd64
@@ -13,14 +13,13 @@ kernel_386-6.1 := bookworm linux-image-686-pae i386
 kernel_arm-6.1 := bookworm linux-image-armmp-lpae armhf
 kernel_ppc64le-6.1 := bookworm linux-image-powerpc64le ppc64el
 kernel_s390x-6.1 := bookworm linux-image-s390x s390x
-# Of Debian's testing release: the newest kernel of all.
+# Debian testing has the newest kernel.
 kernel_riscv64-testing := forky linux-image-riscv64 riscv64
 target/kernels/%: tests/tools/kernel
 	@tests/tools/kernel $@ $(kernel_$*)
 
-# The first process of the kernels that the tests boot, a static program: its target and, where that
-# is not one of musl, the cross compiler that links it. Rust's targets of musl bring what links them,
-# but rustup does not have one for each architecture.
+# The init of the kernels that tests boot, a static program: its target, and the cross compiler that links
+# it unless Rust has a musl target for the architecture. musl targets bring their own linker files.
 first_386 := $(musl_386)
 first_amd64 := $(musl_amd64)
 first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
@@ -41,7 +40,7 @@ endef
 $(foreach arch,$(PROGRAMS),$(eval $(call first,init,--no-default-features,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
 $(eval $(call first,node,,arm64,$(first_arm64)))
 
-# Commands of Debian's packages: the release and the package.
+# Commands from Debian: release and package.
 commands_containerd-1.7 := trixie containerd
 commands_containerd-2 := forky containerd
 commands_cosign := trixie cosign
@@ -50,7 +49,7 @@ commands_kind-0.33 := forky kind
 $(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): target/%: tests/tools/commands
 	@tests/tools/commands $@ $(commands_$*)
 
-# Root file systems of other releases of Debian, and of another architecture.
+# Root file systems of other Debian releases and architectures.
 engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
 	containernetworking-plugins uidmap mount iproute2 util-linux procps
 target/releases/%: tests/tools/release
@@ -64,7 +63,7 @@ target/node/arm64/root.cpio: tests/tools/root
 	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
 		busybox-static bash coreutils iproute2 mount util-linux
 
-# Of Kubernetes, of which Debian has the source.
+# Kubernetes: Debian has its source only.
 target/kubelet/%/kubelet: tests/tools/kubernetes
 	@GOARCH=$* tests/tools/kubernetes $(@D) kubelet
 

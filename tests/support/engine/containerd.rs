@@ -1,21 +1,19 @@
-//! containerd, with nothing of the machine's.
+//! containerd in a nest.
 
 use super::{Cgroups, IMAGE, Nest, app_archive, archive};
 use crate::{built, output};
 use serde_json::json;
 use std::{fs, path::PathBuf, process::Command};
 
-/// containerd, with nothing of the machine's.
+/// containerd, isolated from the machine's.
 pub struct Containerd {
     nest: Nest,
-    /// Where its commands are.
-    pub(crate) commands: PathBuf,
-    /// Where it listens.
+    /// The folder of its commands.
+    commands: PathBuf,
     socket: String,
 }
 
-/// What a node's containerd is configured with, as containerd 1.x reads it. Not all that is asked for
-/// otherwise can be had everywhere.
+/// The configuration for containerd 1.x, without defaults that not every machine allows.
 const CRI_OF_1: &str = "
 version = 2
 [plugins.\"io.containerd.internal.v1.opt\"]
@@ -34,7 +32,7 @@ runtime_type = \"io.containerd.runc.v2\"
 BinaryName = \"RUNTIME\"
 ";
 
-/// The same, as containerd 2.x reads it.
+/// The configuration for containerd 2.x.
 const CRI_OF_2: &str = "
 version = 3
 [plugins.'io.containerd.internal.v1.opt']
@@ -54,49 +52,40 @@ runtime_type = 'io.containerd.runc.v2'
 BinaryName = 'RUNTIME'
 ";
 
+const RUNC: &str = "/usr/sbin/runc";
+
 impl Containerd {
-    /// Starts it and waits until it answers.
+    /// Starts the machine's containerd 1.x and waits until it answers.
     pub fn start() -> Self {
-        Self::start_with("/usr/bin".into(), CRI_OF_1)
+        Self::start_with_sandbox(IMAGE)
     }
 
-    /// The same, with another image for the sandbox of a pod.
+    /// Starts it with another sandbox image.
     pub fn start_with_sandbox(image: &str) -> Self {
-        Self::start_in(
-            Nest::new(),
-            "/usr/bin".into(),
-            &CRI_OF_1.replace("RUNTIME", "/usr/sbin/runc"),
-            image,
-        )
+        Self::start_in(Nest::new(), "/usr/bin".into(), CRI_OF_1, RUNC, image)
     }
 
-    /// The same with a containerd 2.x that `make` fetches.
+    /// Starts the containerd 2.x in target/containerd-2.
     pub fn start_2() -> Self {
-        Self::start_with(built("containerd-2"), CRI_OF_2)
+        Self::start_in(Nest::new(), built("containerd-2"), CRI_OF_2, RUNC, IMAGE)
     }
 
-    /// That of another release, on runc or crun.
+    /// Starts another Debian release's containerd, on runc or crun.
     pub fn in_release(release: &str, runtime: &str) -> Self {
-        let (config, path, cgroups) = match (release, runtime) {
-            ("trixie", "runc") => (CRI_OF_1, "/usr/sbin/runc", Cgroups::All),
-            ("trixie", _) => (CRI_OF_1, "/usr/bin/crun", Cgroups::V1),
-            (_, "runc") => (CRI_OF_2, "/usr/sbin/runc", Cgroups::All),
-            _ => (CRI_OF_2, "/usr/bin/crun", Cgroups::V1),
+        let config = match release {
+            "trixie" => CRI_OF_1,
+            _ => CRI_OF_2,
+        };
+        let (runtime, cgroups) = match runtime {
+            "runc" => (RUNC, Cgroups::All),
+            _ => ("/usr/bin/crun", Cgroups::V1),
         };
         let nest = Nest::in_release(release, cgroups);
-        let config = config.replace("RUNTIME", path);
-        Self::start_in(nest, "/usr/bin".into(), &config, IMAGE)
+        Self::start_in(nest, "/usr/bin".into(), config, runtime, IMAGE)
     }
 
-    /// Starts the one in that folder, configured so.
-    fn start_with(commands: PathBuf, config: &str) -> Self {
-        let config = config.replace("RUNTIME", "/usr/sbin/runc");
-        Self::start_in(Nest::new(), commands, &config, IMAGE)
-    }
-
-    /// Starts it with that image for the sandbox of a pod.
-    fn start_in(nest: Nest, commands: PathBuf, config: &str, sandbox: &str) -> Self {
-        // A network of the pods' own, on which nothing depends.
+    fn start_in(nest: Nest, commands: PathBuf, config: &str, runtime: &str, sandbox: &str) -> Self {
+        // The CRI plugin requires a pod network; no test depends on it.
         let network = json!({
             "cniVersion": "0.4.0", "name": "pods", "plugins": [{
                 "type": "bridge", "bridge": "pods",
@@ -106,6 +95,7 @@ impl Containerd {
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
         let config = config.replace("FOLDER", nest.folder.path().to_str().unwrap());
+        let config = config.replace("RUNTIME", runtime);
         let config = use_pause::containerd::configured(&config, sandbox).unwrap();
         fs::write(nest.path("config.toml"), config).unwrap();
 
@@ -121,19 +111,17 @@ impl Containerd {
         ] {
             daemon.args([option, &nest.path(path)]);
         }
-        // Where it finds its own shims.
+        // It looks for its shims in PATH.
         let others = std::env::var("PATH").unwrap();
-        daemon.env(
-            "PATH",
-            format!("{}:{others}", containerd.commands.display()),
-        );
+        let path = format!("{}:{others}", containerd.commands.display());
+        daemon.env("PATH", path);
         let mut ready = containerd.command();
         ready.arg("version");
         nest.start_daemon("containerd", daemon, ready);
         containerd
     }
 
-    /// One that somebody starts in that nest, with its commands and its socket.
+    /// A containerd that the caller starts in `nest`.
     pub(crate) fn of(nest: Nest, commands: PathBuf, socket: String) -> Self {
         Self {
             nest,
@@ -142,7 +130,7 @@ impl Containerd {
         }
     }
 
-    /// Where it listens.
+    /// The socket that it listens on.
     pub fn socket(&self) -> String {
         self.socket.clone()
     }
@@ -153,10 +141,9 @@ impl Containerd {
     }
 
     fn command(&self) -> Command {
-        let mut ctr = self
-            .nest
-            .command(self.commands.join("ctr").to_str().unwrap());
-        ctr.args(["--address", &self.socket()]);
+        let ctr = self.commands.join("ctr");
+        let mut ctr = self.nest.command(ctr.to_str().unwrap());
+        ctr.args(["--address", &self.socket]);
         ctr
     }
 
@@ -168,15 +155,10 @@ impl Containerd {
     /// Imports [`IMAGE`] as kind does on a node, and [`APP_IMAGE`](super::APP_IMAGE).
     pub fn import(&self) -> String {
         let import = ["--namespace=k8s.io", "images", "import"];
-        self.ctr(&[&import[..], &[&app_archive(&self.nest)]].concat());
-        let all = [
-            "--all-platforms",
-            "--digests",
-            "--snapshotter=overlayfs",
-            "-",
-        ];
+        output(self.command().args(import).arg(app_archive(&self.nest)));
         let mut ctr = self.command();
-        ctr.args([&import[..], &all].concat());
+        ctr.args(import).args(["--all-platforms", "--digests"]);
+        ctr.args(["--snapshotter=overlayfs", "-"]);
         ctr.stdin(fs::File::open(archive()).unwrap());
         output(&mut ctr)
     }

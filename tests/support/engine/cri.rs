@@ -1,8 +1,7 @@
-//! containerd as a kubelet uses it: by the Container Runtime Interface.
+//! containerd as a kubelet uses it: through the Container Runtime Interface (CRI).
 
 use super::{APP_IMAGE, Containerd, IMAGE, Nest};
 use crate::{story::Engine, wait_until};
-use hyper_util::rt::TokioIo;
 use k8s_cri::v1::{
     ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,
     CreateContainerRequest, Image, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
@@ -15,14 +14,13 @@ use k8s_cri::v1::{
 };
 use nix::unistd::Pid;
 use std::{cell::RefCell, fs, path::Path};
-use tokio::{net::UnixStream, runtime::Runtime};
-use tonic::transport::{Channel, Endpoint, Uri};
-use tower::service_fn;
+use tokio::runtime::Runtime;
+use tonic::transport::{Channel, Endpoint};
 
-/// Makes a call, which must succeed: its answer.
+/// Makes a call, which must succeed, and returns the response.
 macro_rules! call {
-    ($cri:expr, $call:ident, $request:expr) => {{
-        let mut client = $cri.client.clone();
+    ($cri:ident.$client:ident, $call:ident, $request:expr) => {{
+        let mut client = $cri.$client.clone();
         let answer = $cri.runtime.block_on(client.$call($request));
         answer
             .unwrap_or_else(|status| panic!("{status}"))
@@ -30,7 +28,7 @@ macro_rules! call {
     }};
 }
 
-/// A PID namespace for all of a pod.
+/// One PID namespace for the whole pod.
 fn shared() -> NamespaceOption {
     NamespaceOption {
         pid: NamespaceMode::Pod.into(),
@@ -38,46 +36,40 @@ fn shared() -> NamespaceOption {
     }
 }
 
-/// containerd with its CRI plugin, and a client of that.
+/// containerd, and a client of its CRI plugin.
 pub struct Cri {
     containerd: Containerd,
     runtime: Runtime,
     client: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
-    /// The profile of system calls for the sandbox.
+    /// The sandbox's seccomp profile.
     seccomp: SecurityProfile,
+    /// The id of the last sandbox.
     pod: RefCell<String>,
     apps: RefCell<u32>,
 }
 
 impl Cri {
-    /// A client for that containerd, which gets the images.
+    /// Imports the images into a containerd, and makes a client for it.
     pub fn of(containerd: Containerd) -> Self {
         containerd.import();
         Self::without_images(containerd)
     }
 
-    /// The same, for one that has the images that it needs.
+    /// Makes a client for a containerd, and imports nothing.
     pub fn without_images(containerd: Containerd) -> Self {
         let socket = containerd.socket();
         Self::at(containerd, socket)
     }
 
-    /// The same, that gets no image and may not run yet; its socket is there for the client.
+    /// Makes a client that finds containerd's socket at this path. containerd need not run yet.
     pub(crate) fn at(containerd: Containerd, socket: String) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let channel = runtime.block_on(async {
-            // The address is nobody's: the connector knows where to go.
-            let connect = move |_: Uri| {
-                let socket = socket.clone();
-                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-            };
-            let endpoint = Endpoint::from_static("http://localhost");
-            endpoint.connect_with_connector_lazy(service_fn(connect))
-        });
+        let endpoint = Endpoint::from_shared(format!("unix://{socket}")).unwrap();
+        let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Self {
             containerd,
             runtime,
@@ -85,14 +77,14 @@ impl Cri {
             images: ImageServiceClient::new(channel),
             seccomp: SecurityProfile {
                 profile_type: ProfileType::RuntimeDefault.into(),
-                localhost_ref: String::new(),
+                ..Default::default()
             },
             pod: RefCell::default(),
             apps: RefCell::default(),
         }
     }
 
-    /// The same, but that the sandbox gets that profile of system calls.
+    /// Gives sandboxes a seccomp profile, as a Localhost profile.
     pub fn with_seccomp(mut self, profile: &Path) -> Self {
         self.seccomp = SecurityProfile {
             profile_type: ProfileType::Localhost.into(),
@@ -101,7 +93,7 @@ impl Cri {
         self
     }
 
-    /// Where containerd listens.
+    /// The socket that containerd listens on.
     pub fn socket(&self) -> String {
         self.containerd.socket()
     }
@@ -130,26 +122,24 @@ impl Cri {
         }
     }
 
-    /// The image of that name, where the runtime lists it.
+    /// Finds an image in the runtime's list.
     fn image(&self, name: &str) -> Option<Image> {
-        let mut images = self.images.clone();
-        let list = async { images.list_images(ListImagesRequest::default()).await };
-        let listed = self.runtime.block_on(list).unwrap().into_inner().images;
-        let named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
-        listed.into_iter().find(named)
+        let list = call!(self.images, list_images, ListImagesRequest::default());
+        let is_named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
+        list.images.into_iter().find(is_named)
     }
 
-    /// Whether the runtime has an image of that name.
+    /// Whether the runtime has an image.
     pub fn has(&self, image: &str) -> bool {
         self.image(image).is_some()
     }
 
-    /// Whether the runtime tells a kubelet, and crictl, to let that image be when they clean up.
+    /// Whether the runtime reports an image as pinned, so that a kubelet and crictl keep it.
     pub fn is_pinned(&self, image: &str) -> bool {
         self.image(image).unwrap().pinned
     }
 
-    /// Makes a sandbox of that name on the node's own network: its process, in the nest.
+    /// Starts a sandbox on the node's own network, and returns its process in the nest.
     pub fn start_sandbox(&self, name: &str) -> Pid {
         let on_the_node = NamespaceOption {
             network: NamespaceMode::Node.into(),
@@ -161,7 +151,7 @@ impl Cri {
         (metadata.name, metadata.uid) = (name.to_owned(), name.to_owned());
         let linux = config.linux.as_mut().unwrap();
         linux.security_context.as_mut().unwrap().namespace_options = Some(on_the_node);
-        // The connection may be one to a containerd from before a restart.
+        // The client may still be connected to a containerd that has been restarted since.
         wait_until("served", || {
             let mut client = self.client.clone();
             let version = async { client.version(VersionRequest::default()).await };
@@ -170,13 +160,13 @@ impl Cri {
         self.run_sandbox(config)
     }
 
-    /// Makes a sandbox: its process, in the nest.
+    /// Starts a sandbox, and returns its process in the nest.
     fn run_sandbox(&self, config: PodSandboxConfig) -> Pid {
         let request = RunPodSandboxRequest {
             config: Some(config),
             ..Default::default()
         };
-        let pod = call!(self, run_pod_sandbox, request);
+        let pod = call!(self.client, run_pod_sandbox, request);
         self.pod.replace(pod.pod_sandbox_id);
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
@@ -193,26 +183,25 @@ impl Cri {
     /// The ids of all sandboxes.
     fn sandboxes(&self) -> Vec<String> {
         let request = ListPodSandboxRequest::default();
-        let list = call!(self, list_pod_sandbox, request);
+        let list = call!(self.client, list_pod_sandbox, request);
         list.items.into_iter().map(|pod| pod.id).collect()
     }
 
     /// Stops the last sandbox.
     fn stop(&self) {
-        let request = StopPodSandboxRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
-        };
-        call!(self, stop_pod_sandbox, request);
+        let pod_sandbox_id = self.pod.borrow().clone();
+        let request = StopPodSandboxRequest { pod_sandbox_id };
+        call!(self.client, stop_pod_sandbox, request);
     }
 
+    /// Removes the last sandbox.
     fn remove(&self) {
-        let request = RemovePodSandboxRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
-        };
-        call!(self, remove_pod_sandbox, request);
+        let pod_sandbox_id = self.pod.borrow().clone();
+        let request = RemovePodSandboxRequest { pod_sandbox_id };
+        call!(self.client, remove_pod_sandbox, request);
     }
 
-    /// What containerd has to say of the last sandbox beyond the CRI.
+    /// containerd's own information on the last sandbox, beyond the CRI.
     fn pod_info(&self) -> serde_json::Value {
         serde_json::from_str(&self.pod_status().info["info"]).unwrap()
     }
@@ -222,16 +211,16 @@ impl Cri {
             pod_sandbox_id: self.pod.borrow().clone(),
             verbose: true,
         };
-        call!(self, pod_sandbox_status, request)
+        call!(self.client, pod_sandbox_status, request)
     }
 
-    /// Whether the runtime takes the sandbox for ready.
+    /// Whether the runtime reports the last sandbox as ready.
     pub fn is_ready(&self) -> bool {
         let state = self.pod_status().status.unwrap().state;
         state == i32::from(PodSandboxState::SandboxReady)
     }
 
-    /// Starts an app: its id, and where its output goes.
+    /// Starts an app, and returns its id and its log file.
     fn start_container(&self, script: &str) -> (String, String) {
         let number = self.apps.replace_with(|number| *number + 1);
         let name = format!("app-{number}");
@@ -260,11 +249,11 @@ impl Cri {
             config: Some(config),
             sandbox_config: Some(self.config()),
         };
-        let container = call!(self, create_container, request).container_id;
+        let container = call!(self.client, create_container, request).container_id;
         let request = StartContainerRequest {
             container_id: container.clone(),
         };
-        call!(self, start_container, request);
+        call!(self.client, start_container, request);
         (container, self.nest().path(&format!("logs/{name}.log")))
     }
 }
@@ -286,24 +275,24 @@ impl Engine for Cri {
         self.start_container(script);
     }
 
-    /// Again is another container of the same kind, as a kubelet has it.
+    /// Runs a new container each time: kubelets restart no container, either.
     fn run_app(&self, script: &str, _again: bool) -> (i32, String) {
         let (container, log) = self.start_container(script);
-        let mut code = None;
+        let mut code = 0;
         wait_until("ended", || {
             let request = ContainerStatusRequest {
                 container_id: container.clone(),
                 verbose: false,
             };
-            let status = call!(self, container_status, request).status.unwrap();
-            code = (status.state == i32::from(ContainerState::ContainerExited))
-                .then_some(status.exit_code);
-            code.is_some()
+            let status = call!(self.client, container_status, request);
+            let status = status.status.unwrap();
+            code = status.exit_code;
+            status.state == i32::from(ContainerState::ContainerExited)
         });
-        // Each line: time, stream, "F" for full, and what was said.
+        // A line of the log: time, stream, "F" for full, and the output.
         let log = fs::read_to_string(log).unwrap();
         let said = log.lines().map(|line| line.splitn(4, ' ').last().unwrap());
-        (code.unwrap(), said.collect::<Vec<_>>().join("\n"))
+        (code, said.collect::<Vec<_>>().join("\n"))
     }
 
     fn stop_pod(&self) {
@@ -311,7 +300,7 @@ impl Engine for Cri {
         assert!(!self.is_ready());
     }
 
-    /// containerd 1.6 ends sandboxes by SIGKILL.
+    /// None: containerd 1.6 kills sandboxes with SIGKILL.
     fn sandbox_end(&self) -> Option<(i32, String)> {
         None
     }

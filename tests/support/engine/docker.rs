@@ -1,4 +1,4 @@
-//! docker's daemon, and pods from files of docker-compose.
+//! docker's daemon in a nest, and pods from docker-compose files.
 
 use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example};
 use crate::{
@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use serde_json::json;
 use std::{fs, process::Command};
 
-/// docker's daemon, with nothing of the machine's. What it has for a pod are containers in the
-/// namespaces of one, which is the sandbox.
+/// docker's daemon, isolated from the machine's. A pod here is a set of containers that share the
+/// namespaces of one, the sandbox.
 pub struct Docker(Nest);
 
 impl Docker {
@@ -19,7 +19,7 @@ impl Docker {
         Self::start_in(Nest::new(), "{}")
     }
 
-    /// That of another release, which keeps images in a store of its own, or in containerd's.
+    /// Starts another Debian release's docker, with its classic image store or with containerd's.
     pub fn in_release(release: &str, in_containerd: bool) -> Self {
         let store = json!({
             "features": {"containerd-snapshotter": in_containerd},
@@ -34,11 +34,11 @@ impl Docker {
     pub(crate) fn start_in(nest: Nest, config: &str) -> Self {
         let docker = Self(nest);
         let nest = &docker.0;
-        // Its containerd makes folders there, whatever one tells it.
-        let [upper, work] = ["opt", "opt-work"].map(|folder| nest.path(folder));
-        for folder in [&upper, &work] {
-            fs::create_dir(folder).unwrap();
-        }
+        // Its containerd makes folders in /opt, whatever its configuration says.
+        let [upper, work] = ["opt", "opt-work"].map(|folder| {
+            fs::create_dir(nest.path(folder)).unwrap();
+            nest.path(folder)
+        });
         let layers = format!("--options=lowerdir=/opt,upperdir={upper},workdir={work}");
         nest.mount(&["--types=overlay", &layers, "overlay", "/opt"]);
         let mut daemon = nest.daemon("dockerd");
@@ -53,10 +53,8 @@ impl Docker {
         fs::write(nest.path("daemon.json"), config).unwrap();
         daemon.args(["--host", &docker.socket()]);
         daemon.args(["--cgroup-parent", &format!("/{}", nest.cgroup())]);
-        daemon.args([
-            "--exec-opt=native.cgroupdriver=cgroupfs",
-            "--default-ulimit=nofile=20000:20000",
-        ]);
+        daemon.arg("--exec-opt=native.cgroupdriver=cgroupfs");
+        daemon.arg("--default-ulimit=nofile=20000:20000");
         daemon.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
         let mut ready = docker.command();
         ready.arg("version");
@@ -69,14 +67,14 @@ impl Docker {
     }
 
     /// Loads both images.
-    fn load(&self) {
-        self.run(&["load", "--input", archive().to_str().unwrap()]);
+    pub fn load_images(&self) {
+        self.load(archive().to_str().unwrap());
         self.load_app();
     }
 
     /// Loads [`APP_IMAGE`].
     pub fn load_app(&self) {
-        self.run(&["load", "--input", &app_archive(&self.0)]);
+        self.load(&app_archive(&self.0));
     }
 
     /// Starts an app in the sandbox's namespaces.
@@ -101,7 +99,7 @@ impl Engine for Docker {
     }
 
     fn create_pod(&self) -> Pid {
-        self.load();
+        self.load_images();
         let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
         self.run(&[&["run", "--detach"][..], &infra].concat());
         self.pid("infra")
@@ -128,26 +126,15 @@ impl Engine for Docker {
 
     fn remove_pod(&self) -> String {
         self.run(&["rm", "--force", "app", "listener", "infra"]);
-        self.run(&["ps", "--all", "--quiet"])
+        self.containers()
     }
 }
 
-/// docker, with a pod from a file of docker-compose.
-pub struct Compose(Docker);
+/// docker, with a pod from a docker-compose file.
+pub struct Compose(pub Docker);
 
 impl Compose {
-    /// Starts docker.
-    pub fn start() -> Self {
-        Self(Docker::start())
-    }
-
-    /// That of another release.
-    pub fn in_release(release: &str) -> Self {
-        Self(Docker::in_release(release, true))
-    }
-
-    /// docker-compose's command, with the pod of the example, whose app is there twice: each runs
-    /// something else.
+    /// The docker-compose command for examples/compose.yaml with two apps.
     fn command(&self) -> Command {
         let mut file = example("compose.yaml");
         let services = &mut file["services"];
@@ -176,12 +163,12 @@ impl Engine for Compose {
     }
 
     fn create_pod(&self) -> Pid {
-        self.0.load();
+        self.0.load_images();
         output(self.command().args(["up", "--detach", "--no-build"]));
         self.0.pid("infra")
     }
 
-    /// The file has it.
+    /// Does nothing: `docker-compose up` has started it.
     fn start_app(&self, _script: &str) {}
 
     fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
@@ -198,6 +185,6 @@ impl Engine for Compose {
 
     fn remove_pod(&self) -> String {
         output(self.command().args(["down", "--timeout=1"]));
-        self.0.run(&["ps", "--all", "--quiet"])
+        self.0.containers()
     }
 }

@@ -1,5 +1,4 @@
-//! Engines, each in a nest: mount, network and PID namespaces of its own, which take everything
-//! that it starts and mounts with them.
+//! Container engines, each in a nest: namespaces of its own that end with all that it started or mounted.
 
 mod containerd;
 mod cri;
@@ -15,22 +14,23 @@ pub use nest::{Cgroups, Nest};
 pub use podman::{KubePlay, Podman};
 pub use registry::Registry;
 
+pub use pause_image::layout::sha256;
+
 use crate::{built, program::Platform, project, said, text};
 use k8s_openapi::api::core::v1::Pod;
 use nix::unistd::Pid;
+use pause_image::layout;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// The image's name as `make` makes it without IMAGE.
+/// The image's name, unless `make` is given another IMAGE.
 pub const IMAGE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
-/// An image with busybox's sh, ps, readlink and sleep, for the apps of a pod; engines have it as
-/// docker's busybox, too.
+/// The image of a pod's apps: busybox with a few applets. Engines also know it as docker.io's busybox.
 pub const APP_IMAGE: &str = "localhost/app:test";
 
 /// The archive under test.
@@ -38,18 +38,13 @@ pub fn archive() -> PathBuf {
     built("pause.tar")
 }
 
-/// The sha256 of some bytes, in hex.
-pub fn sha256(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// An archive of [`APP_IMAGE`], in docker's form, which each engine loads.
+/// Writes a docker-save archive of [`APP_IMAGE`], which each engine can load. Returns its path.
 pub fn app_archive(nest: &Nest) -> String {
     busybox_archive(nest, &[APP_IMAGE, "docker.io/library/busybox:latest"], &[])
 }
 
-/// The same of an image of these names, which runs these words.
+/// Writes a docker-save archive of a busybox image with these names and that entrypoint. Returns its
+/// path.
 pub(crate) fn busybox_archive(nest: &Nest, names: &[&str], words: &[&str]) -> String {
     let mut layer = tar::Builder::new(Vec::new());
     let busybox = Path::new("/bin/busybox");
@@ -76,25 +71,22 @@ pub(crate) fn busybox_archive(nest: &Nest, names: &[&str], words: &[&str]) -> St
         ("config.json", config.to_string().into()),
         ("manifest.json", manifest.to_string().into()),
     ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(content.len() as u64);
-        archive.append_data(&mut header, name, &*content).unwrap();
+        layout::append(&mut archive, name, 0o644, &content).unwrap();
     }
     archive.finish().unwrap();
     path
 }
 
-/// A file of examples/, which is one document of YAML.
+/// A file of examples/ that is a single YAML document.
 pub fn example(name: &str) -> Value {
     let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
     serde_saphyr::from_str(&text).unwrap()
 }
 
-/// The pod of examples/pod.yaml, whose container is there once for each of these, by name, and runs that
-/// script. Nothing is in the example that Kubernetes does not know.
+/// The pod of examples/pod.yaml with one container per name and script.
 pub fn example_pod(scripts: &[(&str, &str)]) -> Value {
     let mut pod = example("pod.yaml");
+    // A field that Kubernetes does not know would not survive this.
     let known: Pod = serde_json::from_value(pod.clone()).unwrap();
     assert_eq!(serde_json::to_value(known).unwrap(), pod);
     let app = pod["spec"]["containers"][0].take();
@@ -110,24 +102,34 @@ pub fn example_pod(scripts: &[(&str, &str)]) -> Value {
     pod
 }
 
-/// A command for containers, as podman has it in common with docker.
+/// The command line that docker and podman have in common.
 pub trait Cli {
-    /// The command, for that engine alone.
+    /// The command, connected to this engine.
     fn command(&self) -> Command;
 
-    /// Runs it, which must succeed; its output without the last line's end.
+    /// Runs the command, which must succeed. Returns its output without the final newline.
     fn run(&self, arguments: &[&str]) -> String {
         said(self.command().args(arguments))
     }
 
-    /// The process id that it tells of a container.
+    /// Loads an archive of images.
+    fn load(&self, archive: &str) -> String {
+        self.run(&["load", "--input", archive])
+    }
+
+    /// The ids of all containers.
+    fn containers(&self) -> String {
+        self.run(&["ps", "--all", "--quiet"])
+    }
+
+    /// The process of a container, in the nest.
     fn pid(&self, container: &str) -> Pid {
         let pid = self.run(&["inspect", "--format={{.State.Pid}}", container]);
         Pid::from_raw(pid.parse().unwrap())
     }
 
-    /// The exit code of a container and what it said to standard output, which is started once more
-    /// or was already.
+    /// Waits for a container to end, after it is started `again` if asked. Returns its exit code and what
+    /// this run printed.
     fn finish(&self, container: &str, again: bool) -> (i32, String) {
         let mut before = 0;
         if again {
@@ -140,7 +142,7 @@ pub trait Cli {
         (code.parse().unwrap(), said)
     }
 
-    /// The exit code of a container that has ended, and its standard error.
+    /// The exit code and the standard error of a container that has ended.
     fn end_of(&self, container: &str) -> (i32, String) {
         let code = self.run(&["inspect", "--format={{.State.ExitCode}}", container]);
         let log = self.command().args(["logs", container]).output().unwrap();

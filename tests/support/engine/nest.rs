@@ -1,7 +1,7 @@
-//! A nest: mount, network and PID namespaces of its own, for an engine and all that it starts.
+//! A nest: mount, network and PID namespaces for an engine and all that it starts.
 
 use crate::{built, output, program::Platform, project, sandbox::Sandbox, wait_until};
-use nix::sched::CloneFlags;
+use nix::{sched::CloneFlags, unistd::Pid};
 use std::{
     cell::Cell,
     fs,
@@ -10,64 +10,46 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a nest shows of the machine's cgroups, where there are hierarchies of version 1 beside one of
-/// version 2.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The cgroup hierarchies that a nest sees on a machine that mounts both v1 and v2.
+#[derive(Debug)]
 pub enum Cgroups {
-    /// As they are.
+    /// v1 and v2.
     All,
-    /// Version 1 without the hierarchy of version 2, which crun takes for a mixture.
+    /// v1 only. crun refuses a mixture.
     V1,
-    /// Version 2 alone. It has fewer controllers there than on a machine that has nothing else.
+    /// v2 only. It has fewer controllers than on a machine without v1.
     V2,
-}
-
-impl Cgroups {
-    fn name(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::V1 => "v1",
-            Self::V2 => "v2",
-        }
-    }
 }
 
 /// Namespaces for an engine, and a folder for its files.
 pub struct Nest {
     shared_cgroup: Cell<Option<&'static str>>,
-    namespaces: Vec<&'static str>,
-    // Dropped first: what holds the namespaces, then what was in use in them.
+    // Dropped before the folder, whose files its processes use.
     first: Sandbox,
-    /// Where the engine keeps its files.
+    /// The engine's files.
     pub folder: TempDir,
 }
 
 impl Nest {
-    /// Makes the namespaces, with the loopback up.
+    /// Makes a nest with the loopback up.
     pub fn new() -> Self {
-        Self::with(CloneFlags::empty(), &["--net", "--mount", "--pid"])
+        Self::with(CloneFlags::empty())
     }
 
-    /// The same, in a user namespace too, which has some settings of its own.
-    fn with_user_namespace() -> Self {
-        let namespaces = &["--user", "--net", "--mount", "--pid"];
-        Self::with(CloneFlags::CLONE_NEWUSER, namespaces)
-    }
-
-    /// The same, where the kernel runs programs for that platform by an emulator, and nowhere else. It
-    /// takes Linux 6.7.
+    /// Makes a nest in a user namespace, with its own binfmt_misc (Linux 6.7 or newer), which runs the
+    /// platform's programs in an emulator.
     pub fn with_emulator(platform: &Platform) -> Self {
-        let nest = Self::with_user_namespace();
+        let nest = Self::with(CloneFlags::CLONE_NEWUSER);
         nest.mount(&["--types=binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]);
-        let emulator = platform.emulator().trim_end_matches("-static");
-        let emulator = fs::read(format!("/usr/lib/binfmt.d/{emulator}.conf")).unwrap();
-        fs::write(nest.proc().join("sys/fs/binfmt_misc/register"), emulator).unwrap();
+        let emulator = format!("/usr/lib/binfmt.d/{}.conf", platform.emulator());
+        let register = nest.proc().join("sys/fs/binfmt_misc/register");
+        fs::write(register, fs::read(emulator).unwrap()).unwrap();
         nest
     }
 
-    /// The same, with cgroups of version 2 alone, and where nobody expects devices to be filtered.
+    /// Makes a nest that sees cgroup v2 only. In its user namespace, runtimes do not filter devices.
     pub fn with_cgroup2() -> Self {
-        let nest = Self::with_user_namespace();
+        let nest = Self::with(CloneFlags::CLONE_NEWUSER);
         let unified = "/sys/fs/cgroup/unified";
         if Path::new(unified).exists() {
             nest.mount(&["--bind", unified, "/sys/fs/cgroup"]);
@@ -75,36 +57,41 @@ impl Nest {
         nest
     }
 
-    /// The same in the root file system of another release of Debian's, with these cgroups in sight.
+    /// Makes a nest in the root file system of another Debian release.
     pub fn in_release(release: &str, cgroups: Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
         let folder = Self::folder();
         let enter = project().join("tests/tools/enter-release");
         let [enter, root, project, at] =
             [&*enter, &root, project(), folder.path()].map(|path| path.to_str().unwrap());
-        let words = ["/bin/bash", enter, root, cgroups.name(), project, at];
-        let first = Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words);
-        Self::of(first, folder, &["--net", "--mount", "--pid", "--ipc"])
+        let cgroups = format!("{cgroups:?}");
+        let words = ["/bin/bash", enter, root, &cgroups, project, at];
+        Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), folder)
     }
 
-    /// Mounts something in here.
+    /// Runs mount in the nest.
     pub fn mount(&self, arguments: &[&str]) {
         output(self.command("mount").args(arguments));
     }
 
-    fn with(others: CloneFlags, namespaces: &[&'static str]) -> Self {
+    /// Sends SIGKILL to a process of the nest.
+    pub fn kill(&self, pid: Pid) {
+        let kill = format!("kill -9 {pid}");
+        output(self.command("bash").args(["-c", &kill]));
+    }
+
+    fn with(others: CloneFlags) -> Self {
         let first = Sandbox::nest(others, &["/bin/sleep", "infinity"]);
-        Self::of(first, Self::folder(), namespaces)
+        Self::of(first, Self::folder())
     }
 
     fn folder() -> TempDir {
         TempDir::with_prefix("pause-test-").unwrap()
     }
 
-    fn of(first: Sandbox, folder: TempDir, namespaces: &[&'static str]) -> Self {
+    fn of(first: Sandbox, folder: TempDir) -> Self {
         let nest = Self {
             shared_cgroup: Cell::new(None),
-            namespaces: namespaces.to_owned(),
             first,
             folder,
         };
@@ -112,36 +99,34 @@ impl Nest {
         nest
     }
 
-    /// A command that runs in here, for two minutes at most.
+    /// A command in the nest, with a time limit of two minutes.
     pub fn command(&self, program: &str) -> Command {
         let mut command = self.daemon("timeout");
         command.args(["--kill-after=5", "120", program]);
         command
     }
 
-    /// A command that runs in here until all in here ends.
+    /// A command in the nest, without a time limit.
     pub fn daemon(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--target={}", self.first.pid));
-        command.args(&self.namespaces).arg(program);
+        command.args(["--all", program]);
         command
     }
 
-    /// Starts a daemon, its output in the file NAME.log of the folder, and waits until it is `ready`.
+    /// Starts a daemon that writes to NAME.log in the folder, and waits until `ready` succeeds.
     pub fn start_daemon(&self, name: &str, mut daemon: Command, mut ready: Command) {
         let path = self.path(&format!("{name}.log"));
         let log = fs::File::create(&path).unwrap();
-        daemon
-            .stdin(Stdio::null())
-            .stderr(log.try_clone().unwrap())
-            .stdout(log);
+        daemon.stdin(Stdio::null());
+        daemon.stderr(log.try_clone().unwrap()).stdout(log);
         let mut daemon = daemon.spawn().unwrap();
         wait_until("ready", || {
             let log = || fs::read_to_string(&path).unwrap();
             assert_eq!(daemon.try_wait().unwrap(), None, "{}", log());
             ready.output().unwrap().status.success()
         });
-        // nsenter goes with the daemon, which goes with the namespaces.
+        // The end of the nest ends the daemon, and with it the nsenter that waits for it.
         drop(daemon);
     }
 
@@ -150,24 +135,24 @@ impl Nest {
         self.folder.path().join(path).to_str().unwrap().to_owned()
     }
 
-    /// The name of the cgroup that all of the engine's are to be in.
+    /// The name of the parent of all cgroups that the engine makes.
     pub fn cgroup(&self) -> String {
         let name = self.folder.path().file_name().unwrap();
         name.to_str().unwrap().to_owned()
     }
 
-    /// That what runs here makes a cgroup of that name too, where one cannot choose. It goes in the
-    /// end, but where others of the machine are in it.
+    /// Tells the nest that its engine also makes a cgroup with a fixed name. Drop removes it, unless it
+    /// holds other processes of the machine.
     pub fn shares_cgroup(&self, name: &'static str) {
         self.shared_cgroup.set(Some(name));
     }
 
-    /// /proc of the PID namespace.
+    /// The nest's /proc, seen from outside.
     pub fn proc(&self) -> PathBuf {
         self.root("/proc")
     }
 
-    /// What has that path in here.
+    /// A path in the nest, seen from outside.
     pub fn root(&self, path: &str) -> PathBuf {
         format!("/proc/{}/root{path}", self.first.pid).into()
     }
@@ -187,7 +172,6 @@ impl Drop for Nest {
             cgroups.iter().all(|cgroup| remove_cgroup(cgroup))
         });
         for cgroup in self.shared_cgroup.get().map_or(vec![], glob_cgroups) {
-            // All that was in it is gone, if it was of this nest.
             remove_cgroup(&cgroup);
         }
     }
@@ -196,16 +180,13 @@ impl Drop for Nest {
 /// The folders of a cgroup in all hierarchies, v1 and v2.
 fn glob_cgroups(name: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(root)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let folders = hierarchies
-        .chain([root.to_owned()])
-        .map(|hierarchy| hierarchy.join(name));
+    let entries = fs::read_dir(root).unwrap();
+    let hierarchies = entries.map(|entry| entry.unwrap().path());
+    let folders = hierarchies.chain([root.to_owned()]).map(|it| it.join(name));
     folders.filter(|folder| folder.is_dir()).collect()
 }
 
-/// Removes a cgroup and those in it, as far as their processes are gone; whether it is gone.
+/// Removes a cgroup and its children, unless processes are left in them. Returns whether it is gone.
 fn remove_cgroup(folder: &Path) -> bool {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {

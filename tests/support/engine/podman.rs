@@ -1,21 +1,23 @@
-//! podman, and its pods from manifests of Kubernetes.
+//! podman in a nest, and its pods from Kubernetes manifests.
 
 use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example_pod};
 use crate::{
-    program::{Platform, Program},
+    program::{Platform, Program, TERMINATED},
+    project,
+    sandbox::{self, End, Processes},
     story::{APP, Engine, LISTENER},
     text, wait_until,
 };
 use nix::unistd::Pid;
 use serde_json::json;
-use std::{cell::RefCell, fs, os::unix::fs::chown, process::Command};
+use std::{cell::RefCell, fs, os::unix::fs::chown, path::Path, process::Command};
 
-/// podman, without any configuration or storage of the machine's.
+/// podman, isolated from the machine's configuration and storage.
 pub struct Podman {
     nest: Nest,
     driver: &'static str,
     platform: &'static Platform,
-    /// How the pod is made, beside its image.
+    /// Further options of `podman pod create`.
     options: &'static [&'static str],
     user: u32,
     runtime: &'static str,
@@ -24,45 +26,46 @@ pub struct Podman {
 }
 
 impl Podman {
-    /// podman, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
+    /// podman with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
         Self::with("overlay")
     }
 
-    /// podman with [`APP_IMAGE`] alone.
+    /// podman with [`APP_IMAGE`] only.
     pub fn with_app() -> Self {
-        Self::start(Nest::new(), "overlay", Platform::native())
+        Self::new(Nest::new()).load_app()
     }
 
-    /// podman with both images, and another way to keep files, as overlay is not in every kernel.
+    /// podman with both images and another storage driver than overlay, which not every kernel has.
     pub fn with(driver: &'static str) -> Self {
-        Self::start(Nest::new(), driver, Platform::native()).load()
+        let podman = Self {
+            driver,
+            ..Self::new(Nest::new())
+        };
+        podman.load_images()
     }
 
-    /// The same on crun, which runs where version 1 of cgroups is not in sight.
+    /// podman on crun, with both images. crun runs on cgroup v2 here: it fails where it sees v1 and v2.
     pub fn with_crun() -> Self {
         let podman = Self {
             runtime: "crun",
-            ..Self::start(Nest::with_cgroup2(), "overlay", Platform::native())
+            ..Self::new(Nest::with_cgroup2())
         };
-        podman.load()
+        podman.load_images()
     }
 
-    fn load(self) -> Self {
-        let loaded = self.run(&["load", "--input", archive().to_str().unwrap()]);
-        assert!(loaded.contains(IMAGE), "{loaded}");
-        self
-    }
-
-    /// The same, with the archive's image for that platform, which the nest has an emulator for.
+    /// podman with the archive's image for a platform that this machine emulates.
     pub fn with_foreign_image(platform: &'static Platform) -> Self {
-        let podman = Self::start(Nest::with_emulator(platform), "overlay", platform);
+        let podman = Self {
+            platform,
+            ..Self::new(Nest::with_emulator(platform))
+        };
         let image = format!("oci-archive:{}", archive().display());
         podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
-        podman
+        podman.load_app()
     }
 
-    /// The same as [`Self::with_images`], whose pod has a user namespace of its own.
+    /// podman with both images, whose pod has a user namespace of its own.
     pub fn with_users_of_its_own() -> Self {
         Self {
             options: &["--uidmap=0:100000:65536"],
@@ -71,28 +74,21 @@ impl Podman {
         }
     }
 
-    fn start(nest: Nest, driver: &'static str, platform: &'static Platform) -> Self {
-        Self::new(nest, driver, platform).load_app()
-    }
-
-    fn new(nest: Nest, driver: &'static str, platform: &'static Platform) -> Self {
-        fs::write(
-            nest.path("containers.conf"),
-            // Limits that every root may set, and every cgroup can.
-            format!(
-                "[containers]\n\
-                 pids_limit = 0\n\
-                 default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
-                 [engine]\n\
-                 events_logger = \"file\"\n\
-                 infra_image = {IMAGE:?}\n"
-            ),
-        )
-        .unwrap();
+    fn new(nest: Nest) -> Self {
+        // Limits that every root may set and every cgroup supports.
+        let config = format!(
+            "[containers]\n\
+             pids_limit = 0\n\
+             default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
+             [engine]\n\
+             events_logger = \"file\"\n\
+             infra_image = {IMAGE:?}\n"
+        );
+        fs::write(nest.path("containers.conf"), config).unwrap();
         Self {
             nest,
-            driver,
-            platform,
+            driver: "overlay",
+            platform: Platform::native(),
             options: &[],
             user: 0,
             runtime: "runc",
@@ -101,12 +97,18 @@ impl Podman {
         }
     }
 
+    fn load_images(self) -> Self {
+        let loaded = self.load(archive().to_str().unwrap());
+        assert!(loaded.contains(IMAGE), "{loaded}");
+        self.load_app()
+    }
+
     fn load_app(self) -> Self {
-        self.run(&["load", "--input", &app_archive(&self.nest)]);
+        self.load(&app_archive(&self.nest));
         self
     }
 
-    /// That of another release on that runtime, of root or of somebody else, with both images.
+    /// Another Debian release's podman on a runtime, with both images, as root or as user 1000.
     pub fn in_release(release: &str, runtime: &'static str, rootless: bool) -> Self {
         let nest = Nest::in_release(release, Cgroups::V2);
         let user = if rootless { 1000 } else { 0 };
@@ -119,17 +121,12 @@ impl Podman {
             runtime,
             rootless,
             user,
-            ..Self::new(nest, "overlay", Platform::native())
+            ..Self::new(nest)
         };
-        podman.load_app().load()
+        podman.load_images()
     }
 
-    /// The option that has all cgroups in one that goes with the nest. Who is not root may not choose.
-    pub fn cgroup(&self) -> Option<String> {
-        (!self.rootless).then(|| format!("--cgroup-parent=/{}", self.nest.cgroup()))
-    }
-
-    /// Makes the pod, with another sandbox than ours or with none of these: the sandbox's process.
+    /// Creates and starts the pod with further options, and returns its sandbox's process.
     pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
         let create = ["pod", "create", "--name=pod", "--network=none"];
         let share = ["--share=ipc,net,uts,pid"];
@@ -144,11 +141,30 @@ impl Podman {
         self.run_in_cgroup(&["run", "--detach"], &[options, &app].concat());
     }
 
-    /// Runs a command with the option for cgroups, where there is one, before the others.
+    /// Runs a command with its cgroups in one that goes with the nest. Only root may choose.
     fn run_in_cgroup(&self, command: &[&str], options: &[&str]) {
-        let cgroup = self.cgroup();
-        let cgroup: Vec<&str> = cgroup.as_deref().into_iter().collect();
-        self.run(&[command, &cgroup, options].concat());
+        let cgroup = format!("--cgroup-parent=/{}", self.nest.cgroup());
+        let cgroup = if self.rootless { &[][..] } else { &[&*cgroup] };
+        self.run(&[command, cgroup, options].concat());
+    }
+
+    /// Starts a container of [`IMAGE`] named pause under a seccomp profile, with further options.
+    pub fn run_with_seccomp(&self, profile: &Path, options: &[&str]) {
+        let seccomp = format!("--security-opt=seccomp={}", profile.display());
+        let run = ["run", "--detach", "--name=pause", "--network=none"];
+        self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
+    }
+
+    /// Runs [`IMAGE`] under image/seccomp.json: it sleeps, and leaves on SIGTERM.
+    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
+        self.run_with_seccomp(&project().join("image/seccomp.json"), options);
+        let processes = Processes(self.nest.proc());
+        let pid = self.pid("pause");
+        processes.wait_until_asleep(pid);
+        assert_eq!(processes.status(pid, "Seccomp"), "2");
+        self.run(&["stop", "--time=20", "pause"]);
+        assert_eq!(self.end_of("pause"), (0, TERMINATED.to_owned()));
+        self.run(&["rm", "pause"]);
     }
 
     fn find_infra(&self) -> Pid {
@@ -190,7 +206,7 @@ impl Engine for Podman {
         &self.nest
     }
 
-    /// Whatever the image says, it is root.
+    /// podman runs the sandbox as root, whatever the image says.
     fn user(&self) -> u32 {
         self.user
     }
@@ -215,16 +231,11 @@ impl Engine for Podman {
     }
 
     fn stop_pod(&self) {
-        // Where SIGTERM does nothing, podman waits for this long, kills, and says so. (The apps are
-        // shells, and the first process of nothing: they need no time.)
-        let mut stop = self.command();
-        let stop = stop
-            .args(["stop", "--time=20", &self.infra.borrow()])
-            .output();
-        let stop = stop.unwrap();
-        assert!(stop.status.success(), "{stop:?}");
-        let said = String::from_utf8_lossy(&stop.stderr).into_owned();
-        assert!(!said.contains("SIGKILL"), "{said}");
+        // If SIGTERM does nothing, podman kills the sandbox after 20 s, and says so.
+        let stop = ["stop", "--time=20", &self.infra.borrow()];
+        let End { status, stderr, .. } = sandbox::run(self.command().args(stop));
+        assert_eq!(status, Ok(0), "{stderr}");
+        assert!(!stderr.contains("SIGKILL"), "{stderr}");
     }
 
     fn sandbox_end(&self) -> Option<(i32, String)> {
@@ -232,32 +243,23 @@ impl Engine for Podman {
     }
 
     fn remove_pod(&self) -> String {
-        // The clean-up after the stop, which conmon starts, may still have memory of the pod mounted.
+        // The clean-up that conmon starts after the stop may still have the pod's /dev/shm mounted.
         wait_until("removed", || {
             let remove = ["pod", "rm", "--force", "--time=0", "--ignore", "pod"];
             let removed = self.command().args(remove).output().unwrap();
             println!("{}", text(removed.stderr));
             removed.status.success()
         });
-        self.run(&["ps", "--all", "--quiet"])
+        self.containers()
     }
 }
 
-/// podman with a pod from a manifest of Kubernetes.
+/// podman with a pod from a Kubernetes manifest.
 pub struct KubePlay(Podman);
 
 impl KubePlay {
-    /// podman on runc with both images.
-    pub fn with_images() -> Self {
-        Self::of(Podman::with_images())
-    }
-
-    /// That of another release, on crun.
-    pub fn in_release(release: &str) -> Self {
-        Self::of(Podman::in_release(release, "crun", false))
-    }
-
-    fn of(podman: Podman) -> Self {
+    /// A podman with both images.
+    pub fn of(podman: Podman) -> Self {
         podman.nest.shares_cgroup("libpod_parent");
         Self(podman)
     }
@@ -287,7 +289,7 @@ impl Engine for KubePlay {
         self.0.find_infra()
     }
 
-    /// The manifest has it.
+    /// Does nothing: the manifest lists it.
     fn start_app(&self, _script: &str) {}
 
     fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
@@ -304,6 +306,6 @@ impl Engine for KubePlay {
 
     fn remove_pod(&self) -> String {
         self.0.run(&["kube", "down", &self.manifest()]);
-        self.0.run(&["ps", "--all", "--quiet"])
+        self.0.containers()
     }
 }

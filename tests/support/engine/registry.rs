@@ -1,23 +1,23 @@
-//! A registry.
+//! docker-registry in a nest.
 
 use super::Nest;
 use crate::{make, output};
 use serde_json::json;
 use std::fs;
 
-/// A registry on the loopback of a nest, without encryption.
+/// A registry on a nest's loopback, without TLS.
 pub struct Registry<'a>(&'a Nest);
 
 impl<'a> Registry<'a> {
-    /// Its name for the image.
+    /// The image's name in the registry.
     pub const IMAGE: &'static str =
         concat!("localhost:5000/team/pause:", env!("CARGO_PKG_VERSION"));
 
-    /// Starts it, with what is in that folder.
-    pub fn start(nest: &'a Nest, folder: &str) -> Self {
+    /// Starts an empty registry.
+    pub fn start(nest: &'a Nest) -> Self {
         let config = json!({
             "version": 0.1,
-            "storage": {"filesystem": {"rootdirectory": folder}},
+            "storage": {"filesystem": {"rootdirectory": nest.path("registry")}},
             "http": {"addr": "127.0.0.1:5000"},
             "log": {"formatter": "json"},
         });
@@ -32,7 +32,7 @@ impl<'a> Registry<'a> {
         Self(nest)
     }
 
-    /// Pushes the image to it, as [`Self::IMAGE`].
+    /// Pushes the image as [`Self::IMAGE`], by `make push`.
     pub fn push(&self) {
         let mut push = make(self.0.command("make"));
         let flags = "PUSH_FLAGS=--dest-tls-verify=false";
@@ -40,22 +40,17 @@ impl<'a> Registry<'a> {
         output(&mut push);
     }
 
-    /// What it has sent so far, by the path of each request that was answered with something: bytes.
+    /// The path and the bytes sent of each successful GET so far, from the log.
     pub fn sent(&self) -> Vec<(String, u64)> {
         let log = fs::read_to_string(self.0.path("registry.log")).unwrap();
-        let lines = log
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        lines
-            .filter(|line: &serde_json::Value| {
-                line["msg"] == "response completed"
-                    && line["http.request.method"] == "GET"
-                    && line["http.response.status"] == 200
-            })
-            .map(|line| {
-                let path = line["http.request.uri"].as_str().unwrap().to_owned();
-                (path, line["http.response.written"].as_u64().unwrap())
-            })
-            .collect()
+        let sent = log.lines().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let is_sent = line["msg"] == "response completed"
+                && line["http.request.method"] == "GET"
+                && line["http.response.status"] == 200;
+            let path = line["http.request.uri"].as_str()?.to_owned();
+            is_sent.then_some((path, line["http.response.written"].as_u64()?))
+        });
+        sent.collect()
     }
 }
