@@ -142,7 +142,7 @@ fn a_release_is_whole_or_not_at_all() {
     checkout.expect_failure("1.2", "not of the form 1.2.3");
     checkout.expect_failure("99.0.0", &format!("Cargo.toml has {version}"));
     checkout.change("linker.ld", "ENTRY", " ENTRY");
-    checkout.expect_failure(version, "files that are in no commit: M linker.ld");
+    checkout.expect_failure(version, "uncommitted files: M linker.ld");
     checkout.commit();
 
     let fails = checkout.0.path().join("fails");
