@@ -84,7 +84,7 @@ fn sleeps_whatever_its_arguments_are(program: &Program) {
     }
 }
 
-/// Native programs only: an emulator does not start without argv[0].
+/// Native programs only: an emulator does not start without `argv[0]`.
 fn starts_without_arguments_at_all(program: &Program) {
     // Without argv[0]; Linux 5.18 and newer add an empty one.
     let path = program.path.as_os_str().as_bytes();

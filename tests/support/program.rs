@@ -157,7 +157,7 @@ impl Program {
         [self.emulated(&[]), vec![path]].concat()
     }
 
-    /// The file to execute and the arguments that start the program with `name` as argv[0].
+    /// The file to execute and the arguments that start the program with `name` as `argv[0]`.
     pub fn words_named(&self, name: &str) -> (Vec<u8>, Vec<Vec<u8>>) {
         let path = self.path.clone().into_os_string().into_vec();
         let emulator = self.emulated(&["-0", name]);

@@ -203,7 +203,7 @@ impl Sandbox {
         Self::execute(namespaces, &words[0].clone(), words, before)
     }
 
-    /// Executes the file at `path` in new namespaces. `arguments` begin with argv[0].
+    /// Executes the file at `path` in new namespaces. `arguments` begin with `argv[0]`.
     ///
     /// `before` runs in a fork of a process with threads: it may make system calls and no more.
     pub fn execute(
@@ -303,6 +303,7 @@ impl Sandbox {
     }
 
     /// Sends `signal`; the program must then exit with 0 and print nothing but `stderr`.
+    #[track_caller]
     pub fn expect_end(self, signal: Signal, stderr: &str) {
         self.signal(signal);
         assert_eq!(self.end(), End::exit(0, "", stderr));
