@@ -142,6 +142,8 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
     assert!(snapshot(&etc) == before, "--dry-run changes nothing");
     let said = node.use_pause_says(&[], &format!("{IMAGE}: imported, pinned\n"));
     assert!(said.ends_with("still to do: systemctl restart containerd\n"));
+    let tells = said.contains("no version line, so containerd ");
+    assert_eq!(tells, name == "no-version", "{said}");
     let after = snapshot(&etc);
     let mut now = after.clone();
     now.retain(|it| it.0.extension().unwrap() != "before-use-pause");

@@ -289,19 +289,21 @@ impl Containerd {
             old: file.exists().then(|| part.text.clone()),
             new: Some(new),
             before,
-            note: self.note(part),
+            note: self.note(part, key),
             file,
         })
     }
 
-    /// What containerd itself does not say about a file.
-    fn note(&self, part: &Part) -> Option<String> {
-        let has_newer = part.has(&KEY_2[..2]) || part.has(&KEY_3[..2]);
-        (part.version().is_none() && has_newer).then(|| {
+    /// That containerd ignores a table of a file without a version line. 2.x reads that of version 3.
+    fn note(&self, part: &Part, key: Key) -> Option<String> {
+        let mut newer = [KEY_2, KEY_3].into_iter();
+        let ignored = newer.find(|it| *it != key && part.has(&it[..2]))?;
+        part.version().is_none().then(|| {
             format!(
-                "{}: no version line, so containerd {} reads it as version 1 and ignores its tables for later versions",
+                "{}: no version line, so containerd {} ignores its table plugins.\"{}\"",
                 part.file.display(),
-                self.version
+                self.version,
+                ignored[1]
             )
         })
     }
