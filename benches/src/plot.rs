@@ -90,7 +90,7 @@ impl Plot<'_> {
             Some(start) => (start.log10(), f64::log10),
             None => (0.0, |value| value),
         };
-        let number = |place: &f64| match self.logarithmic {
+        let tick = |place: &f64| match self.logarithmic {
             Some(_) => (self.tell)(10_f64.powf(*place).round()),
             None => (self.tell)(*place),
         };
@@ -125,7 +125,7 @@ impl Plot<'_> {
             .label_style((FONT, 14))
             .x_desc(self.axis)
             .x_labels(6)
-            .x_label_formatter(&number)
+            .x_label_formatter(&tick)
             .y_labels(2 * self.names.len())
             .y_label_formatter(&name)
             .draw()?;

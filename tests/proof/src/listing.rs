@@ -53,9 +53,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
             it.at,
             format!("{:36} {}", it.text, source(&lines, it.at as u64)?),
         )),
-        None if report.read.contains(&(at as i64)) => {
-            Ok((0, "numbers that the code reads".to_owned()))
-        }
+        None if report.kind(at) == "read" => Ok((0, "numbers that the code reads".to_owned())),
         None => Ok((
             0,
             "of no use: aligns what follows, or ends the code".to_owned(),

@@ -25,10 +25,9 @@ fn equal(program: &Program, bits: &[Bit]) -> Vec<Bit> {
 }
 
 /// The instruction without and with the bit flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
-fn describe(program: &Program, report: &Report, bit: Bit) -> String {
+fn describe(program: &Program, report: &Report, decoder: &mut Decoder, bit: Bit) -> String {
     let what = match report.instruction_around(bit.0) {
         Some(was) => {
-            let mut decoder = Decoder::new(program.platform);
             let is = decoder.decode(&flip(&program.bytes, bit), was.at);
             let is = is.map_or("no instruction".to_owned(), |it| it.text.clone());
             format!("{} -> {is}", was.text)
@@ -53,8 +52,10 @@ fn every_bit_counts_or_makes_an_equal_program() {
         let (equal, caught) = (found.len(), bits.len() - found.len());
         let all = bits.len();
         println!("{name}: {all} bits = {caught} caught + {equal} proved, too");
+        let mut decoder = Decoder::new(program.platform);
         for (at, bit) in found {
-            println!("    {}", describe(&program, &report, (at, bit)));
+            let described = describe(&program, &report, &mut decoder, (at, bit));
+            println!("    {described}");
             let may_be = at >= elf::code(program.platform) && report.kind(at) != "read";
             let otherwise = "is a header or a text that may be another";
             assert!(may_be, "{name}: {at:#x}.{bit} {otherwise}");
