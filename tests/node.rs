@@ -49,7 +49,7 @@ fn main() {
     }
     let mut tap = Tap::start();
     tap.test("the story of a pod, in podman", || {
-        story::tell(&Podman::with("vfs"));
+        story::tell(&Podman::with_images());
     });
     tap.test("the story of a pod, in containerd", || {
         story::tell(&Containerd::start());

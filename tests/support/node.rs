@@ -94,14 +94,10 @@ impl Node {
 
     /// A command that runs on the node and finds its containerd.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = self.nest().command("env");
-        let bin = self.nest().path("bin");
-        let others = std::env::var("PATH").unwrap();
-        let path = format!(
-            "PATH={bin}:{}:{others}:/usr/sbin",
-            self.containerd.commands.display()
-        );
-        command.args([&path, program]);
+        let (bin, others) = (self.nest().path("bin"), std::env::var("PATH").unwrap());
+        let commands = self.containerd.commands.display();
+        let mut command = self.nest().command(program);
+        command.env("PATH", format!("{bin}:{commands}:{others}:/usr/sbin"));
         command
     }
 

@@ -28,29 +28,24 @@ pub struct Podman {
 impl Podman {
     /// podman with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
-        Self::with("overlay")
+        Self::new(Nest::new(), "runc").load_images()
     }
 
     /// podman with [`APP_IMAGE`] only.
     pub fn with_app() -> Self {
-        Self::new(Nest::new(), "overlay", "runc").load_app()
-    }
-
-    /// podman with both images and another storage driver than overlay, which not every kernel has.
-    pub fn with(driver: &str) -> Self {
-        Self::new(Nest::new(), driver, "runc").load_images()
+        Self::new(Nest::new(), "runc").load_app()
     }
 
     /// podman on crun, with both images. crun runs on cgroup v2 here: it fails where it sees v1 and v2.
     pub fn with_crun() -> Self {
-        Self::new(Nest::with_cgroup2(), "overlay", "crun").load_images()
+        Self::new(Nest::with_cgroup2(), "crun").load_images()
     }
 
     /// podman with the archive's image for a platform that this machine emulates.
     pub fn with_foreign_image(platform: &'static Platform) -> Self {
         let podman = Self {
             platform,
-            ..Self::new(Nest::with_emulator(platform), "overlay", "runc")
+            ..Self::new(Nest::with_emulator(platform), "runc")
         };
         let image = format!("oci-archive:{}", archive().display());
         podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
@@ -75,7 +70,7 @@ impl Podman {
         }
     }
 
-    fn new(nest: Nest, driver: &str, runtime: &str) -> Self {
+    fn new(nest: Nest, runtime: &str) -> Self {
         let [root, run, tmp] = ["root", "run", "tmp"].map(|folder| nest.path(folder));
         // Limits that every root may set and every cgroup supports.
         let config = format!(
@@ -95,7 +90,7 @@ impl Podman {
         let storage = format!(
             r#"
             [storage]
-            driver = "{driver}"
+            driver = "overlay"
             graphroot = "{root}"
             runroot = "{run}"
             "#
@@ -135,7 +130,7 @@ impl Podman {
         let podman = Self {
             rootless,
             user,
-            ..Self::new(nest, "overlay", runtime)
+            ..Self::new(nest, runtime)
         };
         podman.load_images()
     }
