@@ -3,7 +3,7 @@
 
 use std::fs;
 use tests::{
-    engine::{APP_IMAGE, Cli, Compose, Containerd, Cri, Docker, IMAGE, KubePlay, Nest, Podman},
+    engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
     program::{Program, TERMINATED},
     project, said,
     story::{self, Engine},
@@ -78,7 +78,7 @@ fn in_podman(release: &str, runtime: &'static str, rootless: bool) {
 }
 
 fn in_kube_play(release: &str) {
-    let podman = KubePlay::of(Podman::in_release(release, "crun", false));
+    let podman = Podman::in_release(release, "crun", false).playing();
     story::tell(&podman);
     let (commands, what) = (["podman", "crun"], "the story, by kube play");
     report(podman.nest(), release, "podman on crun", commands, what);
@@ -108,14 +108,14 @@ fn in_docker(release: &str, in_containerd: bool) {
 }
 
 fn in_compose(release: &str) {
-    let compose = Compose(Docker::in_release(release, true));
-    story::tell(&compose);
-    let (nest, commands) = (compose.nest(), ["dockerd", "docker-compose"]);
+    let docker = Docker::in_release(release, true).composing();
+    story::tell(&docker);
+    let (nest, commands) = (docker.nest(), ["dockerd", "docker-compose"]);
     report(nest, release, "docker compose", commands, "the story");
 }
 
 fn in_containerd(release: &str, runtime: &str) {
-    let containerd = Cri::of(Containerd::in_release(release, runtime));
+    let containerd = Containerd::in_release(release, runtime);
     story::tell(&containerd);
     let engine = format!("containerd on {runtime}, by its CRI");
     let (nest, commands) = (containerd.nest(), ["containerd", runtime]);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
     built,
-    engine::{APP_IMAGE, Cli, IMAGE, app_archive},
+    engine::{APP_IMAGE, Cli, IMAGE, app_archive, example_pod},
     kind::{Kind, Node, folder},
     project,
     sandbox::Processes,
@@ -36,16 +36,11 @@ fn wait_until_ours(node: &Node) -> usize {
 fn pod(name: &str, node: &str) -> Value {
     let script =
         "readlink /proc/self/ns/net; for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 100000";
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {
-            "nodeName": node, "shareProcessNamespace": true, "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never",
-                "command": ["sh", "-c", script],
-            }],
-        },
-    })
+    let mut pod = example_pod(&[("app", script)]);
+    pod["metadata"]["name"] = json!(name);
+    pod["spec"]["nodeName"] = json!(node);
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    pod
 }
 
 fn wait_until_ready(control: &Node, pod: &str) {
@@ -230,7 +225,7 @@ fn nothing_is_left_of_a_cluster_that_is_not_made() {
     is_gone();
 
     // This kubelet cannot talk to containerd 2.x, so kind waits for it until it is interrupted.
-    let mut make = kind.start_make();
+    let mut make = kind.make_kind(Kind::IMAGE).spawn().unwrap();
     let worker = kind.node("pause-worker");
     let try_on_worker = |command: &str| {
         let mut exec = kind.docker.command();

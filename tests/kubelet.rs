@@ -4,10 +4,9 @@
 use serde_json::json;
 use std::{fs, thread::sleep, time::Duration};
 use tests::{
-    engine::{APP_IMAGE, Containerd, Cri, IMAGE},
+    engine::{APP_IMAGE, Containerd, IMAGE, example_pod},
     kubelet::{self, container, pods, sandboxes, start_kubelet},
     node::Node,
-    sandbox::Processes,
     story::Engine,
     sysctl::Sysctls,
     wait_for, wait_until,
@@ -17,7 +16,7 @@ use tests::{
 #[ignore = "builds a kubelet first: minutes"]
 fn a_kubelet_runs_pods_with_it() {
     let _settings = Sysctls::remember();
-    kubelet::tell(&Cri::of(Containerd::start()));
+    kubelet::tell(&Containerd::start());
 }
 
 /// use-pause switches a node while a pod runs. That pod keeps its sandbox, a new one runs on pause, and
@@ -28,26 +27,18 @@ fn a_node_is_switched_while_pods_run() {
     let _settings = Sysctls::remember();
     let node = Node::configured("/usr/bin", "debian");
     node.systemctl("start");
-    let nest = node.cri.nest();
+    let nest = node.nest();
     nest.shares_cgroup("k8s.io");
-    node.import_other("registry.k8s.io/pause:3.6");
+    node.import("registry.k8s.io/pause:3.6", &["/bin/sleep", "100000"]);
     node.import(APP_IMAGE, &[]);
     let infra = format!("--pod-infra-container-image={IMAGE}");
-    start_kubelet(nest, &node.cri.socket(), &[&infra]);
+    start_kubelet(&node.containerd, &[&infra]);
 
     let start_pod = |name: &str| {
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
-            "spec": {
-                "hostNetwork": true,
-                "shareProcessNamespace": true,
-                "terminationGracePeriodSeconds": 1,
-                "containers": [{
-                    "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never",
-                    "command": ["sh", "-c", "sleep 100000"],
-                }],
-            },
-        });
+        let mut pod = example_pod(&[("app", "sleep 100000")]);
+        pod["metadata"]["name"] = json!(name);
+        pod["spec"]["hostNetwork"] = json!(true);
+        pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
         let manifest = nest.path(&format!("manifests/{name}.json"));
         fs::write(manifest, pod.to_string()).unwrap();
         wait_until("running", || {
@@ -60,7 +51,6 @@ fn a_node_is_switched_while_pods_run() {
     start_pod("new");
     let ours = sandboxes(nest);
     assert_eq!(ours.len(), 1, "{ours:?}");
-    assert!(Processes(nest.proc()).runs_pause(ours[0]), "{ours:?}");
     let after = container(nest, "old", "app");
     assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
@@ -93,7 +83,8 @@ fn a_node_is_switched_while_pods_run() {
 #[ignore = "builds a kubelet first: minutes"]
 fn garbage_collection_leaves_it_on_the_node() {
     let _settings = Sysctls::remember();
-    let containerd = Cri::of(Containerd::start());
+    let containerd = Containerd::start();
+    containerd.import();
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
     let infra = format!("--pod-infra-container-image={IMAGE}");
@@ -103,15 +94,15 @@ fn garbage_collection_leaves_it_on_the_node() {
         "--image-gc-low-threshold=0",
         "--minimum-image-ttl-duration=0s",
     ];
-    start_kubelet(nest, &containerd.socket(), &options);
+    start_kubelet(&containerd, &options);
     // The first collection finds no disk statistics; the next comes after five minutes (ImageGCPeriod
     // in `pkg/kubelet/kubelet.go`).
     let patience = Duration::from_secs(400);
     wait_for(patience, "taken: an image without a container", || {
         sleep(Duration::from_secs(1));
-        !containerd.has(APP_IMAGE)
+        containerd.image(APP_IMAGE).is_none()
     });
     // The collection may go on with the next image.
     sleep(Duration::from_secs(5));
-    assert!(containerd.has(IMAGE));
+    assert!(containerd.image(IMAGE).is_some());
 }

@@ -2,15 +2,15 @@
 //! then switches the machine off.
 
 use nix::{
-    mount::{MsFlags, mount, umount},
+    mount::umount,
     sys::reboot::{RebootMode, reboot},
     unistd::{ForkResult, execv, fork},
 };
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt};
+use std::{ffi::CString, os::unix::ffi::OsStrExt};
 use tests::{
-    engine::{Containerd, Cri, Podman},
+    engine::{Containerd, Podman},
     kubelet,
-    machine::{self, Tap},
+    machine::{self, Tap, mount_new},
     program::Program,
     story,
 };
@@ -18,23 +18,13 @@ use tests::{
 /// Version 2 filters devices by a program of BPF, which refuses all of them on the aarch64 that QEMU 7.2
 /// emulates.
 fn use_cgroups_of_version_1() {
-    let root = "/sys/fs/cgroup";
-    umount(root).unwrap();
-    let flags = MsFlags::empty();
-    mount(Some("tmpfs"), root, Some("tmpfs"), flags, None::<&str>).unwrap();
+    umount("/sys/fs/cgroup").unwrap();
+    mount_new("tmpfs", "/sys/fs/cgroup", None);
     for controller in [
         "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "memory", "pids",
     ] {
-        let at = format!("{root}/{controller}");
-        fs::create_dir(&at).unwrap();
-        mount(
-            Some("cgroup"),
-            &*at,
-            Some("cgroup"),
-            flags,
-            Some(controller),
-        )
-        .unwrap();
+        let at = format!("/sys/fs/cgroup/{controller}");
+        mount_new("cgroup", &at, Some(controller));
     }
 }
 
@@ -59,13 +49,13 @@ fn main() {
     }
     let mut tap = Tap::start();
     tap.test("the story of a pod, in podman", || {
-        story::tell(&Podman::with("vfs"));
+        story::tell(&Podman::with_images());
     });
     tap.test("the story of a pod, in containerd", || {
-        story::tell(&Cri::of(Containerd::start()));
+        story::tell(&Containerd::start());
     });
     tap.test("a pod of a kubelet", || {
-        kubelet::tell(&Cri::of(Containerd::start()));
+        kubelet::tell(&Containerd::start());
     });
     tap.end();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

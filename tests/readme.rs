@@ -5,7 +5,6 @@ use tests::{
     engine::{Cli, Docker, Podman},
     output, project,
     story::Engine,
-    write_script,
 };
 
 /// The README's commands by heading.
@@ -24,35 +23,16 @@ fn commands() -> BTreeMap<String, Vec<String>> {
     commands
 }
 
-/// Quotes an engine's command for a shell, so that it runs in the shell's folder.
-fn quoted(command: &Command) -> String {
-    let variables = command.get_envs().map(|(name, value)| {
-        let [name, value] = [name, value.unwrap()].map(|it| it.to_str().unwrap());
-        format!("{name}='{value}'")
-    });
-    let words = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args());
-    let words = words.map(|word| match word.to_str().unwrap() {
-        // nsenter ends up in the root folder.
-        "timeout" => r#"sh -c 'cd "$0" && exec "$@"' "$PWD" timeout"#.to_owned(),
-        word => format!("'{word}'"),
-    });
-    variables.chain(words).collect::<Vec<_>>().join(" ")
-}
-
-/// Runs the commands under the heading `name`, with that command replaced by the nest's engine.
-fn run(engine: &(impl Cli + Engine), name: &str) -> String {
-    let folder = engine.nest().path("bin");
-    fs::create_dir(&folder).unwrap();
-    let others = std::env::var("PATH").unwrap();
-    let command = quoted(&engine.command());
-    let script = format!("#!/bin/sh\nPATH='{others}' {command} \"$@\"\n");
-    write_script(format!("{folder}/{name}"), &script);
-    let mut shell = Command::new("bash");
-    shell.args(["-euxo", "pipefail", "-c", &commands()[name].join("\n")]);
-    shell.env("PATH", format!("{folder}:{others}"));
-    let said = output(shell.current_dir(project()));
+/// Runs the commands under the heading `name` in a shell that finds this engine.
+fn run(engine: &impl Cli, name: &str) -> String {
+    // nsenter ends up in the root folder.
+    let script = format!(
+        "cd '{}'\n{}",
+        project().display(),
+        commands()[name].join("\n")
+    );
+    let mut shell = engine.command_of("bash");
+    let said = output(shell.args(["-euxo", "pipefail", "-c", &script]));
     println!("{said}");
     said
 }

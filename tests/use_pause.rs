@@ -134,8 +134,8 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
     let mut lines = status.lines();
     let stock = lines.find_map(|line| line.strip_prefix("sandbox image "));
     let stock = stock.unwrap().trim();
-    node.import_other(stock);
-    let old = node.cri.start_sandbox("old");
+    node.import(stock, &["/bin/sleep", "100000"]);
+    let old = node.containerd.start_sandbox("old");
 
     let shown = node.use_pause_said(&["--dry-run"]);
     expect_diff(diff, &shown);
@@ -163,10 +163,11 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
     let said = node.use_pause_said(&["--restart"]);
     assert!(!said.contains("restart"), "a third does nothing: {said}");
 
-    let new = node.cri.start_sandbox("new");
+    let new = node.containerd.start_sandbox("new");
     assert!(node.runs_ours(new) && !node.runs_ours(old));
     // containerd 1.6 ignores pins.
-    assert_eq!(node.cri.is_pinned(IMAGE), release != "1.6");
+    let image = node.containerd.image(IMAGE).unwrap();
+    assert_eq!(image.pinned, release != "1.6");
     let status = node.use_pause_says(&["status"], &format!("sandbox image  {IMAGE}\n"));
     let ours = sha256(&fs::read(Program::native().path).unwrap());
     let ours = format!("1 with pause for amd64, sha256 {ours}, from {IMAGE}\n");
@@ -176,7 +177,7 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
     node.use_pause_says(&["undo", "--restart"], "serving the CRI");
     assert!(snapshot(&etc) == before, "undo restores the same bytes");
     node.use_pause_says(&["undo"], "nothing to change: ");
-    assert!(!node.runs_ours(node.cri.start_sandbox("last")));
+    assert!(!node.runs_ours(node.containerd.start_sandbox("last")));
 }
 
 /// A node without a configuration gets one of the version that its containerd writes, and undo removes
@@ -189,7 +190,7 @@ fn try_none(release: &str) {
     let version = if release == "2.1" { 3 } else { 2 };
     let line = format!("version = {version}\n");
     assert!(config.starts_with(&line), "{config}");
-    assert!(node.runs_ours(node.cri.start_sandbox("pod")));
+    assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
     node.use_pause_said(&["undo", "--restart"]);
     assert_eq!(snapshot(&node.etc("")), []);
 }
@@ -222,9 +223,9 @@ fn debian() -> Node {
 fn what_stands_in_its_way_is_one_line() {
     let node = debian();
     let etc = "/etc/containerd";
-    node.mount(&["--options=remount,bind,ro", etc]);
+    node.nest().mount(&["--options=remount,bind,ro", etc]);
     node.use_pause_refuses(&[], "Read-only file system");
-    node.mount(&["--options=remount,bind,rw", etc]);
+    node.nest().mount(&["--options=remount,bind,rw", etc]);
 
     for (option, value, why) in [
         ("--archive", "/nowhere", "cannot read /nowhere"),
@@ -249,9 +250,9 @@ fn what_stands_in_its_way_is_one_line() {
     let said = "use-pause: this changes a node: run it as root\n";
     assert_eq!(end, End::exit(1, "", said));
 
-    fs::remove_dir(node.root("/run/systemd/system")).unwrap();
+    fs::remove_dir(node.nest().root("/run/systemd/system")).unwrap();
     node.use_pause_refuses(&["--restart"], "found neither systemd nor OpenRC");
-    fs::create_dir(node.root("/run/systemd/system")).unwrap();
+    fs::create_dir(node.nest().root("/run/systemd/system")).unwrap();
 
     node.systemctl("stop");
     let said = node.use_pause_refuses(&[], "systemctl start containerd");
@@ -268,9 +269,9 @@ fn what_stands_in_its_way_is_one_line() {
 fn a_full_disk_is_one_line() {
     let node = debian();
     // Two pages: one for the configuration, one for a filler.
-    let size = "--options=size=8k";
-    node.mount(&["--types=tmpfs", size, "tmpfs", "/etc/containerd"]);
-    let full = node.root("/etc/containerd");
+    let (nest, size) = (node.nest(), "--options=size=8k");
+    nest.mount(&["--types=tmpfs", size, "tmpfs", "/etc/containerd"]);
+    let full = nest.root("/etc/containerd");
     let debian = project().join("tests/configurations/debian.toml");
     fs::copy(debian, full.join("config.toml")).unwrap();
     fs::write(full.join("filler"), [b'x'; 4096]).unwrap();
@@ -281,8 +282,8 @@ fn a_full_disk_is_one_line() {
 fn a_second_run_waits_for_the_first() {
     let node = debian();
     let mut first = node.command("flock");
-    let mut first = first.args(["/run", "sleep", "1"]).spawn().unwrap();
-    let inode = fs::metadata(node.root("/run")).unwrap().ino();
+    let mut first = first.args(["/run", "sleep", "5"]).spawn().unwrap();
+    let inode = fs::metadata(node.nest().root("/run")).unwrap().ino();
     wait_until("locked", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         let mut locks = locks.lines().filter(|line| line.contains("FLOCK"));
@@ -301,7 +302,7 @@ fn a_second_run_waits_for_the_first() {
 fn a_restart_that_fails_is_taken_back() {
     let node = debian();
     let before = snapshot(&node.etc(""));
-    let systemctl = node.bin("systemctl");
+    let systemctl = node.nest().path("bin/systemctl");
     let script = fs::read_to_string(&systemctl).unwrap();
     let refuse_if = |condition: &str| {
         let refuse = format!(
@@ -384,14 +385,15 @@ fn killed_or_failed_at_each_step_the_node_starts() {
         remove.args(["--namespace=k8s.io", "images", "rm", IMAGE]);
         _ = remove.output();
     };
+    let trace = node.nest().path("trace");
     let traced = |option: &str| {
         let mut strace = node.command("strace");
-        strace.args(["--quiet=all", "--output", &node.file("trace"), option]);
+        strace.args(["--quiet=all", "--output", &trace, option]);
         sandbox::run(strace.arg(use_pause()))
     };
     assert_eq!(traced(&format!("--trace={CALLS}")).status, Ok(0));
     let new = config();
-    let trace = fs::read_to_string(node.file("trace")).unwrap();
+    let trace = fs::read_to_string(&trace).unwrap();
     let calls = trace.lines().filter_map(|line| line.split_once('('));
     // Each call, and which one of its name it is.
     let mut steps: Vec<(&str, usize)> = Vec::new();
@@ -464,7 +466,7 @@ fn the_rollout_switches_a_node_and_goes_back() {
         let image = IMAGE.replace("/pause", "/use-pause");
         assert_eq!(spec.containers[0].image.as_deref(), Some(IMAGE));
         assert_eq!(init.image, Some(image));
-        let host = node.file("host");
+        let host = node.nest().path("host");
         let mut words = init.args.clone().unwrap();
         let at = words.iter().position(|word| word == "/host").unwrap();
         words[at] = host.clone();
@@ -485,7 +487,7 @@ fn the_rollout_switches_a_node_and_goes_back() {
     assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
     assert!(end.stdout.contains("serving the CRI"), "{end:?}");
     println!("{}", end.stdout);
-    assert!(node.runs_ours(node.cri.start_sandbox("pod")));
+    assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
     let again = in_a_container(there);
     assert!(again.stdout.contains("nothing to change"), "{again:?}");
     let end = in_a_container(back);
@@ -505,7 +507,7 @@ fn the_rollout_switches_a_node_and_goes_back() {
 #[test]
 fn a_node_that_is_off_is_switched_by_its_root() {
     let node = debian();
-    let root = PathBuf::from(node.file("image"));
+    let root = PathBuf::from(node.nest().path("image"));
     // containerd, its libraries, and nothing else that runs.
     let make = "mkdir $0 && cd $0 && mkdir -p proc sys dev run tmp etc/containerd var/lib && \
         ldd /usr/bin/containerd | grep -o '/[^ ]*' | \
@@ -542,7 +544,7 @@ fn example(name: &str) -> String {
 fn k3s_and_rke2_get_their_files() {
     let node = Node::new(commands("1.6"));
     for name in ["k3s", "rke2"] {
-        let root = PathBuf::from(node.file(name));
+        let root = PathBuf::from(node.nest().path(name));
         for folder in ["proc", "sys", "dev", "run"] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
@@ -567,28 +569,24 @@ fn k3s_and_rke2_get_their_files() {
 #[test]
 fn cri_o_gets_its_file_and_its_image() {
     let node = Node::new(commands("1.6"));
-    let [upper, work] = ["upper", "work"].map(|folder| node.file(folder));
-    fs::create_dir(&upper).unwrap();
-    fs::create_dir(&work).unwrap();
-    let etc = format!("--options=lowerdir=/etc,upperdir={upper},workdir={work}");
-    node.mount(&["--types=overlay", &etc, "overlay", "/etc"]);
-    write_script(node.bin("crio"), CRIO);
+    node.nest().overlay("/etc");
+    write_script(node.nest().path("bin/crio"), CRIO);
 
     let options = ["--runtime=crio"];
     let said = node.use_pause_said(&options);
     println!("{said}");
     let to_do = "still to do: systemctl reload crio\n";
     assert!(said.ends_with(to_do), "{said}");
-    let file = node.root("/etc/crio/crio.conf.d/99-use-pause.conf");
+    let file = node.nest().root("/etc/crio/crio.conf.d/99-use-pause.conf");
     assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
     output(node.command("podman").args(["image", "exists", IMAGE]));
-    fs::write(node.root("/run/reloaded"), "").unwrap();
+    fs::write(node.nest().root("/run/reloaded"), "").unwrap();
     let said = node.use_pause_says(&options, "already in the store");
     assert!(said.contains("nothing to change: "), "{said}");
     assert!(!said.contains("still to do"), "{said}");
     node.use_pause_said(&[&options[..], &["undo"]].concat());
     assert!(!file.exists());
-    let later = node.root("/etc/crio/crio.conf.d/99-x.conf");
+    let later = node.nest().root("/etc/crio/crio.conf.d/99-x.conf");
     fs::write(later, "[crio.image]\npause_image = 'other'\n").unwrap();
     node.use_pause_refuses(&options, "99-x.conf sets pause_image");
 }

@@ -13,7 +13,7 @@ use std::{
 };
 use tests::{
     built, cgroup,
-    engine::{Containerd, Cri, IMAGE},
+    engine::{Containerd, IMAGE},
     program::{Platform, Program},
     story::Engine,
     wait_until,
@@ -55,7 +55,7 @@ pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
         pack(&program, platform, image, archive.as_ref())?;
         containerd.ctr(&["--namespace=k8s.io", "images", "import", &archive]);
         let (_, pulled) = size::pulled(archive.as_ref())?;
-        Ok((image, pulled, Cri::without_images(containerd)))
+        Ok((image, pulled, containerd))
     });
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
 

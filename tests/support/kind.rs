@@ -2,7 +2,7 @@
 
 use crate::{
     built,
-    engine::{Cli, Docker, Nest},
+    engine::{Cli, Docker, Nest, RUNC},
     make, output, project,
     sandbox::Processes,
     story::Engine,
@@ -13,23 +13,8 @@ use nix::unistd::Pid;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::Command,
 };
-
-/// A runc that removes CAP_SYS_RESOURCE from privileged containers: not every machine's root has it.
-const RUNC: &str = r#"#!/bin/bash
-previous=
-for word; do
-  case $previous in
-    --bundle) file=$word/config.json ;;
-    --process | -p) file=$word ;;
-    *) file= ;;
-  esac
-  [ -z "$file" ] || sed -i 's/,"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE",//g' "$file"
-  previous=$word
-done
-exec /usr/sbin/runc "$@"
-"#;
 
 const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
 
@@ -127,7 +112,8 @@ impl Kind {
         output(self.command("kind").args(arguments))
     }
 
-    fn make_kind(&self, image: &str) -> Command {
+    /// The command `make kind` with that node image.
+    pub fn make_kind(&self, image: &str) -> Command {
         let mut make = make(self.command("make"));
         make.args(["--no-print-directory", "kind"]);
         make.arg(format!("KIND_IMAGE={image}"));
@@ -139,11 +125,6 @@ impl Kind {
         let ended = self.make_kind(image).output().unwrap();
         let said = text(ended.stdout) + &text(ended.stderr);
         (ended.status.success(), said)
-    }
-
-    /// Starts `make kind`, and does not wait for it.
-    pub fn start_make(&self) -> Child {
-        self.make_kind(Self::IMAGE).spawn().unwrap()
     }
 
     /// The node of that name.

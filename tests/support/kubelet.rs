@@ -2,7 +2,7 @@
 
 use crate::{
     built,
-    engine::{Cri, Nest, example_pod},
+    engine::{Containerd, Nest, example_pod},
     output,
     program::NATIVE_ARCH,
     said,
@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::fs;
 
-/// Starts a standalone kubelet in the nest of its runtime, which listens on `socket`. `more` are further
-/// options of its command.
-pub fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
+/// Starts a standalone kubelet in the nest of its runtime. `more` are further options of its command.
+pub fn start_kubelet(containerd: &Containerd, more: &[&str]) {
+    let nest = containerd.nest();
     for arguments in [
         "link add node type bridge",
         "addr add 10.98.0.1/24 dev node",
@@ -43,7 +43,10 @@ pub fn start_kubelet(nest: &Nest, socket: &str, more: &[&str]) {
     let kubelet = built(&format!("kubelet/{NATIVE_ARCH}/kubelet"));
     let mut daemon = nest.daemon(kubelet.to_str().unwrap());
     daemon.args(["--config", &path, "--container-runtime=remote"]);
-    daemon.arg(format!("--container-runtime-endpoint=unix://{socket}"));
+    daemon.arg(format!(
+        "--container-runtime-endpoint=unix://{}",
+        containerd.socket
+    ));
     daemon.args(["--hostname-override=node", "--node-ip=10.98.0.1"]);
     daemon.args(more);
     daemon.args(["--root-dir", &nest.path("kubelet")]);
@@ -75,21 +78,20 @@ pub fn container(nest: &Nest, pod: &str, container: &str) -> Value {
     status.cloned().unwrap_or_default()
 }
 
-/// The processes of the nest that are named pause.
+/// The processes of the nest that run pause.
 pub fn sandboxes(nest: &Nest) -> Vec<Pid> {
-    let is_pause = |pid: &Pid| {
-        let name = fs::read_to_string(nest.proc().join(format!("{pid}/comm")));
-        name.is_ok_and(|name| name == "pause\n")
-    };
-    Processes(nest.proc()).all().filter(is_pause).collect()
+    let processes = Processes(nest.proc());
+    let all = processes.all();
+    all.filter(|pid| processes.runs_pause(*pid)).collect()
 }
 
 /// A pod's life on a node: the pod starts, an app of it fails and is restarted, its sandbox is killed and
 /// made again, and the pod goes with its manifest.
-pub fn tell(containerd: &Cri) {
+pub fn tell(containerd: &Containerd) {
+    containerd.import();
     let nest = containerd.nest();
     nest.shares_cgroup("k8s.io");
-    start_kubelet(nest, &containerd.socket(), &[]);
+    start_kubelet(containerd, &[]);
 
     // One app runs on, one fails again and again.
     let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
@@ -105,10 +107,9 @@ pub fn tell(containerd: &Cri) {
     });
     let first = sandboxes(nest);
     assert_eq!(first.len(), 1, "{first:?}");
-    let processes = Processes(nest.proc());
-    assert!(processes.runs_pause(first[0]), "{first:?}");
     // Under the runtime's default profile, as docs/nodes.md says.
-    assert_eq!(processes.status(first[0], "Seccomp"), "2");
+    let seccomp = Processes(nest.proc()).status(first[0], "Seccomp");
+    assert_eq!(seccomp, "2");
     wait_until("restarted: the flaky app", || restarts("flaky") >= 1);
     assert_eq!(sandboxes(nest), first, "another sandbox");
     assert_eq!(restarts("steady"), 0);

@@ -9,33 +9,34 @@ use nix::{
 };
 use std::{
     fs::{self, File},
-    os::unix::fs::{PermissionsExt, symlink},
     panic,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-/// Moves from the initramfs, which pivot_root(2) cannot leave, to a tmpfs with the kernel's file systems
-/// mounted in it.
+/// Mounts a new file system of that kind, with the options if there are any. Makes its mount point.
+pub fn mount_new(kind: &str, at: &str, options: Option<&str>) {
+    fs::create_dir_all(at).unwrap();
+    mount(Some(kind), at, Some(kind), MsFlags::empty(), options).unwrap();
+}
+
+/// Mounts the kernel's file systems, and makes the root one that pivot_root(2) can leave, as it cannot leave
+/// the initramfs itself.
 pub fn settle() {
-    let new = Path::new("/new");
-    let make = |kind: &str, at: &str| {
-        let at = new.join(at);
-        fs::create_dir_all(&at).unwrap();
-        let options = None::<&str>;
-        mount(Some(kind), &at, Some(kind), MsFlags::empty(), options).unwrap();
-    };
-    make("tmpfs", "");
-    make("proc", "proc");
-    make("sysfs", "sys");
-    make("cgroup2", "sys/fs/cgroup");
-    make("devtmpfs", "dev");
-    make("devpts", "dev/pts");
-    make("tmpfs", "dev/shm");
-    make("tmpfs", "tmp");
-    fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
-    copy_files("/".as_ref(), new, &["dev", "init", "new", "root"]);
-    chdir(new).unwrap();
+    fs::create_dir("/new").unwrap();
     let none = None::<&str>;
+    mount(Some("/"), "/new", none, MsFlags::MS_BIND, none).unwrap();
+    for (kind, at) in [
+        ("proc", "proc"),
+        ("sysfs", "sys"),
+        ("cgroup2", "sys/fs/cgroup"),
+        ("devtmpfs", "dev"),
+        ("devpts", "dev/pts"),
+        ("tmpfs", "dev/shm"),
+        ("tmpfs", "tmp"),
+    ] {
+        mount_new(kind, &format!("/new/{at}"), none);
+    }
+    chdir("/new").unwrap();
     mount(Some("."), "/", none, MsFlags::MS_MOVE, none).unwrap();
     chroot(".").unwrap();
     chdir("/").unwrap();
@@ -52,27 +53,10 @@ pub fn load_modules() {
     }
 }
 
-/// Copies a folder, without the top-level entries named in `but`.
-fn copy_files(from: &Path, to: &Path, but: &[&str]) {
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if but.iter().any(|it| entry.file_name() == *it) {
-            continue;
-        }
-        if from.is_symlink() {
-            symlink(fs::read_link(&from).unwrap(), &to).unwrap();
-        } else if from.is_dir() {
-            fs::create_dir_all(&to).unwrap();
-            copy_files(&from, &to, &[]);
-        } else {
-            fs::copy(&from, &to).unwrap();
-        }
-    }
-}
-
 /// A TAP report on standard output.
 pub struct Tap {
     tests: usize,
+    failed: usize,
 }
 
 impl Tap {
@@ -85,7 +69,10 @@ impl Tap {
             "# Linux {}, {NATIVE_ARCH}, pages of {page} bytes",
             kernel.trim()
         );
-        Self { tests: 0 }
+        Self {
+            tests: 0,
+            failed: 0,
+        }
     }
 
     /// Runs a test and prints its result: a panic is "not ok".
@@ -93,12 +80,16 @@ impl Tap {
         self.tests += 1;
         // A panic drops the test's sandboxes, so the next test starts afresh.
         let end = panic::catch_unwind(panic::AssertUnwindSafe(test));
+        self.failed += usize::from(end.is_err());
         let not = if end.is_ok() { "" } else { "not " };
         println!("{not}ok {} - {name}", self.tests);
     }
 
-    /// Prints the plan: how many tests ran.
+    /// Prints the plan, which is how many tests ran, if all of them passed.
     pub fn end(self) {
-        println!("1..{}", self.tests);
+        match self.failed {
+            0 => println!("1..{}", self.tests),
+            failed => println!("Bail out! {failed} of {} tests failed", self.tests),
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use crate::{
     built,
-    engine::{Containerd, Cri, Nest, busybox_archive},
+    engine::{Containerd, Nest, RUNC, busybox_archive},
     output,
-    program::{NATIVE_ARCH, Program},
+    program::NATIVE_ARCH,
     project,
-    sandbox::{self, End},
+    sandbox::{self, End, Processes},
     story::Engine,
     wait_until, write_script,
 };
@@ -41,26 +41,14 @@ echo "containerd.service timed out" >&2
 exit 1
 "#;
 
-/// runc, for a machine where root may not lower the OOM score.
-const RUNC: &str = r#"#!/bin/bash
-previous=
-for word; do
-  [ "$previous" != --bundle ] || sed -i 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$word/config.json"
-  previous=$word
-done
-exec /usr/sbin/runc "$@"
-"#;
-
 /// A node with containerd, in a nest.
 pub struct Node {
-    pub cri: Cri,
-    commands: PathBuf,
+    pub containerd: Containerd,
 }
 
 impl Node {
     /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
     pub fn new(commands: impl Into<PathBuf>) -> Self {
-        let commands = commands.into();
         let nest = Nest::new();
         let socket = "/run/containerd/containerd.sock";
         for folder in ["etc", "bin"] {
@@ -70,14 +58,10 @@ impl Node {
         // containerd makes a folder there by default.
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
         fs::create_dir_all(nest.root("/run/systemd/system")).unwrap();
-        for (name, script) in [("systemctl", SYSTEMCTL), ("runc", RUNC)] {
-            write_script(nest.path(&format!("bin/{name}")), script);
-        }
-        let from_outside = nest.root(socket).to_str().unwrap().to_owned();
-        let containerd = Containerd::of(nest, commands.clone(), socket.to_owned());
+        write_script(nest.path("bin/systemctl"), SYSTEMCTL);
+        write_script(nest.path("bin/runc"), RUNC);
         Self {
-            cri: Cri::at(containerd, from_outside),
-            commands,
+            containerd: Containerd::of(nest, commands.into(), socket.to_owned()),
         }
     }
 
@@ -98,8 +82,9 @@ impl Node {
         node
     }
 
-    fn nest(&self) -> &Nest {
-        self.cri.nest()
+    /// Where it runs. Files of the test have the same path on the node.
+    pub fn nest(&self) -> &Nest {
+        self.containerd.nest()
     }
 
     /// A file of /etc/containerd.
@@ -107,33 +92,12 @@ impl Node {
         self.nest().path(&format!("etc/{path}")).into()
     }
 
-    /// A file of the test itself, by its path, which is the same on the node.
-    pub fn file(&self, name: &str) -> String {
-        self.nest().path(name)
-    }
-
-    /// The file of a command of the node.
-    pub fn bin(&self, name: &str) -> PathBuf {
-        self.nest().path(&format!("bin/{name}")).into()
-    }
-
-    /// The file with that path on the node.
-    pub fn root(&self, path: &str) -> PathBuf {
-        self.nest().root(path)
-    }
-
-    /// Mounts something on the node.
-    pub fn mount(&self, arguments: &[&str]) {
-        self.nest().mount(arguments);
-    }
-
     /// A command that runs on the node and finds its containerd.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = self.nest().command("env");
-        let bin = self.nest().path("bin");
-        let others = std::env::var("PATH").unwrap();
-        let path = format!("PATH={bin}:{}:{others}:/usr/sbin", self.commands.display());
-        command.args([&path, program]);
+        let (bin, others) = (self.nest().path("bin"), std::env::var("PATH").unwrap());
+        let commands = self.containerd.commands.display();
+        let mut command = self.nest().command(program);
+        command.env("PATH", format!("{bin}:{commands}:{others}:/usr/sbin"));
         command
     }
 
@@ -142,15 +106,10 @@ impl Node {
         output(self.command("systemctl").args([verb, "containerd"]));
     }
 
-    /// ctr, which must succeed.
+    /// Runs ctr for a kubelet's images and containers, which must succeed.
     pub fn ctr(&self, arguments: &[&str]) -> String {
-        let mut ctr = self.command("ctr");
-        output(ctr.arg("--namespace=k8s.io").args(arguments))
-    }
-
-    /// Imports an image of that name, for a sandbox that is not ours.
-    pub fn import_other(&self, name: &str) {
-        self.import(name, &["/bin/sleep", "100000"]);
+        let namespace = ["--namespace=k8s.io"];
+        self.containerd.ctr(&[&namespace, arguments].concat())
     }
 
     /// Imports an image of that name with busybox, which runs these words.
@@ -180,7 +139,7 @@ impl Node {
 
     /// Has it refuse, with this in its one line, which it returns, and /etc/containerd unchanged.
     pub fn use_pause_refuses(&self, arguments: &[&str], why: &str) -> String {
-        let etc = self.root("/etc/containerd");
+        let etc = self.nest().root("/etc/containerd");
         let before = snapshot(&etc);
         let end = self.use_pause(arguments);
         println!("{arguments:?}: {}", end.stderr);
@@ -199,8 +158,7 @@ impl Node {
         wait_until("executed", || {
             !fs::read_to_string(&comm).unwrap().starts_with("runc")
         });
-        let running = fs::read(self.nest().proc().join(format!("{pid}/exe"))).unwrap();
-        running == fs::read(Program::native().path).unwrap()
+        Processes(self.nest().proc()).runs_pause(pid)
     }
 }
 

@@ -107,21 +107,12 @@ impl Platform {
 }
 
 /// OCI's name of the architecture that the tests were compiled for.
-pub const NATIVE_ARCH: &str = if cfg!(target_arch = "x86_64") {
-    "amd64"
-} else if cfg!(target_arch = "x86") {
-    "386"
-} else if cfg!(target_arch = "arm") {
-    "arm"
-} else if cfg!(target_arch = "powerpc64") {
-    "ppc64le"
-} else if cfg!(target_arch = "riscv64") {
-    "riscv64"
-} else if cfg!(target_arch = "s390x") {
-    "s390x"
-} else {
-    assert!(cfg!(target_arch = "aarch64"), "pause is not built for this");
-    "arm64"
+pub const NATIVE_ARCH: &str = match std::env::consts::ARCH.as_bytes() {
+    b"aarch64" => "arm64",
+    b"powerpc64" => "ppc64le",
+    b"x86" => "386",
+    b"x86_64" => "amd64",
+    _ => std::env::consts::ARCH,
 };
 
 /// A built pause.

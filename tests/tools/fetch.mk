@@ -59,9 +59,11 @@ packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils da
 target/releases/rust-%: tests/tools/release
 	@ARCH=$* tests/tools/release forky $@ $(packager)
 
-target/node/arm64/root.cpio: tests/tools/root
-	@tests/tools/root bookworm arm64 $@ podman runc conmon containerd containernetworking-plugins \
-		busybox-static bash coreutils iproute2 mount util-linux
+target/node/arm64/root.cpio: tests/tools/release
+	@ARCH=arm64 tests/tools/release bookworm $(@D)/root podman runc conmon containerd \
+		containernetworking-plugins busybox-static bash coreutils iproute2 mount util-linux
+	@touch $(@D)/root/etc/hosts # an installer writes it, and engines copy it into containers
+	@cd $(@D)/root && find . -mindepth 1 | cpio --create --format=newc --quiet >../root.cpio
 
 # Kubernetes: Debian has its source only.
 target/kubelet/%/kubelet: tests/tools/kubernetes

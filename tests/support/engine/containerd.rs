@@ -1,20 +1,22 @@
 //! containerd in a nest.
 
-use super::{Cgroups, IMAGE, Nest, app_archive, archive};
+use super::{Cgroups, IMAGE, Nest, app_archive, archive, cri::Client};
 use crate::{built, output};
 use serde_json::json;
 use std::{fs, path::PathBuf, process::Command};
 
-/// containerd, isolated from the machine's.
+/// containerd, isolated from the machine's, and a client of its Container Runtime Interface.
 pub struct Containerd {
-    nest: Nest,
+    pub(super) nest: Nest,
     /// The folder of its commands.
-    commands: PathBuf,
-    socket: String,
+    pub(crate) commands: PathBuf,
+    /// The socket that it listens on, in the nest.
+    pub socket: String,
+    pub(super) cri: Client,
 }
 
-/// The configuration for containerd 1.x, without defaults that not every machine allows.
-const CRI_OF_1: &str = "
+/// The configuration, without defaults that not every machine allows. containerd 2.x reads it too.
+const CONFIG: &str = "
 version = 2
 [plugins.\"io.containerd.internal.v1.opt\"]
 path = \"FOLDER/opt\"
@@ -32,59 +34,29 @@ runtime_type = \"io.containerd.runc.v2\"
 BinaryName = \"RUNTIME\"
 ";
 
-/// The configuration for containerd 2.x.
-const CRI_OF_2: &str = "
-version = 3
-[plugins.'io.containerd.internal.v1.opt']
-path = 'FOLDER/opt'
-[plugins.'io.containerd.grpc.v1.cri']
-stream_server_address = '127.0.0.1'
-[plugins.'io.containerd.cri.v1.runtime']
-restrict_oom_score_adj = true
-disable_apparmor = true
-netns_mounts_under_state_dir = true
-[plugins.'io.containerd.cri.v1.runtime'.cni]
-bin_dirs = ['/usr/lib/cni']
-conf_dir = 'FOLDER/cni'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
-runtime_type = 'io.containerd.runc.v2'
-[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-BinaryName = 'RUNTIME'
-";
-
-const RUNC: &str = "/usr/sbin/runc";
-
 impl Containerd {
-    /// Starts the machine's containerd 1.x and waits until it answers.
+    /// Starts the machine's containerd and waits until it answers.
     pub fn start() -> Self {
         Self::start_with_sandbox(IMAGE)
     }
 
     /// Starts it with another sandbox image.
     pub fn start_with_sandbox(image: &str) -> Self {
-        Self::start_in(Nest::new(), "/usr/bin".into(), CRI_OF_1, RUNC, image)
+        Self::start_in(Nest::new(), "/usr/bin".into(), "runc", image)
     }
 
     /// Starts the containerd 2.x in target/containerd-2.
     pub fn start_2() -> Self {
-        Self::start_in(Nest::new(), built("containerd-2"), CRI_OF_2, RUNC, IMAGE)
+        Self::start_in(Nest::new(), built("containerd-2"), "runc", IMAGE)
     }
 
     /// Starts another Debian release's containerd, on runc or crun.
     pub fn in_release(release: &str, runtime: &str) -> Self {
-        let config = match release {
-            "trixie" => CRI_OF_1,
-            _ => CRI_OF_2,
-        };
-        let (runtime, cgroups) = match runtime {
-            "runc" => (RUNC, Cgroups::All),
-            _ => ("/usr/bin/crun", Cgroups::V1),
-        };
-        let nest = Nest::in_release(release, cgroups);
-        Self::start_in(nest, "/usr/bin".into(), config, runtime, IMAGE)
+        let nest = Nest::in_release(release, &Cgroups::V1);
+        Self::start_in(nest, "/usr/bin".into(), runtime, IMAGE)
     }
 
-    fn start_in(nest: Nest, commands: PathBuf, config: &str, runtime: &str, sandbox: &str) -> Self {
+    fn start_in(nest: Nest, commands: PathBuf, runtime: &str, sandbox: &str) -> Self {
         // The CRI plugin requires a pod network; no test depends on it.
         let network = json!({
             "cniVersion": "0.4.0", "name": "pods", "plugins": [{
@@ -94,7 +66,7 @@ impl Containerd {
         });
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
-        let config = config.replace("FOLDER", nest.folder.path().to_str().unwrap());
+        let config = CONFIG.replace("FOLDER", nest.folder.path().to_str().unwrap());
         let config = config.replace("RUNTIME", runtime);
         let config = use_pause::containerd::configured(&config, sandbox).unwrap();
         fs::write(nest.path("config.toml"), config).unwrap();
@@ -111,9 +83,9 @@ impl Containerd {
         ] {
             daemon.args([option, &nest.path(path)]);
         }
-        // It looks for its shims in PATH.
+        // It looks for its shims and the runtime in PATH.
         let others = std::env::var("PATH").unwrap();
-        let path = format!("{}:{others}", containerd.commands.display());
+        let path = format!("{}:{others}:/usr/sbin", containerd.commands.display());
         daemon.env("PATH", path);
         let mut ready = containerd.command();
         ready.arg("version");
@@ -124,20 +96,11 @@ impl Containerd {
     /// A containerd that the caller starts in `nest`.
     pub(crate) fn of(nest: Nest, commands: PathBuf, socket: String) -> Self {
         Self {
+            cri: Client::of(&nest.root(&socket)),
             nest,
             commands,
             socket,
         }
-    }
-
-    /// The socket that it listens on.
-    pub fn socket(&self) -> String {
-        self.socket.clone()
-    }
-
-    /// Where it runs.
-    pub fn nest(&self) -> &Nest {
-        &self.nest
     }
 
     fn command(&self) -> Command {

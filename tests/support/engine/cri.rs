@@ -19,28 +19,28 @@ use tonic::transport::{Channel, Endpoint};
 
 /// Makes a call, which must succeed, and returns the response.
 macro_rules! call {
-    ($cri:ident.$client:ident, $call:ident, $request:expr) => {{
-        let mut client = $cri.$client.clone();
-        let answer = $cri.runtime.block_on(client.$call($request));
+    ($containerd:ident.$client:ident, $call:ident, $request:expr) => {{
+        let mut client = $containerd.cri.$client.clone();
+        let answer = $containerd.cri.runtime.block_on(client.$call($request));
         answer
             .unwrap_or_else(|status| panic!("{status}"))
             .into_inner()
     }};
 }
 
-/// One PID namespace for the whole pod.
-fn shared() -> NamespaceOption {
-    NamespaceOption {
+/// One PID namespace for the whole pod, and that network.
+fn namespaces(network: NamespaceMode) -> Option<NamespaceOption> {
+    Some(NamespaceOption {
         pid: NamespaceMode::Pod.into(),
+        network: network.into(),
         ..Default::default()
-    }
+    })
 }
 
-/// containerd, and a client of its CRI plugin.
-pub struct Cri {
-    containerd: Containerd,
+/// A client of a CRI.
+pub(super) struct Client {
     runtime: Runtime,
-    client: RuntimeServiceClient<Channel>,
+    pods: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
     /// The sandbox's seccomp profile.
     seccomp: SecurityProfile,
@@ -49,31 +49,18 @@ pub struct Cri {
     apps: RefCell<u32>,
 }
 
-impl Cri {
-    /// Imports the images into a containerd, and makes a client for it.
-    pub fn of(containerd: Containerd) -> Self {
-        containerd.import();
-        Self::without_images(containerd)
-    }
-
-    /// Makes a client for a containerd, and imports nothing.
-    pub fn without_images(containerd: Containerd) -> Self {
-        let socket = containerd.socket();
-        Self::at(containerd, socket)
-    }
-
-    /// Makes a client that finds containerd's socket at this path. containerd need not run yet.
-    pub(crate) fn at(containerd: Containerd, socket: String) -> Self {
+impl Client {
+    /// A client for the runtime at that socket, which need not run yet.
+    pub(super) fn of(socket: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        let endpoint = Endpoint::from_shared(format!("unix://{socket}")).unwrap();
+        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Self {
-            containerd,
             runtime,
-            client: RuntimeServiceClient::new(channel.clone()),
+            pods: RuntimeServiceClient::new(channel.clone()),
             images: ImageServiceClient::new(channel),
             seccomp: SecurityProfile {
                 profile_type: ProfileType::RuntimeDefault.into(),
@@ -83,37 +70,33 @@ impl Cri {
             apps: RefCell::default(),
         }
     }
+}
 
+impl Containerd {
     /// Gives sandboxes a seccomp profile, as a Localhost profile.
     pub fn with_seccomp(mut self, profile: &Path) -> Self {
-        self.seccomp = SecurityProfile {
+        self.cri.seccomp = SecurityProfile {
             profile_type: ProfileType::Localhost.into(),
             localhost_ref: profile.to_str().unwrap().to_owned(),
         };
         self
     }
 
-    /// The socket that containerd listens on.
-    pub fn socket(&self) -> String {
-        self.containerd.socket()
-    }
-
-    fn config(&self) -> PodSandboxConfig {
+    fn config(&self, name: &str, network: NamespaceMode) -> PodSandboxConfig {
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
-                name: "pod".to_owned(),
-                uid: "1".to_owned(),
+                name: name.to_owned(),
+                uid: name.to_owned(),
                 namespace: "test".to_owned(),
                 attempt: 0,
             }),
-            hostname: "pod".to_owned(),
-            log_directory: self.nest().path("logs"),
+            log_directory: self.nest.path("logs"),
             linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: format!("/{}", self.nest().cgroup()),
+                cgroup_parent: format!("/{}", self.nest.cgroup()),
                 security_context: Some(LinuxSandboxSecurityContext {
-                    namespace_options: Some(shared()),
+                    namespace_options: namespaces(network),
                     readonly_rootfs: true,
-                    seccomp: Some(self.seccomp.clone()),
+                    seccomp: Some(self.cri.seccomp.clone()),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -123,41 +106,21 @@ impl Cri {
     }
 
     /// Finds an image in the runtime's list.
-    fn image(&self, name: &str) -> Option<Image> {
+    pub fn image(&self, name: &str) -> Option<Image> {
         let list = call!(self.images, list_images, ListImagesRequest::default());
         let is_named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
         list.images.into_iter().find(is_named)
     }
 
-    /// Whether the runtime has an image.
-    pub fn has(&self, image: &str) -> bool {
-        self.image(image).is_some()
-    }
-
-    /// Whether the runtime reports an image as pinned, so that a kubelet and crictl keep it.
-    pub fn is_pinned(&self, image: &str) -> bool {
-        self.image(image).unwrap().pinned
-    }
-
     /// Starts a sandbox on the node's own network, and returns its process in the nest.
     pub fn start_sandbox(&self, name: &str) -> Pid {
-        let on_the_node = NamespaceOption {
-            network: NamespaceMode::Node.into(),
-            ..shared()
-        };
-        let mut config = self.config();
-        config.hostname.clear();
-        let metadata = config.metadata.as_mut().unwrap();
-        (metadata.name, metadata.uid) = (name.to_owned(), name.to_owned());
-        let linux = config.linux.as_mut().unwrap();
-        linux.security_context.as_mut().unwrap().namespace_options = Some(on_the_node);
         // The client may still be connected to a containerd that has been restarted since.
         wait_until("served", || {
-            let mut client = self.client.clone();
+            let mut client = self.cri.pods.clone();
             let version = async { client.version(VersionRequest::default()).await };
-            self.runtime.block_on(version).is_ok()
+            self.cri.runtime.block_on(version).is_ok()
         });
-        self.run_sandbox(config)
+        self.run_sandbox(self.config(name, NamespaceMode::Node))
     }
 
     /// Starts a sandbox, and returns its process in the nest.
@@ -166,39 +129,39 @@ impl Cri {
             config: Some(config),
             ..Default::default()
         };
-        let pod = call!(self.client, run_pod_sandbox, request);
-        self.pod.replace(pod.pod_sandbox_id);
+        let pod = call!(self.pods, run_pod_sandbox, request);
+        self.cri.pod.replace(pod.pod_sandbox_id);
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
 
     /// Stops and removes all sandboxes.
     pub fn remove_sandboxes(&self) {
         for id in self.sandboxes() {
-            self.pod.replace(id);
-            self.stop();
-            self.remove();
+            self.stop(id.clone());
+            self.remove(id);
         }
     }
 
     /// The ids of all sandboxes.
     fn sandboxes(&self) -> Vec<String> {
         let request = ListPodSandboxRequest::default();
-        let list = call!(self.client, list_pod_sandbox, request);
+        let list = call!(self.pods, list_pod_sandbox, request);
         list.items.into_iter().map(|pod| pod.id).collect()
     }
 
-    /// Stops the last sandbox.
-    fn stop(&self) {
-        let pod_sandbox_id = self.pod.borrow().clone();
-        let request = StopPodSandboxRequest { pod_sandbox_id };
-        call!(self.client, stop_pod_sandbox, request);
+    /// The id of the last sandbox.
+    fn pod(&self) -> String {
+        self.cri.pod.borrow().clone()
     }
 
-    /// Removes the last sandbox.
-    fn remove(&self) {
-        let pod_sandbox_id = self.pod.borrow().clone();
+    fn stop(&self, pod_sandbox_id: String) {
+        let request = StopPodSandboxRequest { pod_sandbox_id };
+        call!(self.pods, stop_pod_sandbox, request);
+    }
+
+    fn remove(&self, pod_sandbox_id: String) {
         let request = RemovePodSandboxRequest { pod_sandbox_id };
-        call!(self.client, remove_pod_sandbox, request);
+        call!(self.pods, remove_pod_sandbox, request);
     }
 
     /// containerd's own information on the last sandbox, beyond the CRI.
@@ -208,10 +171,10 @@ impl Cri {
 
     fn pod_status(&self) -> PodSandboxStatusResponse {
         let request = PodSandboxStatusRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
+            pod_sandbox_id: self.pod(),
             verbose: true,
         };
-        call!(self.client, pod_sandbox_status, request)
+        call!(self.pods, pod_sandbox_status, request)
     }
 
     /// Whether the runtime reports the last sandbox as ready.
@@ -222,7 +185,7 @@ impl Cri {
 
     /// Starts an app, and returns its id and its log file.
     fn start_container(&self, script: &str) -> (String, String) {
-        let number = self.apps.replace_with(|number| *number + 1);
+        let number = self.cri.apps.replace_with(|number| *number + 1);
         let name = format!("app-{number}");
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata {
@@ -237,7 +200,7 @@ impl Cri {
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig {
                 security_context: Some(LinuxContainerSecurityContext {
-                    namespace_options: Some(shared()),
+                    namespace_options: namespaces(NamespaceMode::Pod),
                     ..Default::default()
                 }),
                 ..Default::default()
@@ -245,27 +208,28 @@ impl Cri {
             ..Default::default()
         };
         let request = CreateContainerRequest {
-            pod_sandbox_id: self.pod.borrow().clone(),
+            pod_sandbox_id: self.pod(),
             config: Some(config),
-            sandbox_config: Some(self.config()),
+            sandbox_config: Some(self.config("pod", NamespaceMode::Pod)),
         };
-        let container = call!(self.client, create_container, request).container_id;
+        let container = call!(self.pods, create_container, request).container_id;
         let request = StartContainerRequest {
             container_id: container.clone(),
         };
-        call!(self.client, start_container, request);
-        (container, self.nest().path(&format!("logs/{name}.log")))
+        call!(self.pods, start_container, request);
+        (container, self.nest.path(&format!("logs/{name}.log")))
     }
 }
 
-impl Engine for Cri {
+impl Engine for Containerd {
     fn nest(&self) -> &Nest {
-        self.containerd.nest()
+        &self.nest
     }
 
     fn create_pod(&self) -> Pid {
-        fs::create_dir_all(self.nest().path("logs")).unwrap();
-        let sandbox = self.run_sandbox(self.config());
+        self.import();
+        fs::create_dir_all(self.nest.path("logs")).unwrap();
+        let sandbox = self.run_sandbox(self.config("pod", NamespaceMode::Pod));
         assert!(self.is_ready());
         assert_eq!(self.pod_info()["image"], IMAGE);
         sandbox
@@ -284,7 +248,7 @@ impl Engine for Cri {
                 container_id: container.clone(),
                 verbose: false,
             };
-            let status = call!(self.client, container_status, request);
+            let status = call!(self.pods, container_status, request);
             let status = status.status.unwrap();
             code = status.exit_code;
             status.state == i32::from(ContainerState::ContainerExited)
@@ -296,7 +260,7 @@ impl Engine for Cri {
     }
 
     fn stop_pod(&self) {
-        self.stop();
+        self.stop(self.pod());
         assert!(!self.is_ready());
     }
 
@@ -306,7 +270,7 @@ impl Engine for Cri {
     }
 
     fn remove_pod(&self) -> String {
-        self.remove();
+        self.remove(self.pod());
         self.sandboxes().concat()
     }
 }

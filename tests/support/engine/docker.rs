@@ -1,4 +1,4 @@
-//! docker's daemon in a nest, and pods from docker-compose files.
+//! docker's daemon in a nest.
 
 use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example};
 use crate::{
@@ -11,7 +11,11 @@ use std::{fs, process::Command};
 
 /// docker's daemon, isolated from the machine's. A pod here is a set of containers that share the
 /// namespaces of one, the sandbox.
-pub struct Docker(Nest);
+pub struct Docker {
+    nest: Nest,
+    /// Whether docker-compose makes the pod.
+    composes: bool,
+}
 
 impl Docker {
     /// Starts it and waits until it answers.
@@ -28,19 +32,25 @@ impl Docker {
                 "runtimeArgs": ["--ignore-cgroups", "--network=none", "--platform=systrap"],
             }},
         });
-        Self::start_in(Nest::in_release(release, Cgroups::All), &store.to_string())
+        Self::start_in(Nest::in_release(release, &Cgroups::V1), &store.to_string())
+    }
+
+    /// The same, with the pod of examples/compose.yaml.
+    pub fn composing(self) -> Self {
+        Self {
+            composes: true,
+            ..self
+        }
     }
 
     pub(crate) fn start_in(nest: Nest, config: &str) -> Self {
-        let docker = Self(nest);
-        let nest = &docker.0;
+        let docker = Self {
+            nest,
+            composes: false,
+        };
+        let nest = &docker.nest;
         // Its containerd makes folders in /opt, whatever its configuration says.
-        let [upper, work] = ["opt", "opt-work"].map(|folder| {
-            fs::create_dir(nest.path(folder)).unwrap();
-            nest.path(folder)
-        });
-        let layers = format!("--options=lowerdir=/opt,upperdir={upper},workdir={work}");
-        nest.mount(&["--types=overlay", &layers, "overlay", "/opt"]);
+        nest.overlay("/opt");
         let mut daemon = nest.daemon("dockerd");
         for (option, path) in [
             ("--data-root", "root"),
@@ -63,7 +73,7 @@ impl Docker {
     }
 
     pub(crate) fn socket(&self) -> String {
-        format!("unix://{}", self.0.path("docker.sock"))
+        format!("unix://{}", self.nest.path("docker.sock"))
     }
 
     /// Loads both images.
@@ -74,34 +84,65 @@ impl Docker {
 
     /// Loads [`APP_IMAGE`].
     pub fn load_app(&self) {
-        self.load(&app_archive(&self.0));
+        self.load(&app_archive(&self.nest));
     }
 
-    /// Starts an app in the sandbox's namespaces.
+    /// Starts an app in the sandbox's namespaces. docker-compose has started it with the sandbox.
     fn start_container(&self, name: &str, script: &str) {
+        if self.composes {
+            return;
+        }
         let sandbox = ["--network=container:infra", "--pid=container:infra"];
         let run = ["run", "--detach", "--name", name];
         self.run(&[&run[..], &sandbox, &[APP_IMAGE, "sh", "-c", script]].concat());
     }
+
+    /// Runs docker-compose for examples/compose.yaml with two apps.
+    fn compose(&self, arguments: &[&str]) {
+        let mut file = example("compose.yaml");
+        let services = &mut file["services"];
+        assert_eq!(services["infra"]["image"], IMAGE);
+        services["listener"] = services["app"].clone();
+        for (name, script) in [("app", APP), ("listener", LISTENER)] {
+            services[name]["image"] = json!(APP_IMAGE);
+            services[name]["command"] = json!(["sh", "-c", script.replace('$', "$$")]);
+        }
+        for name in ["app", "listener", "infra"] {
+            services[name]["container_name"] = json!(name);
+        }
+        let path = self.nest.path("compose.yaml");
+        // JSON is YAML.
+        fs::write(&path, file.to_string()).unwrap();
+        let mut compose = self.command_of("docker-compose");
+        compose.args(["--file", &path, "--project-name=pod"]);
+        output(compose.args(arguments));
+    }
 }
 
 impl Cli for Docker {
-    fn command(&self) -> Command {
-        let mut docker = self.0.command("docker");
-        docker.args(["--config", &self.0.path("client"), "--host", &self.socket()]);
-        docker
+    const NAME: &str = "docker";
+
+    fn command_of(&self, program: &str) -> Command {
+        let mut command = self.nest.command(program);
+        command.env("DOCKER_CONFIG", self.nest.path("client"));
+        command.env("DOCKER_HOST", self.socket());
+        command
     }
 }
 
 impl Engine for Docker {
     fn nest(&self) -> &Nest {
-        &self.0
+        &self.nest
     }
 
     fn create_pod(&self) -> Pid {
         self.load_images();
-        let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
-        self.run(&[&["run", "--detach"][..], &infra].concat());
+        if self.composes {
+            self.compose(&["up", "--detach", "--no-build"]);
+        } else {
+            let infra = ["--name=infra", "--network=none", "--ipc=shareable", IMAGE];
+            self.run(&[&["run", "--detach"][..], &infra].concat());
+        }
         self.pid("infra")
     }
 
@@ -125,66 +166,11 @@ impl Engine for Docker {
     }
 
     fn remove_pod(&self) -> String {
-        self.run(&["rm", "--force", "app", "listener", "infra"]);
+        if self.composes {
+            self.compose(&["down", "--timeout=1"]);
+        } else {
+            self.run(&["rm", "--force", "app", "listener", "infra"]);
+        }
         self.containers()
-    }
-}
-
-/// docker, with a pod from a docker-compose file.
-pub struct Compose(pub Docker);
-
-impl Compose {
-    /// The docker-compose command for examples/compose.yaml with two apps.
-    fn command(&self) -> Command {
-        let mut file = example("compose.yaml");
-        let services = &mut file["services"];
-        assert_eq!(services["infra"]["image"], IMAGE);
-        services["listener"] = services["app"].clone();
-        for (name, script) in [("app", APP), ("listener", LISTENER)] {
-            services[name]["image"] = json!(APP_IMAGE);
-            services[name]["command"] = json!(["sh", "-c", script.replace('$', "$$")]);
-        }
-        for name in ["app", "listener", "infra"] {
-            services[name]["container_name"] = json!(name);
-        }
-        let path = self.0.0.path("compose.yaml");
-        // JSON is YAML.
-        fs::write(&path, file.to_string()).unwrap();
-        let mut compose = self.0.0.command("docker-compose");
-        compose.env("DOCKER_HOST", self.0.socket());
-        compose.args(["--file", &path, "--project-name=pod"]);
-        compose
-    }
-}
-
-impl Engine for Compose {
-    fn nest(&self) -> &Nest {
-        self.0.nest()
-    }
-
-    fn create_pod(&self) -> Pid {
-        self.0.load_images();
-        output(self.command().args(["up", "--detach", "--no-build"]));
-        self.0.pid("infra")
-    }
-
-    /// Does nothing: `docker-compose up` has started it.
-    fn start_app(&self, _script: &str) {}
-
-    fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
-        self.0.finish("app", again)
-    }
-
-    fn stop_pod(&self) {
-        self.0.stop_pod();
-    }
-
-    fn sandbox_end(&self) -> Option<(i32, String)> {
-        self.0.sandbox_end()
-    }
-
-    fn remove_pod(&self) -> String {
-        output(self.command().args(["down", "--timeout=1"]));
-        self.0.containers()
     }
 }

@@ -8,10 +8,9 @@ mod podman;
 mod registry;
 
 pub use containerd::Containerd;
-pub use cri::Cri;
-pub use docker::{Compose, Docker};
-pub use nest::{Cgroups, Nest};
-pub use podman::{KubePlay, Podman};
+pub use docker::Docker;
+pub use nest::{Cgroups, Nest, RUNC};
+pub use podman::Podman;
 pub use registry::Registry;
 
 pub use pause_image::layout::sha256;
@@ -104,8 +103,16 @@ pub fn example_pod(scripts: &[(&str, &str)]) -> Value {
 
 /// The command line that docker and podman have in common.
 pub trait Cli {
-    /// The command, connected to this engine.
-    fn command(&self) -> Command;
+    /// The command's name.
+    const NAME: &str;
+
+    /// A command in the nest that runs this engine's command.
+    fn command_of(&self, program: &str) -> Command;
+
+    /// The engine's command.
+    fn command(&self) -> Command {
+        self.command_of(Self::NAME)
+    }
 
     /// Runs the command, which must succeed. Returns its output without the final newline.
     fn run(&self, arguments: &[&str]) -> String {

@@ -10,16 +10,29 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The cgroup hierarchies that a nest sees on a machine that mounts both v1 and v2.
-#[derive(Debug)]
+/// The cgroup hierarchies that a nest sees on a machine that mounts both v1 and v2: crun refuses a mixture.
 pub enum Cgroups {
-    /// v1 and v2.
-    All,
-    /// v1 only. crun refuses a mixture.
     V1,
-    /// v2 only. It has fewer controllers than on a machine without v1.
+    /// With fewer controllers than on a machine without v1.
     V2,
 }
+
+/// A runc for a machine whose root lacks CAP_SYS_RESOURCE, and so may neither give that to a privileged
+/// container nor lower an OOM score.
+pub const RUNC: &str = r#"#!/bin/bash
+previous=
+for word; do
+  case $previous in
+    --bundle) file=$word/config.json ;;
+    --process | -p) file=$word ;;
+    *) file= ;;
+  esac
+  [ -z "$file" ] || sed -i 's/,"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE",//g
+    s/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$file"
+  previous=$word
+done
+exec /usr/sbin/runc "$@"
+"#;
 
 /// Namespaces for an engine, and a folder for its files.
 pub struct Nest {
@@ -50,28 +63,46 @@ impl Nest {
     /// Makes a nest that sees cgroup v2 only. In its user namespace, runtimes do not filter devices.
     pub fn with_cgroup2() -> Self {
         let nest = Self::with(CloneFlags::CLONE_NEWUSER);
-        let unified = "/sys/fs/cgroup/unified";
-        if Path::new(unified).exists() {
-            nest.mount(&["--bind", unified, "/sys/fs/cgroup"]);
-        }
+        nest.see(&Cgroups::V2);
         nest
     }
 
     /// Makes a nest in the root file system of another Debian release.
-    pub fn in_release(release: &str, cgroups: Cgroups) -> Self {
+    pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
         let folder = Self::folder();
         let enter = project().join("tests/tools/enter-release");
         let [enter, root, project, at] =
             [&*enter, &root, project(), folder.path()].map(|path| path.to_str().unwrap());
-        let cgroups = format!("{cgroups:?}");
-        let words = ["/bin/bash", enter, root, &cgroups, project, at];
-        Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), folder)
+        let words = ["/bin/bash", enter, root, project, at];
+        let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), folder);
+        nest.see(cgroups);
+        nest
+    }
+
+    /// Hides the other cgroup hierarchies. A machine with v2 only has nothing to hide.
+    fn see(&self, cgroups: &Cgroups) {
+        let unified = "/sys/fs/cgroup/unified";
+        if Path::new(unified).exists() {
+            match cgroups {
+                Cgroups::V1 => _ = output(self.command("umount").arg(unified)),
+                Cgroups::V2 => self.mount(&["--bind", unified, "/sys/fs/cgroup"]),
+            }
+        }
     }
 
     /// Runs mount in the nest.
     pub fn mount(&self, arguments: &[&str]) {
         output(self.command("mount").args(arguments));
+    }
+
+    /// Mounts an overlay over a folder of the machine: what the nest changes there is gone with it.
+    pub fn overlay(&self, at: &str) {
+        let [upper, work] = ["upper", "work"].map(|folder| self.path(folder));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let layers = format!("--options=lowerdir={at},upperdir={upper},workdir={work}");
+        self.mount(&["--types=overlay", &layers, "overlay", at]);
     }
 
     /// Sends SIGKILL to a process of the nest.

@@ -1,4 +1,4 @@
-//! podman in a nest, and its pods from Kubernetes manifests.
+//! podman in a nest.
 
 use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example_pod};
 use crate::{
@@ -15,50 +15,37 @@ use std::{cell::RefCell, fs, os::unix::fs::chown, path::Path, process::Command};
 /// podman, isolated from the machine's configuration and storage.
 pub struct Podman {
     nest: Nest,
-    driver: &'static str,
     platform: &'static Platform,
     /// Further options of `podman pod create`.
     options: &'static [&'static str],
     user: u32,
-    runtime: &'static str,
     rootless: bool,
+    /// Whether `podman kube play` makes the pod.
+    plays: bool,
     infra: RefCell<String>,
 }
 
 impl Podman {
     /// podman with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
-        Self::with("overlay")
+        Self::new(Nest::new(), "runc").load_images()
     }
 
     /// podman with [`APP_IMAGE`] only.
     pub fn with_app() -> Self {
-        Self::new(Nest::new()).load_app()
-    }
-
-    /// podman with both images and another storage driver than overlay, which not every kernel has.
-    pub fn with(driver: &'static str) -> Self {
-        let podman = Self {
-            driver,
-            ..Self::new(Nest::new())
-        };
-        podman.load_images()
+        Self::new(Nest::new(), "runc").load_app()
     }
 
     /// podman on crun, with both images. crun runs on cgroup v2 here: it fails where it sees v1 and v2.
     pub fn with_crun() -> Self {
-        let podman = Self {
-            runtime: "crun",
-            ..Self::new(Nest::with_cgroup2())
-        };
-        podman.load_images()
+        Self::new(Nest::with_cgroup2(), "crun").load_images()
     }
 
     /// podman with the archive's image for a platform that this machine emulates.
     pub fn with_foreign_image(platform: &'static Platform) -> Self {
         let podman = Self {
             platform,
-            ..Self::new(Nest::with_emulator(platform))
+            ..Self::new(Nest::with_emulator(platform), "runc")
         };
         let image = format!("oci-archive:{}", archive().display());
         podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
@@ -74,25 +61,48 @@ impl Podman {
         }
     }
 
-    fn new(nest: Nest) -> Self {
+    /// The same, with its pod from a Kubernetes manifest.
+    pub fn playing(self) -> Self {
+        self.nest.shares_cgroup("libpod_parent");
+        Self {
+            plays: true,
+            ..self
+        }
+    }
+
+    fn new(nest: Nest, runtime: &str) -> Self {
+        let [root, run, tmp] = ["root", "run", "tmp"].map(|folder| nest.path(folder));
         // Limits that every root may set and every cgroup supports.
         let config = format!(
-            "[containers]\n\
-             pids_limit = 0\n\
-             default_ulimits = [\"nofile=20000:20000\", \"nproc=30000:30000\"]\n\
-             [engine]\n\
-             events_logger = \"file\"\n\
-             infra_image = {IMAGE:?}\n"
+            r#"
+            [containers]
+            pids_limit = 0
+            default_ulimits = ["nofile=20000:20000", "nproc=30000:30000"]
+            [engine]
+            cgroup_manager = "cgroupfs"
+            events_logger = "file"
+            infra_image = "{IMAGE}"
+            runtime = "{runtime}"
+            tmp_dir = "{tmp}"
+            "#
         );
         fs::write(nest.path("containers.conf"), config).unwrap();
+        let storage = format!(
+            r#"
+            [storage]
+            driver = "overlay"
+            graphroot = "{root}"
+            runroot = "{run}"
+            "#
+        );
+        fs::write(nest.path("storage.conf"), storage).unwrap();
         Self {
             nest,
-            driver: "overlay",
             platform: Platform::native(),
             options: &[],
             user: 0,
-            runtime: "runc",
             rootless: false,
+            plays: false,
             infra: RefCell::default(),
         }
     }
@@ -109,8 +119,8 @@ impl Podman {
     }
 
     /// Another Debian release's podman on a runtime, with both images, as root or as user 1000.
-    pub fn in_release(release: &str, runtime: &'static str, rootless: bool) -> Self {
-        let nest = Nest::in_release(release, Cgroups::V2);
+    pub fn in_release(release: &str, runtime: &str, rootless: bool) -> Self {
+        let nest = Nest::in_release(release, &Cgroups::V2);
         let user = if rootless { 1000 } else { 0 };
         for folder in ["home", "xdg"] {
             fs::create_dir(nest.path(folder)).unwrap();
@@ -118,10 +128,9 @@ impl Podman {
         }
         chown(nest.folder.path(), Some(user), Some(user)).unwrap();
         let podman = Self {
-            runtime,
             rootless,
             user,
-            ..Self::new(nest)
+            ..Self::new(nest, runtime)
         };
         podman.load_images()
     }
@@ -167,6 +176,16 @@ impl Podman {
         self.run(&["rm", "pause"]);
     }
 
+    /// Writes a manifest of the pod with its apps, and returns its path.
+    fn manifest(&self) -> String {
+        let mut pod = example_pod(&[("listener", LISTENER), ("app", APP)]);
+        pod["spec"]["restartPolicy"] = json!("Never");
+        // JSON is YAML.
+        let path = self.nest.path("pod.yaml");
+        fs::write(&path, pod.to_string()).unwrap();
+        path
+    }
+
     fn find_infra(&self) -> Pid {
         let infra = self.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
         let pid = self.pid(&infra);
@@ -176,28 +195,21 @@ impl Podman {
 }
 
 impl Cli for Podman {
-    fn command(&self) -> Command {
-        let mut podman = match self.rootless {
-            true => self.nest.command("setpriv"),
-            false => self.nest.command("podman"),
-        };
+    const NAME: &str = "podman";
+
+    fn command_of(&self, program: &str) -> Command {
+        let mut command = self.nest.command(match self.rootless {
+            true => "setpriv",
+            false => program,
+        });
         if self.rootless {
-            podman.args(["--reuid=1000", "--regid=1000", "--clear-groups", "podman"]);
-            podman
-                .env("HOME", self.nest.path("home"))
-                .env("XDG_RUNTIME_DIR", self.nest.path("xdg"));
+            command.args(["--reuid=1000", "--regid=1000", "--clear-groups", program]);
+            command.env("HOME", self.nest.path("home"));
+            command.env("XDG_RUNTIME_DIR", self.nest.path("xdg"));
         }
-        podman.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
-        for (option, folder) in [
-            ("--root", "root"),
-            ("--runroot", "run"),
-            ("--tmpdir", "tmp"),
-        ] {
-            podman.args([option, &self.nest.path(folder)]);
-        }
-        podman.args(["--storage-driver", self.driver]);
-        podman.args(["--cgroup-manager=cgroupfs", "--runtime", self.runtime]);
-        podman
+        command.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", self.nest.path("storage.conf"));
+        command
     }
 }
 
@@ -216,14 +228,24 @@ impl Engine for Podman {
     }
 
     fn create_pod(&self) -> Pid {
+        if self.plays {
+            self.run(&["kube", "play", "--network=none", &self.manifest()]);
+            return self.find_infra();
+        }
         self.create_pod_with(&[self.options, &["--infra-image", IMAGE]].concat())
     }
 
     fn start_app(&self, script: &str) {
-        self.run_container(&["--pod=pod"], script);
+        // The manifest lists it.
+        if !self.plays {
+            self.run_container(&["--pod=pod"], script);
+        }
     }
 
     fn run_app(&self, script: &str, again: bool) -> (i32, String) {
+        if self.plays {
+            return self.finish("pod-app", again);
+        }
         if !again {
             self.run_container(&["--pod=pod", "--name=app"], script);
         }
@@ -243,6 +265,10 @@ impl Engine for Podman {
     }
 
     fn remove_pod(&self) -> String {
+        if self.plays {
+            self.run(&["kube", "down", &self.manifest()]);
+            return self.containers();
+        }
         // The clean-up that conmon starts after the stop may still have the pod's /dev/shm mounted.
         wait_until("removed", || {
             let remove = ["pod", "rm", "--force", "--time=0", "--ignore", "pod"];
@@ -251,61 +277,5 @@ impl Engine for Podman {
             removed.status.success()
         });
         self.containers()
-    }
-}
-
-/// podman with a pod from a Kubernetes manifest.
-pub struct KubePlay(Podman);
-
-impl KubePlay {
-    /// A podman with both images.
-    pub fn of(podman: Podman) -> Self {
-        podman.nest.shares_cgroup("libpod_parent");
-        Self(podman)
-    }
-
-    fn manifest(&self) -> String {
-        let mut pod = example_pod(&[("listener", LISTENER), ("app", APP)]);
-        pod["spec"]["restartPolicy"] = json!("Never");
-        // JSON is YAML.
-        let path = self.0.nest.path("pod.yaml");
-        fs::write(&path, pod.to_string()).unwrap();
-        path
-    }
-}
-
-impl Engine for KubePlay {
-    fn nest(&self) -> &Nest {
-        &self.0.nest
-    }
-
-    fn user(&self) -> u32 {
-        self.0.user()
-    }
-
-    fn create_pod(&self) -> Pid {
-        self.0
-            .run(&["kube", "play", "--network=none", &self.manifest()]);
-        self.0.find_infra()
-    }
-
-    /// Does nothing: the manifest lists it.
-    fn start_app(&self, _script: &str) {}
-
-    fn run_app(&self, _script: &str, again: bool) -> (i32, String) {
-        self.0.finish("pod-app", again)
-    }
-
-    fn stop_pod(&self) {
-        self.0.stop_pod();
-    }
-
-    fn sandbox_end(&self) -> Option<(i32, String)> {
-        self.0.sandbox_end()
-    }
-
-    fn remove_pod(&self) -> String {
-        self.0.run(&["kube", "down", &self.manifest()]);
-        self.0.containers()
     }
 }
