@@ -25,8 +25,6 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Mutex,
-    thread,
     time::Instant,
 };
 use tests::{engine::Docker, project};
@@ -98,20 +96,14 @@ fn with_sizes(mut kept: Results) -> Result<Results> {
     Ok(kept)
 }
 
-/// Measures the sizes of all programs in parallel.
+/// Measures the sizes of all programs.
 fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
-    let docker = Mutex::new(Docker::start());
-    let measure =
-        |peer: &Peer| size::measure(peer, &docker, quick).with_context(|| peer.name.clone());
-    let measure = &measure;
-    thread::scope(|scope| {
-        let started: Vec<_> = peers
-            .iter()
-            .map(|peer| scope.spawn(move || measure(peer)))
-            .collect();
-        let sizes = started.into_iter().map(|size| size.join().unwrap());
-        sizes.collect()
-    })
+    let docker = Docker::start();
+    let sizes = peers.iter().map(|peer| {
+        let sizes = size::measure(peer, &docker, quick);
+        sizes.with_context(|| peer.name.clone())
+    });
+    sizes.collect()
 }
 
 /// Measures everything.
@@ -121,7 +113,7 @@ fn measure(quick: bool) -> Result<Results> {
     let less = |full, few| if quick { few } else { full };
     let peers = Peer::all()?;
 
-    say("size: all programs in parallel");
+    say("size");
     let sizes = measure_sizes(&peers, quick)?;
 
     say("start and stop: all programs in turn");
