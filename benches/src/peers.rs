@@ -17,7 +17,7 @@ const BUILT_FOR: [&str; 2] = ["amd64", "arm64"];
 
 /// A program for some platforms.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Peer {
     /// The name in the report.
     pub name: String,
@@ -37,7 +37,8 @@ pub struct Peer {
 /// The rows of peers.json, without versions.
 fn rows(part: &str) -> Result<Vec<Peer>> {
     let mut all: HashMap<String, Vec<Peer>> = serde_json::from_str(include_str!("../peers.json"))?;
-    all.remove(part).context("peers.json")
+    all.remove(part)
+        .with_context(|| format!("peers.json lacks {part}"))
 }
 
 /// Programs that only sleep and save memory in ways that pause does not, to see how much. x86_64 only.
