@@ -34,11 +34,7 @@ impl Machine {
         let cpus = CpuInfo::current()?;
         let processor = cpus.model_name(0).or(cpus.get_field(0, "CPU part"));
         let flags = cpus.flags(0).unwrap_or_default();
-        let Version {
-            major,
-            minor,
-            patch,
-        } = Version::current()?;
+        let kernel = Version::current()?;
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let mut release = release.lines();
         let distribution = release.find_map(|line| line.strip_prefix("PRETTY_NAME="));
@@ -49,7 +45,7 @@ impl Machine {
             processor: processor.unwrap_or_default().to_owned(),
             processors: available_parallelism()?.get(),
             memory: Meminfo::current()?.mem_total.div_ceil(1 << 30),
-            kernel: format!("{major}.{minor}.{patch}"),
+            kernel: format!("{}.{}.{}", kernel.major, kernel.minor, kernel.patch),
             hypervisor: flags.contains(&"hypervisor"),
             distribution: distribution.unwrap_or("Linux").trim_matches('"').to_owned(),
             cgroups: if version_2 { 2 } else { 1 },

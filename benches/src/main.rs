@@ -13,7 +13,7 @@ mod size;
 mod start;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use itertools::izip;
 use machine::Machine;
 use nix::unistd::Uid;
@@ -23,12 +23,8 @@ use report::{Figures, Results};
 use size::Size;
 use std::{
     collections::BTreeMap,
-    ffi::CString,
     fs,
     path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Mutex,
-    thread,
     time::Instant,
 };
 use tests::{engine::Docker, project};
@@ -48,47 +44,16 @@ struct Arguments {
     /// Measure only sizes, which do not depend on load, and take the rest from the kept run
     #[arg(long, conflicts_with_all = ["quick", "from"])]
     sizes: bool,
-    #[command(subcommand)]
-    part: Option<Part>,
+    /// Create orphans, as a child of this program
+    #[arg(long, value_name = "COUNT", hide = true)]
+    orphans: Option<u64>,
 }
 
-/// What this program does as a child of itself.
-#[derive(Subcommand)]
-enum Part {
-    /// Hold as many processes as standard input says
-    Hold {
-        /// The cgroup.procs file of the cgroup that they join before execve
-        #[arg(long)]
-        door: Option<PathBuf>,
-        #[arg(last = true, value_parser = |word: &str| CString::new(word))]
-        words: Vec<CString>,
-    },
-    /// Create orphans
-    Orphans { count: u64 },
-    /// Keep a CPU busy
-    Spin,
-}
-
-fn main() -> ExitCode {
+fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let done = match &arguments.part {
-        None => run(&arguments),
-        Some(Part::Hold { door, words }) => memory::hold(words, door.as_deref()),
-        Some(Part::Orphans { count }) => reaping::orphans(*count),
-        Some(Part::Spin) => loop {
-            std::hint::spin_loop();
-        },
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
+    if let Some(count) = arguments.orphans {
+        return reaping::orphans(count);
     }
-}
-
-fn run(arguments: &Arguments) -> Result<()> {
     let kept = project().join("benches/run");
     let before = kept.join("results.json");
     let results = match &arguments.from {
@@ -106,9 +71,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     let folder = project().join("target/bench/run");
     write(&folder, &results)?;
-    if before.exists() {
-        println!("{}", report::compare(&results, &read(&before)?));
-    }
     if arguments.keep {
         write(&kept, &results)?;
     }
@@ -134,20 +96,14 @@ fn with_sizes(mut kept: Results) -> Result<Results> {
     Ok(kept)
 }
 
-/// Measures the sizes of all programs in parallel.
+/// Measures the sizes of all programs.
 fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
-    let docker = Mutex::new(Docker::start());
-    let measure =
-        |peer: &Peer| size::measure(peer, &docker, quick).with_context(|| peer.name.clone());
-    let measure = &measure;
-    thread::scope(|scope| {
-        let started: Vec<_> = peers
-            .iter()
-            .map(|peer| scope.spawn(move || measure(peer)))
-            .collect();
-        let sizes = started.into_iter().map(|size| size.join().unwrap());
-        sizes.collect()
-    })
+    let docker = Docker::start();
+    let sizes = peers.iter().map(|peer| {
+        let sizes = size::measure(peer, &docker, quick);
+        sizes.with_context(|| peer.name.clone())
+    });
+    sizes.collect()
 }
 
 /// Measures everything.
@@ -157,69 +113,54 @@ fn measure(quick: bool) -> Result<Results> {
     let less = |full, few| if quick { few } else { full };
     let peers = Peer::all()?;
 
-    say("size: all programs in parallel");
+    say("size");
     let sizes = measure_sizes(&peers, quick)?;
-
-    let plan = memory::Plan {
-        processes: less(1000, 200),
-        rounds: less(3, 1),
-    };
-    let measure_memory = |peer: &Peer| {
-        say(&format!("memory: {}", peer.name));
-        memory::measure(peer, &plan)
-    };
-    let memories = for_each_sitting(&peers, measure_memory)?;
-    let tried = peers::tried().into_iter().map(|peer| {
-        let memory = measure_memory(&peer).with_context(|| peer.name.clone())?;
-        Ok((peer.name, memory))
-    });
-    let tried = tried.collect::<Result<_>>()?;
 
     say("start and stop: all programs in turn");
     let starts = start::measure(&peers, less(400, 40), quick);
 
+    let (processes, rounds) = (less(1000, 200), less(3, 1));
     let plan = reaping::Plan {
         alone: less(100_000, 5_000) as u64,
         busy: less(20_000, 1_000) as u64,
         counted: less(5_000, 1_000) as u64,
     };
-    let reapings = for_each_sitting(&peers, |peer| {
-        say(&format!("reaping: {}", peer.name));
-        reaping::measure(peer, &plan)
-    })?;
+    let figures = izip!(peers, sizes, starts).map(|(peer, size, start)| {
+        say(&format!("memory, reaping: {}", peer.name));
+        let measure = || {
+            let memory = memory::measure(&peer, processes, rounds)?;
+            anyhow::Ok((memory, reaping::measure(&peer, &plan)?))
+        };
+        let measured = peer.sits().then(measure).transpose();
+        let (memory, reaping) = measured.with_context(|| peer.name.clone())?.unzip();
+        Ok(Figures {
+            peer,
+            size,
+            memory,
+            start,
+            reaping,
+        })
+    });
+    let figures = figures.collect::<Result<_>>()?;
+    let tried = peers::tried()?.into_iter().map(|peer| {
+        say(&format!("memory: {}", peer.name));
+        let memory = memory::measure(&peer, processes, rounds);
+        Ok((peer.name.clone(), memory.with_context(|| peer.name)?))
+    });
+    let tried = tried.collect::<Result<_>>()?;
 
     say("full node: both images in turn");
     let nodes = node::measure(less(110, 20), less(5, 1))?;
 
-    let figures = izip!(peers, sizes, memories, starts, reapings);
-    let figures = figures.map(|(peer, size, memory, start, reaping)| Figures {
-        peer,
-        size,
-        memory,
-        start,
-        reaping,
-    });
     Ok(Results {
         machine: Machine::this()?,
         sized: None,
         quick,
         seconds: begin.elapsed().as_secs(),
-        figures: figures.collect(),
+        figures,
         tried,
         nodes,
     })
-}
-
-/// Measures the programs that sleep until a signal. The others get nothing.
-fn for_each_sitting<T>(
-    peers: &[Peer],
-    measure: impl Fn(&Peer) -> Result<T>,
-) -> Result<Vec<Option<T>>> {
-    let measured = peers.iter().map(|peer| {
-        let sitting = peer.sits().then(|| measure(peer));
-        sitting.transpose().with_context(|| peer.name.clone())
-    });
-    measured.collect()
 }
 
 /// Writes the numbers, which took minutes to measure, and then the report and the plots.

@@ -5,16 +5,13 @@ use crate::{
     peers::Peer,
     process::{Process, children, is_asleep},
 };
-use anyhow::{Context, Result, ensure};
-use nix::unistd::Pid;
-use procfs::process::Process as Proc;
+use anyhow::{Context, Result};
+use procfs::{ProcessCGroup, process::Process as Proc};
 use serde::{Deserialize, Serialize};
 use std::{
-    ffi::CString,
-    fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
+    array,
+    fs::{self, File},
+    path::PathBuf,
     thread::sleep,
     time::Duration,
 };
@@ -38,45 +35,50 @@ pub struct Memory {
     pub faults: f64,
 }
 
-/// How many processes at once, and how often.
-pub struct Plan {
-    pub processes: usize,
-    pub rounds: usize,
-}
-
-/// Measures one program.
+/// Measures one program: so many processes at once, so many times.
 ///
 /// # Errors
 ///
 /// A process cannot be started.
-pub fn measure(peer: &Peer, plan: &Plan) -> Result<Memory> {
-    let rounds: Result<Vec<Memory>> = (0..plan.rounds)
-        .map(|_| round(peer, plan.processes))
-        .collect();
+pub fn measure(peer: &Peer, processes: usize, rounds: usize) -> Result<Memory> {
+    let rounds: Result<Vec<_>> = (0..rounds).map(|_| round(peer, processes)).collect();
     let rounds = rounds?;
-    let of = |field: fn(&Memory) -> f64| rounds.iter().map(field).collect::<Vec<_>>();
+    let of = |field: usize| rounds.iter().map(|round| round[field]).collect::<Vec<_>>();
+    let [
+        charged,
+        executed,
+        kernel,
+        page_tables,
+        resident,
+        share,
+        faults,
+    ] = array::from_fn(of);
     Ok(Memory {
-        charged: Spread::of(&of(|round| round.charged.median)),
-        executed: Spread::of(&of(|round| round.executed.median)),
-        kernel: median(&of(|round| round.kernel)),
-        page_tables: median(&of(|round| round.page_tables)),
-        resident: median(&of(|round| round.resident)),
-        share: median(&of(|round| round.share)),
-        faults: median(&of(|round| round.faults)),
+        charged: Spread::of(&charged),
+        executed: Spread::of(&executed),
+        kernel: median(&kernel),
+        page_tables: median(&page_tables),
+        resident: median(&resident),
+        share: median(&share),
+        faults: median(&faults),
     })
 }
 
-fn round(peer: &Peer, count: usize) -> Result<Memory> {
+/// One value for each field of [`Memory`], in its order.
+fn round(peer: &Peer, count: usize) -> Result<[f64; 7]> {
     let each = |total: u64| total as f64 / count as f64;
+    let words = peer.words();
     let cgroup = Cgroup::new("memory");
-    let mut holder = Holder::start(&peer.words(), None)?;
-    // A new process joins its parent's cgroup.
-    cgroup.add(holder.pid());
-    let (charged, kernel, pids) = charge(&cgroup, &mut holder, count)?;
+    let start = |count| {
+        let _inside = Inside::enter(&cgroup)?;
+        Ok((0..count).map(|_| Process::start(&words)).collect())
+    };
+    let (charged, kernel, held) = charge(&cgroup, count, start)?;
     let mut sum = [0; 4];
-    for pid in &pids {
+    for process in &held {
+        let pid = process.0;
         sum[3] += Proc::new(pid.as_raw())?.stat()?.minflt;
-        for pid in [*pid].into_iter().chain(children(*pid)) {
+        for pid in [pid].into_iter().chain(children(pid)) {
             let process = Proc::new(pid.as_raw())?;
             sum[0] += process.status()?.vmpte.context("no VmPTE")? * 1024;
             let maps = &process.smaps_rollup()?.memory_map_rollup.0[0];
@@ -85,112 +87,72 @@ fn round(peer: &Peer, count: usize) -> Result<Memory> {
         }
     }
     let [page_tables, resident, share, faults] = sum.map(each);
-    drop((holder, cgroup));
+    drop((held, cgroup));
 
     let cgroup = Cgroup::new("memory");
-    let mut holder = Holder::start(&peer.words(), Some(&cgroup.door()))?;
-    let (executed, _, _) = charge(&cgroup, &mut holder, count)?;
-    Ok(Memory {
-        charged: Spread::of(&[each(charged)]),
-        executed: Spread::of(&[each(executed)]),
-        kernel: each(kernel),
+    let door = File::options().write(true).open(cgroup.door())?;
+    let start = |count| {
+        let started = (0..count).map(|_| Process::start_in(&words, &door));
+        Ok(started.collect())
+    };
+    let (executed, _, _) = charge(&cgroup, count, start)?;
+    let [charged, executed, kernel] = [charged, executed, kernel].map(each);
+    Ok([
+        charged,
+        executed,
+        kernel,
         page_tables,
         resident,
         share,
         faults,
-    })
+    ])
 }
 
-/// Holds `count` processes in a cgroup. Returns the bytes charged for them, the kernel's part of those,
+/// Starts `count` processes in a cgroup. Returns the bytes charged for them, the kernel's part of those,
 /// and the processes.
-fn charge(cgroup: &Cgroup, holder: &mut Holder, count: usize) -> Result<(u64, u64, Vec<Pid>)> {
+fn charge(
+    cgroup: &Cgroup,
+    count: usize,
+    start: impl Fn(usize) -> Result<Vec<Process>>,
+) -> Result<(u64, u64, Vec<Process>)> {
+    let hold = |count| {
+        let held = start(count)?;
+        wait_until("asleep", || held.iter().all(|it| is_asleep(it.0)));
+        anyhow::Ok(held)
+    };
     // The first processes cause charges that stay when they end. Those must not count.
-    holder.hold(count / 10)?;
-    holder.hold(0)?;
+    drop(hold(count / 10)?);
     // The kernel frees some memory with a delay.
     let settle = || sleep(Duration::from_millis(300));
     settle();
     let before = cgroup.charged();
-    let pids = holder.hold(count)?;
+    let held = hold(count)?;
     settle();
     sleep(cgroup.delay());
     let after = cgroup.charged();
-    Ok((after.0 - before.0, after.1 - before.1, pids))
+    Ok((after.0 - before.0, after.1 - before.1, held))
 }
 
-/// The process that runs [`hold`].
-struct Holder(Child, BufReader<ChildStdout>);
+/// Keeps this process in a cgroup until dropped, so that the processes it starts are charged to that from
+/// fork on. Has the cgroup.procs file of the one before. What it reads in /proc is charged, too.
+struct Inside(PathBuf);
 
-impl Holder {
-    /// Starts a holder of the program `words`.
-    fn start(words: &[CString], door: Option<&Path>) -> Result<Self> {
-        let mut holder = Command::new(std::env::current_exe()?);
-        holder.arg("hold");
-        if let Some(door) = door {
-            holder.arg("--door").arg(door);
-        }
-        let words = words.iter().map(|word| word.to_str().unwrap());
-        holder.arg("--").args(words);
-        let mut holder = holder
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = BufReader::new(holder.stdout.take().unwrap());
-        Ok(Self(holder, output))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.0.id() as i32)
-    }
-
-    /// Ends the processes held so far, starts `count` new ones, and waits until all of them sleep.
-    fn hold(&mut self, count: usize) -> Result<Vec<Pid>> {
-        writeln!(self.0.stdin.as_ref().unwrap(), "{count}")?;
-        let mut line = String::new();
-        self.1.read_line(&mut line)?;
-        let pids: Vec<Pid> = line
-            .split_whitespace()
-            .map(|pid| Pid::from_raw(pid.parse().unwrap()))
-            .collect();
-        ensure!(
-            pids.len() == count,
-            "only {} of {count} processes were started",
-            pids.len()
-        );
-        wait_until("asleep", || pids.iter().all(|pid| is_asleep(*pid)));
-        Ok(pids)
+impl Inside {
+    fn enter(cgroup: &Cgroup) -> Result<Self> {
+        let door = cgroup.door();
+        let root = door.ancestors().nth(2).context("no cgroups")?;
+        let all = Proc::myself()?.cgroups()?.0;
+        // Version 2 has one cgroup for all controllers, and names none.
+        let has_memory = |it: &&ProcessCGroup| it.controllers.iter().any(|it| it == "memory");
+        let before = all.iter().max_by_key(has_memory).context("no cgroup")?;
+        let before = root.join(&before.pathname[1..]).join("cgroup.procs");
+        fs::write(door, "0")?;
+        Ok(Self(before))
     }
 }
 
-impl Drop for Holder {
+impl Drop for Inside {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        _ = self.1.read_to_string(&mut String::new());
-        _ = self.0.wait();
+        fs::write(&self.0, "0").unwrap();
     }
-}
-
-/// Reads numbers from standard input, one a line. For each, ends the processes held so far, starts that
-/// many, and prints their process ids. `door` is the cgroup.procs file of the cgroup that they join
-/// before execve.
-///
-/// # Errors
-///
-/// A line is not a number.
-pub fn hold(words: &[CString], door: Option<&Path>) -> Result<()> {
-    let door = door
-        .map(|door| File::options().write(true).open(door))
-        .transpose()?;
-    let mut held = Vec::new();
-    for line in std::io::stdin().lines() {
-        let count: usize = line?.parse()?;
-        held.clear();
-        held.extend((0..count).map(|_| match &door {
-            None => Process::start(words),
-            Some(door) => Process::start_in(words, door),
-        }));
-        let pids: Vec<String> = held.iter().map(|process| process.0.to_string()).collect();
-        println!("{}", pids.join(" "));
-    }
-    Ok(())
 }

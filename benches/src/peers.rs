@@ -1,6 +1,7 @@
 //! The programs that are measured: pause and its peers.
 
 use anyhow::{Context, Result};
+use itertools::Itertools;
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, ffi::CString, fs, path::PathBuf};
 use tests::{
@@ -15,7 +16,8 @@ pub const EVERYWHERE: &str = "catatonit -P";
 const BUILT_FOR: [&str; 2] = ["amd64", "arm64"];
 
 /// A program for some platforms.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Peer {
     /// The name in the report.
     pub name: String,
@@ -32,59 +34,21 @@ pub struct Peer {
     file: String,
 }
 
-/// The fields `name`, `file`, `sit`, `tell` and `reaps` of a [`Peer`].
-type Row = (
-    &'static str,
-    &'static str,
-    &'static [&'static str],
-    &'static [&'static str],
-    bool,
-);
-
-const SLEEP: &str = "/bin/sleep";
-
-#[rustfmt::skip]
-const PEERS: [Row; 11] = [
-    ("pause", "pause", &[], &["-v"], true),
-    ("floor: pause in assembly", "floor", &[], &["-v"], true),
-    ("floor: sleep alone", "sleep", &[], &[], false),
-    ("floor: exit alone", "leave", &[], &["-v"], false),
-    ("C, musl", "c-musl", &[], &["-v"], true),
-    ("C, glibc", "c-glibc", &[], &["-v"], true),
-    (EVERYWHERE, "catatonit", &["-P"], &["--version"], true),
-    ("tini, with a sleep", "tini-static", &["--", SLEEP, "infinity"], &["--version"], true),
-    ("dumb-init, with a sleep", "dumb-init", &[SLEEP, "infinity"], &["--version"], true),
-    ("sleep of coreutils", "coreutils", &["infinity"], &["--version"], false),
-    ("sleep of busybox", "busybox", &["sleep", "infinity"], &["--help"], false),
-];
+/// The rows of peers.json, without versions.
+fn rows(part: &str) -> Result<Vec<Peer>> {
+    let mut all: HashMap<String, Vec<Peer>> = serde_json::from_str(include_str!("../peers.json"))?;
+    all.remove(part)
+        .with_context(|| format!("peers.json lacks {part}"))
+}
 
 /// Programs that only sleep and save memory in ways that pause does not, to see how much. x86_64 only.
-pub fn tried() -> Vec<Peer> {
-    let rows = [
-        ("stack below its arguments given back", "below"),
-        ("stack given back", "forget"),
-        ("stack unmapped", "unmap"),
-        ("code beside the stack", "beside"),
-    ];
-    let rows = rows.into_iter().filter(|_| NATIVE_ARCH == "amd64");
-    rows.map(|(name, file)| Peer::new((name, file, &[], &[], false), "", ""))
-        .collect()
+pub fn tried() -> Result<Vec<Peer>> {
+    let mut tried = rows("tried")?;
+    tried.retain(|_| NATIVE_ARCH == "amd64");
+    Ok(tried)
 }
 
 impl Peer {
-    fn new((name, file, sit, tell, reaps): Row, version: &str, how: &str) -> Self {
-        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Self {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            how: how.to_owned(),
-            sit: owned(sit),
-            tell: owned(tell),
-            reaps,
-            file: file.to_owned(),
-        }
-    }
-
     /// All programs, pause first.
     ///
     /// # Errors
@@ -93,16 +57,19 @@ impl Peer {
     pub fn all() -> Result<Vec<Self>> {
         let table = built("bench/peers/built.tsv");
         let table = fs::read_to_string(&table).with_context(|| table.display().to_string())?;
-        let lines = table.lines().filter_map(|line| line.split_once('\t'));
-        let lines = lines.filter_map(|(file, told)| Some((file, told.split_once('\t')?)));
-        let mut told: HashMap<&str, (&str, &str)> = lines.collect();
-        told.insert("pause", (env!("CARGO_PKG_VERSION"), "make"));
-        let peers = PEERS.iter().map(|row| {
-            let told = told.get(row.1);
-            let (version, how) = told.with_context(|| format!("built.tsv lacks {}", row.1))?;
-            Ok(Self::new(*row, version, how))
-        });
-        peers.collect()
+        let lines = table
+            .lines()
+            .filter_map(|line| line.split('\t').collect_tuple());
+        let pause = ("pause", env!("CARGO_PKG_VERSION"), "make");
+        let told: Vec<_> = lines.chain([pause]).collect();
+        let mut peers = rows("compared")?;
+        for peer in &mut peers {
+            let told = told.iter().find(|it| it.0 == peer.file);
+            let (_, version, how) =
+                told.with_context(|| format!("built.tsv lacks {}", peer.file))?;
+            (peer.version, peer.how) = ((*version).to_owned(), (*how).to_owned());
+        }
+        Ok(peers)
     }
 
     /// The program's file for a platform.

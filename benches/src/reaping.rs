@@ -1,14 +1,18 @@
 //! Reaping: orphans end one after the other in a PID namespace whose PID 1 is the program.
 
-use crate::{peers::Peer, process};
+use crate::{
+    peers::Peer,
+    process::{self, Process},
+};
 use anyhow::{Context, Result, ensure};
 use nix::{
     libc,
     unistd::{Pid, getppid},
 };
-use procfs::process::Process;
+use procfs::process::Process as Proc;
 use serde::{Deserialize, Serialize};
 use std::{
+    ffi::CStr,
     io::Read,
     process::{Child, Command, Stdio},
     thread::{self, available_parallelism, sleep},
@@ -49,16 +53,17 @@ pub fn measure(peer: &Peer, plan: &Plan) -> Result<[Reaping; 2]> {
     let few = if peer.reaps { u64::MAX } else { plan.counted };
     let zombies = count_zombies(peer, plan.counted)?;
     let alone = run(peer, plan.alone.min(few), zombies)?;
-    let busy = Busy::start()?;
+    let spin = [c"/bin/sh", c"-c", c"while :; do :; done"].map(CStr::to_owned);
+    let cpus = available_parallelism()?.get();
+    let _spinning: Vec<Process> = (0..cpus).map(|_| Process::start(&spin)).collect();
     let zombies = count_zombies(peer, plan.counted)?;
-    let result = run(peer, plan.busy.min(few), zombies)?;
-    drop(busy);
-    Ok([alone, result])
+    let busy = run(peer, plan.busy.min(few), zombies)?;
+    Ok([alone, busy])
 }
 
 fn run(peer: &Peer, orphans: u64, zombies: u64) -> Result<Reaping> {
     let sandbox = start(peer);
-    let program = Process::new(sandbox.pid.as_raw())?;
+    let program = Proc::new(sandbox.pid.as_raw())?;
     let switches = |kind: &str| sandbox.status(kind).parse::<u64>().unwrap();
     let count = || {
         [
@@ -114,7 +119,7 @@ fn start(peer: &Peer) -> Sandbox {
 /// How many children of a process are zombies.
 fn zombies_of(parent: Pid) -> u64 {
     let stats = process::children(parent).into_iter();
-    let stats = stats.filter_map(|pid| Process::new(pid.as_raw()).ok()?.stat().ok());
+    let stats = stats.filter_map(|pid| Proc::new(pid.as_raw()).ok()?.stat().ok());
     let zombies = stats.filter(|stat| stat.state == 'Z');
     zombies.count() as u64
 }
@@ -125,7 +130,7 @@ fn make_orphans(sandbox: &Sandbox, count: u64) -> Result<Child> {
         .arg(format!("--target={}", sandbox.pid))
         .arg("--pid")
         .arg(std::env::current_exe()?)
-        .args(["orphans", &count.to_string()])
+        .args(["--orphans", &count.to_string()])
         .stdout(Stdio::piped())
         .spawn();
     maker.context("nsenter")
@@ -167,25 +172,4 @@ pub fn orphans(count: u64) -> Result<()> {
     }
     println!("done");
     Ok(())
-}
-
-/// A process for each CPU that keeps it busy, until dropped.
-struct Busy(Vec<Child>);
-
-impl Busy {
-    fn start() -> Result<Self> {
-        let exe = std::env::current_exe()?;
-        let count = available_parallelism()?.get();
-        let children = (0..count).map(|_| Command::new(&exe).arg("spin").spawn());
-        Ok(Self(children.collect::<Result<_, _>>()?))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            _ = child.kill();
-            _ = child.wait();
-        }
-    }
 }

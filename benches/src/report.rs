@@ -1,4 +1,4 @@
-//! The report of a run, and how a run differs from the kept one.
+//! The report of a run.
 
 use crate::{
     machine::Machine,
@@ -12,7 +12,7 @@ use crate::{
 use anyhow::Result;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 use tests::program::PLATFORMS;
 
 /// The measurements of one program.
@@ -42,24 +42,6 @@ pub struct Results {
     pub nodes: Vec<Node>,
 }
 
-/// The ratios and counts that [`compare`] shows, as expressions over [`Results::context`]. A faster
-/// machine does not change them.
-#[rustfmt::skip]
-const HEADLINES: [(&str, &str); 12] = [
-    ("memory / C, glibc", "pause.memory.charged.median / glibc.memory.charged.median"),
-    ("memory since execve / C, glibc", "pause.memory.executed.median / glibc.memory.executed.median"),
-    ("memory / bare sleep", "pause.memory.charged.median / sleep.memory.charged.median"),
-    ("start + exit / bare exit", "pause.start.told.median / exit.start.told.median"),
-    ("start + exit / C, glibc", "pause.start.told.median / glibc.start.told.median"),
-    ("start to sleep / bare sleep", "pause.start.asleep.median / sleep.start.asleep.median"),
-    ("sleeps per orphan", "pause.reaping[0].sleeps"),
-    ("CPU time per orphan / C, glibc", "pause.reaping[0].ran / glibc.reaping[0].ran"),
-    ("SIGTERM to exit / C, glibc", "pause.start.stopped.median / glibc.start.stopped.median"),
-    ("full node: memory / C, glibc", "nodes[0].charged.median / nodes[1].charged.median"),
-    ("full node: time to create / C, glibc", "nodes[0].made.median / nodes[1].made.median"),
-    ("full node: time to remove / C, glibc", "nodes[0].removed.median / nodes[1].removed.median"),
-];
-
 impl Results {
     /// The figures of one program.
     pub fn of(&self, name: &str) -> Option<&Figures> {
@@ -73,33 +55,6 @@ impl Results {
         names
             .filter_map(|it| Some((it, bytes("pause", it)?, bytes(EVERYWHERE, it)?)))
             .collect()
-    }
-
-    /// What the template and [`HEADLINES`] can name.
-    fn context(&self) -> Value {
-        context! {
-            machine => self.machine.describe(),
-            platforms => self.platforms(),
-            pause => self.of("pause"),
-            glibc => self.of("C, glibc"),
-            sleep => self.of("floor: sleep alone"),
-            exit => self.of("floor: exit alone"),
-            ..Value::from_serialize(self)
-        }
-    }
-
-    /// The headlines that the run has numbers for.
-    fn headlines(&self) -> Vec<(String, f64)> {
-        let (environment, context) = (Environment::new(), self.context());
-        let value = |expression| {
-            let expression = environment.compile_expression(expression).unwrap();
-            f64::try_from(expression.eval(&context).ok()?).ok()
-        };
-        let sizes = self.platforms().into_iter();
-        let sizes = sizes.map(|(platform, ours, _)| (format!("bytes, {platform}"), ours as f64));
-        let ratios = HEADLINES.iter();
-        let ratios = ratios.filter_map(|(name, it)| Some(((*name).to_owned(), value(it)?)));
-        sizes.chain(ratios).collect()
     }
 }
 
@@ -121,32 +76,13 @@ pub fn report(results: &Results) -> Result<String> {
         format!("{value:.digits$}")
     });
     let template = environment.template_from_str(include_str!("../report.md.jinja"))?;
-    Ok(template.render(results.context())?)
-}
-
-/// The headlines of a run beside those of the kept one.
-pub fn compare(run: &Results, kept: &Results) -> String {
-    let mut text = format!(
-        "kept run: {}\nthis run: {}\n\n{:<40} {:>9} {:>9} {:>8}\n",
-        kept.machine.describe(),
-        run.machine.describe(),
-        "pause",
-        "kept",
-        "this",
-        "",
-    );
-    let kept: BTreeMap<_, _> = kept.headlines().into_iter().collect();
-    for (name, value) in run.headlines() {
-        let before = kept.get(&name).copied();
-        let change = match before {
-            Some(before) if before != 0.0 => format!("{:+.1} %", (value / before - 1.0) * 100.0),
-            _ => String::new(),
-        };
-        let before = before.map_or("-".to_owned(), number);
-        let value = number(value);
-        _ = writeln!(text, "{name:<40} {before:>9} {value:>9} {change:>8}");
-    }
-    text
+    Ok(template.render(context! {
+        machine => results.machine.describe(),
+        platforms => results.platforms(),
+        glibc => results.of("C, glibc"),
+        exit => results.of("floor: exit alone"),
+        ..Value::from_serialize(results)
+    })?)
 }
 
 /// About three digits, but all digits of a whole number.

@@ -1,7 +1,7 @@
 //! Size: of the file, of its parts, and of an image.
 
 use crate::peers::Peer;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use flate2::{Compression, write::GzEncoder};
 use object::{
     Endianness, File, Object, ObjectSection, SectionFlags, elf,
@@ -15,11 +15,11 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::Command,
-    sync::Mutex,
 };
 use tests::{
     built,
     engine::{Cli, Docker},
+    output,
     program::Platform,
 };
 
@@ -50,8 +50,8 @@ pub struct Image {
 ///
 /// # Errors
 ///
-/// A file is not an ELF file, or the packer fails.
-pub fn measure(peer: &Peer, docker: &Mutex<Docker>, quick: bool) -> Result<BTreeMap<String, Size>> {
+/// A file is not an ELF file. A failure of the packer panics.
+pub fn measure(peer: &Peer, docker: &Docker, quick: bool) -> Result<BTreeMap<String, Size>> {
     let of = |platform: &'static Platform| {
         let path = peer.path(platform);
         let size = measure_file(&path, platform, docker, quick);
@@ -61,12 +61,7 @@ pub fn measure(peer: &Peer, docker: &Mutex<Docker>, quick: bool) -> Result<BTree
     peer.platforms().map(of).collect()
 }
 
-fn measure_file(
-    path: &Path,
-    platform: &Platform,
-    docker: &Mutex<Docker>,
-    quick: bool,
-) -> Result<Size> {
+fn measure_file(path: &Path, platform: &Platform, docker: &Docker, quick: bool) -> Result<Size> {
     let bytes = fs::read(path)?;
     let file = File::parse(&*bytes)?;
     let headers = headers(&file)?;
@@ -116,30 +111,22 @@ fn code(file: &File, bytes: &[u8], headers: u64) -> u64 {
 }
 
 /// Packs a program like pause, and measures the image.
-fn measure_image(program: &Path, platform: &Platform, docker: &Mutex<Docker>) -> Result<Image> {
+fn measure_image(program: &Path, platform: &Platform, docker: &Docker) -> Result<Image> {
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
-    // A name of its own: peers are measured in parallel.
-    let name = program.file_name().unwrap().display();
-    let tag = platform.name.replace('/', "-");
-    let image = format!("localhost/measured:{name}-{tag}");
-    pack(program, platform, &image, &archive)?;
+    let image = "localhost/measured:latest";
+    pack(program, platform, image, &archive);
     let (layer, pulled) = pulled(&archive)?;
-    let mut shown = None;
-    if platform == Platform::native() {
-        let docker = docker.lock().unwrap();
+    let docker = (platform == Platform::native()).then(|| {
         docker.run(&["load", "--input", archive.to_str().unwrap()]);
-        shown = Some(
-            docker
-                .run(&["image", "inspect", "--format={{.Size}}", &image])
-                .parse()?,
-        );
-        docker.run(&["image", "rm", &image]);
-    }
+        let size = docker.run(&["image", "inspect", "--format={{.Size}}", image]);
+        docker.run(&["image", "rm", image]);
+        size.parse().unwrap()
+    });
     Ok(Image {
         layer,
         pulled,
-        docker: shown,
+        docker,
     })
 }
 
@@ -163,22 +150,11 @@ pub fn pulled(archive: &Path) -> Result<(u64, u64)> {
 }
 
 /// Packs a program for one platform like pause.
-///
-/// # Errors
-///
-/// Those of the packer.
-pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) -> Result<()> {
-    let packed = Command::new(built("cargo/release/pause-image"))
-        // Any day does: all are equally long.
-        .args(["pack", "--image", image, "--created=2026-11-25T00:00:00Z"])
-        .arg("--output")
-        .arg(archive)
-        .arg(format!("{}={}", platform.name, program.display()))
-        .output()?;
-    ensure!(
-        packed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&packed.stderr)
-    );
-    Ok(())
+pub fn pack(program: &Path, platform: &Platform, image: &str, archive: &Path) {
+    let mut pack = Command::new(built("cargo/release/pause-image"));
+    // Any day does: all are equally long.
+    pack.args(["pack", "--image", image, "--created=2026-11-25T00:00:00Z"]);
+    pack.arg("--output").arg(archive);
+    pack.arg(format!("{}={}", platform.name, program.display()));
+    output(&mut pack);
 }

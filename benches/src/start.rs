@@ -5,6 +5,7 @@ use crate::{
     peers::Peer,
     process::{Aside, PATIENCE, Process},
 };
+use itertools::{Itertools, izip};
 use nix::sys::{
     ptrace,
     signal::{Signal, kill},
@@ -35,27 +36,16 @@ pub struct Start {
     pub stopped: Option<Spread>,
 }
 
-#[derive(Default)]
-struct Samples {
-    asleep: Vec<f64>,
-    ran: Vec<f64>,
-    faults: Vec<f64>,
-    told: Vec<f64>,
-    stopped: Vec<f64>,
-}
-
 /// Rounds that do not count.
 const WARM_UP: usize = 5;
 
 /// Measures all programs. Counting instructions takes half a minute; a quick run leaves it out.
 pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
-    let mut samples: Vec<Samples> = peers.iter().map(|_| Samples::default()).collect();
+    let mut told = vec![Vec::new(); peers.len()];
+    let mut slept = vec![Vec::new(); peers.len()];
     {
         let _aside = Aside::step();
         for round in 0..rounds + WARM_UP {
-            if round == WARM_UP {
-                samples.fill_with(Samples::default);
-            }
             // A different order in each round.
             let mut order: Vec<usize> = (0..peers.len()).collect();
             order.sort_by_key(|at| {
@@ -63,8 +53,18 @@ pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
                 (round, at).hash(&mut hasher);
                 hasher.finish()
             });
+            // Runs everything twice and keeps the second result: by then the program has filled the caches,
+            // which the previous program left to it.
             for at in order {
-                sample(&peers[at], &mut samples[at]);
+                if let Some(words) = peers[at].words_to_tell() {
+                    tell(&words);
+                    told[at].push(tell(&words));
+                }
+                if peers[at].sits() {
+                    let words = peers[at].words();
+                    sleep_and_stop(&words);
+                    slept[at].push(sleep_and_stop(&words));
+                }
             }
         }
     }
@@ -72,17 +72,20 @@ pub fn measure(peers: &[Peer], rounds: usize, quick: bool) -> Vec<Start> {
         let words = words.filter(|_| !quick)?;
         Some(count_instructions(&words))
     };
-    let sampled = peers.iter().zip(samples);
-    let starts = sampled.map(|(peer, samples)| Start {
-        asleep: spread(&samples.asleep),
-        ran: spread(&samples.ran).map(|it| it.median),
-        faults: spread(&samples.faults).map(|it| it.median),
-        instructions: count(peer.sits().then(|| peer.words())),
-        told: spread(&samples.told),
-        told_instructions: count(peer.words_to_tell()),
-        stopped: spread(&samples.stopped),
+    let all = izip!(peers, told, slept).map(|(peer, told, slept)| {
+        let slept = slept.into_iter().skip(WARM_UP);
+        let (asleep, ran, faults, stopped): (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = slept.multiunzip();
+        Start {
+            asleep: spread(&asleep),
+            ran: spread(&ran).map(|it| it.median),
+            faults: spread(&faults).map(|it| it.median),
+            instructions: count(peer.sits().then(|| peer.words())),
+            told: spread(told.get(WARM_UP..).unwrap_or_default()),
+            told_instructions: count(peer.words_to_tell()),
+            stopped: spread(&stopped),
+        }
     });
-    starts.collect()
+    all.collect()
 }
 
 fn spread(values: &[f64]) -> Option<Spread> {
@@ -93,25 +96,15 @@ fn microseconds(since: Instant) -> f64 {
     since.elapsed().as_nanos() as f64 / 1e3
 }
 
-/// Runs everything twice and keeps the second result: by then the program has filled the caches, which the
-/// previous program left to it.
-fn sample(peer: &Peer, samples: &mut Samples) {
-    if let Some(words) = peer.words_to_tell() {
-        for samples in [&mut Samples::default(), &mut *samples] {
-            let start = Instant::now();
-            Process::start(&words).end();
-            samples.told.push(microseconds(start));
-        }
-    }
-    if peer.sits() {
-        let words = peer.words();
-        for samples in [&mut Samples::default(), samples] {
-            sample_sleep(&words, samples);
-        }
-    }
+/// The time from fork to exit.
+fn tell(words: &[CString]) -> f64 {
+    let start = Instant::now();
+    Process::start(words).end();
+    microseconds(start)
 }
 
-fn sample_sleep(words: &[CString], samples: &mut Samples) {
+/// The time from fork to sleep, the CPU time and the page faults of that, and the time from SIGTERM to exit.
+fn sleep_and_stop(words: &[CString]) -> (f64, f64, f64, f64) {
     let start = Instant::now();
     let process = Process::start(words);
     let asleep = loop {
@@ -122,15 +115,12 @@ fn sample_sleep(words: &[CString], samples: &mut Samples) {
         assert!(start.elapsed() < PATIENCE, "{words:?} does not sleep");
     };
     let proc = Proc::new(process.0.as_raw()).unwrap();
-    samples.asleep.push(asleep);
-    samples
-        .ran
-        .push(proc.schedstat().unwrap().sum_exec_runtime as f64 / 1e3);
-    samples.faults.push(proc.stat().unwrap().minflt as f64);
+    let ran = proc.schedstat().unwrap().sum_exec_runtime as f64 / 1e3;
+    let faults = proc.stat().unwrap().minflt as f64;
     let start = Instant::now();
     kill(process.0, Signal::SIGTERM).unwrap();
     process.end();
-    samples.stopped.push(microseconds(start));
+    (asleep, ran, faults, microseconds(start))
 }
 
 /// Counts the user-space instructions until the program exits or sleeps, without those of children.

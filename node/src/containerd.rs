@@ -169,16 +169,6 @@ impl Containerd {
         ctr
     }
 
-    fn ensure_it_runs(&self) -> Result<()> {
-        self.answers().map_err(|error| {
-            anyhow!(
-                "containerd does not answer on {} ({error:#}): {}",
-                self.socket.display(),
-                self.service().shown("start")
-            )
-        })
-    }
-
     /// The files of the configuration in the order that containerd reads them. The main file comes first,
     /// even if it does not exist.
     fn parts(&self) -> Result<Vec<Part>> {
@@ -470,31 +460,20 @@ impl Runtime for Containerd {
             let Some(kept) = file::kept(&file)? else {
                 continue;
             };
-            let old = match &kept {
-                Some(kept) => kept.clone(),
-                None => self.beginning()?,
-            };
+            let old = kept.clone().map_or_else(|| self.beginning(), Ok)?;
             let differs = |key: &&Key| edit::get(&part.text, key).ok() != edit::get(&old, key).ok();
             let Some(key) = KEYS.iter().find(differs) else {
                 continue;
             };
             let now = edit::get(&part.text, key)?.unwrap_or_default();
             let is_ours = edit::set(&old, key, &now).is_ok_and(|ours| ours == part.text);
-            let new = if is_ours {
-                old
-            } else {
+            let (before, new) = match edit::get(&old, key)? {
+                _ if is_ours => (Before::Restore, kept),
                 // Somebody changed something else since then, which stays.
-                match edit::get(&old, key)? {
-                    Some(image) => edit::set(&part.text, key, &image)?,
-                    None => edit::unset(&part.text, key)?,
-                }
+                Some(image) => (Before::Leave, Some(edit::set(&part.text, key, &image)?)),
+                None => (Before::Leave, Some(edit::unset(&part.text, key)?)),
             };
-            self.dump(&parts, Some((index, &new)))?;
-            let (before, new) = if is_ours {
-                (Before::Restore, kept)
-            } else {
-                (Before::Leave, Some(new))
-            };
+            self.dump(&parts, Some((index, new.as_deref().unwrap_or(&old))))?;
             return Ok(Some(Edit {
                 file,
                 old: Some(part.text.clone()),
@@ -507,7 +486,10 @@ impl Runtime for Containerd {
     }
 
     fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
-        self.ensure_it_runs()?;
+        self.answers().map_err(|error| {
+            let (socket, start) = (self.socket.display(), self.service().shown("start"));
+            anyhow!("containerd does not answer on {socket} ({error:#}): {start}")
+        })?;
         let is_right = |stored: &Stored| {
             stored.is_complete && archive.is_none_or(|archive| archive.digest == stored.digest)
         };
@@ -637,10 +619,7 @@ impl Runtime for Containerd {
             images.dedup();
             let images = images.join(", ");
             let ours = archive.and_then(|archive| archive.programs.get(&program));
-            let whose = match ours {
-                Some(platform) => format!("pause for {platform}"),
-                None => "another program".to_owned(),
-            };
+            let whose = ours.map_or("another program".to_owned(), |it| format!("pause for {it}"));
             let said = format!("{count} with {whose}, sha256 {program}, from {images}");
             lines.push(("sandboxes", said));
         }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::Value as Content;
-use toml_edit::{Decor, DocumentMut, InlineTable, Item, Table, TableLike, TomlError, Value};
+use toml_edit::{Array, Decor, DocumentMut, InlineTable, Item, Table, TableLike, TomlError, Value};
 
 /// The path of a key: the tables that it is in, then the key itself.
 pub type Path<'a> = [&'a str];
@@ -47,10 +47,9 @@ pub fn set_array<'a>(
     key: &str,
     values: impl Iterator<Item = &'a str>,
 ) -> Result<String> {
-    change(text, &[key], |document| {
-        document[key] = toml_edit::value(toml_edit::Array::from_iter(values));
-        Ok(())
-    })
+    let mut document = parse(text)?;
+    document[key] = toml_edit::value(Array::from_iter(values));
+    Ok(document.to_string())
 }
 
 /// The content without some keys, and without each table that is then empty.

@@ -44,71 +44,59 @@ impl Edit {
 
     /// Changes the file in one step, or fails and leaves it as it is.
     pub fn place(&self) -> Result<()> {
-        self.try_to_place().map_err(|error| {
+        let try_to_place = || {
+            ensure!(
+                read(&self.file)? == self.old,
+                "somebody changed it in the meantime: run this again"
+            );
+            put(&self.file, self.new.as_deref(), self.before)
+        };
+        try_to_place().map_err(|error| {
             let shown = self.file.display();
             anyhow!("cannot write {shown}: {error:#}; nothing was changed")
         })
     }
 
-    fn try_to_place(&self) -> Result<()> {
-        let Self { file, old, new, .. } = self;
-        ensure!(
-            read(file)? == *old,
-            "somebody changed it in the meantime: run this again"
-        );
-        match (self.before, new) {
-            (Before::Restore, Some(_)) => fs::rename(before(file), file)?,
-            (Before::Restore, None) => remove_with_before(file)?,
-            (_, None) => fs::remove_file(file)?,
-            (Before::Leave, Some(new)) => write(file, new.as_bytes())?,
-            (Before::Keep, Some(new)) => {
-                keep(file)?;
-                write(file, new.as_bytes()).inspect_err(|_| _ = fs::remove_file(before(file)))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the edit back once it is in place.
     pub fn take_back(&self) -> Result<()> {
+        let before = match self.before {
+            Before::Keep => Before::Restore,
+            Before::Restore => Before::Keep,
+            Before::Leave => Before::Leave,
+        };
         let shown = self.file.display();
-        self.try_to_take_back()
+        put(&self.file, self.old.as_deref(), before)
             .with_context(|| format!("cannot restore the old {shown}"))
     }
+}
 
-    fn try_to_take_back(&self) -> Result<()> {
-        let Self { file, old, .. } = self;
-        let Some(old) = old else {
-            return Ok(remove_with_before(file)?);
-        };
-        match self.before {
-            // Not so if an earlier edit kept it.
-            Before::Keep if kept(file)?.flatten().as_ref() == Some(old) => {
-                Ok(fs::rename(before(file), file)?)
-            }
-            Before::Restore => {
-                keep(file)?;
-                write(file, old.as_bytes())
-            }
-            _ => write(file, old.as_bytes()),
+/// Gives the file this content, or removes it, and does with the kept one what [`Before`] says.
+fn put(file: &Path, content: Option<&str>, to_do: Before) -> Result<()> {
+    let kept = before(file);
+    match (to_do, content) {
+        (Before::Restore, Some(_)) => fs::rename(kept, file)?,
+        (Before::Restore, None) => {
+            fs::remove_file(file)?;
+            _ = fs::remove_file(kept);
+        }
+        (_, None) => fs::remove_file(file)?,
+        (Before::Leave, Some(content)) => write(file, content.as_bytes())?,
+        (Before::Keep, Some(content)) => {
+            keep(file)?;
+            write(file, content.as_bytes()).inspect_err(|_| _ = fs::remove_file(kept))?;
         }
     }
+    Ok(())
 }
 
 /// Where the old file is kept.
 pub fn before(file: &Path) -> PathBuf {
-    beside(file, ".before-use-pause")
+    file.with_added_extension("before-use-pause")
 }
 
 /// Where a new file is written before it moves into place.
 fn new(file: &Path) -> PathBuf {
-    beside(file, ".use-pause-new")
-}
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+    file.with_added_extension("use-pause-new")
 }
 
 /// What an edit kept of a file: nothing, that there was no file (`Some(None)`), or its content.
@@ -137,12 +125,6 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
         }
         resolved => resolved.with_context(|| format!("cannot resolve {}", path.display())),
     }
-}
-
-fn remove_with_before(file: &Path) -> io::Result<()> {
-    fs::remove_file(file)?;
-    _ = fs::remove_file(before(file));
-    Ok(())
 }
 
 /// Removes a file that an earlier run may have left.

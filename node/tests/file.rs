@@ -1,7 +1,7 @@
-//! An edit leaves alone a file that somebody changed since the plan.
+//! An edit leaves alone a file that somebody changed since the plan, and what an earlier edit kept.
 
 use std::fs;
-use use_pause::file::{Before, Edit};
+use use_pause::file::{self, Before, Edit};
 
 #[test]
 fn what_others_changed_meanwhile_stays() {
@@ -25,4 +25,23 @@ fn what_others_changed_meanwhile_stays() {
     edit.take_back().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "before");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// Somebody removed the configuration after a switch, and the next switch is taken back.
+#[test]
+fn what_an_earlier_switch_kept_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let edit = Edit {
+        file: folder.path().join("config.toml"),
+        old: None,
+        new: Some("ours".to_owned()),
+        before: Before::Leave,
+        note: None,
+    };
+    let kept = file::before(&edit.file);
+    fs::write(&kept, "before").unwrap();
+    edit.place().unwrap();
+    edit.take_back().unwrap();
+    assert_eq!(fs::read_to_string(kept).unwrap(), "before");
+    assert!(!edit.file.exists());
 }
