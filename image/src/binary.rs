@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use object::{Architecture, Endianness, Object, ObjectKind};
-use pause_image::platform::Platform;
+use oci_spec::image::Platform;
+use pause_image::platform;
 use std::fs;
 
 /// The binary of a platform.
@@ -25,13 +26,13 @@ impl Binary {
             let Some((name, path)) = argument.split_once('=') else {
                 bail!("{argument:?} is not PLATFORM=FILE");
             };
-            let platform: Platform = name.parse()?;
+            let platform = platform::named(name)?;
             if binaries.iter().any(|binary| binary.platform == platform) {
                 bail!("platform {name} is given twice");
             }
             let bytes = fs::read(path).with_context(|| format!("no binary for {name}: {path}"))?;
             let built_for = arch(&bytes).with_context(|| path.to_owned())?;
-            if platform.arch() != built_for.into() {
+            if *platform.architecture() != built_for.into() {
                 swapped.push(format!("{path}, given as {name}, is for {built_for}"));
             }
             binaries.push(Self { platform, bytes });

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use digests::{Found, read};
 use facts::Facts;
 use pack::{About, Archive};
-use pause_image::{layout::write, name::Name, read::Image};
+use pause_image::{layout::write, name, platform, read::Image};
 use provenance::Origin;
 use std::{
     path::{Path, PathBuf},
@@ -107,19 +107,17 @@ fn run(command: &Command) -> Result<bool> {
 
 fn pack(arguments: &Pack) -> Result<()> {
     let Pack { image, output, .. } = arguments;
-    let name: Name = image
-        .parse()
-        .with_context(|| format!("{image:?} is not an image name"))?;
+    name::check(image)?;
     let binaries = Binary::read_all(&arguments.binaries)?;
-    let archive = Archive::pack(&name, &binaries, &arguments.about)?;
+    let archive = Archive::pack(image, &binaries, &arguments.about)?;
     archive.layout.write(output)?;
 
     println!("platform  bytes of /pause  bytes pulled");
     for (binary, pulled) in binaries.iter().zip(&archive.pulled) {
-        let (name, bytes) = (binary.platform.name, binary.bytes.len());
+        let (name, bytes) = (platform::name(&binary.platform), binary.bytes.len());
         println!("{name:<8}  {bytes:>15}  {pulled:>12}");
     }
-    println!("{name}\n{}\n{}", archive.index.digest(), output.display());
+    println!("{image}\n{}\n{}", archive.index.digest(), output.display());
     Ok(())
 }
 

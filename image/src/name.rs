@@ -1,38 +1,25 @@
 //! The image's name.
 
-use anyhow::{Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_spec::distribution::Reference;
-use std::{fmt, str::FromStr};
 
-/// A name with registry, repository and tag. containerd uses the name in an archive as it is, and does not
-/// complete a short one.
-#[derive(Clone, Debug)]
-pub struct Name(Reference);
-
-impl FromStr for Name {
-    type Err = Error;
-
-    /// # Errors
-    ///
-    /// The name is not valid (distribution specification, "Pulling manifests"), lacks the registry or
-    /// the tag, or has a digest.
-    fn from_str(name: &str) -> Result<Self> {
+/// Checks a name with registry, repository and tag. containerd uses the name in an archive as it is, and
+/// does not complete a short one.
+///
+/// # Errors
+///
+/// The name is not valid (distribution specification, "Pulling manifests"), lacks the registry or the tag,
+/// or has a digest.
+pub fn check(name: &str) -> Result<()> {
+    let check = || -> Result<()> {
         let reference: Reference = name.parse()?;
+        let whole = reference.whole();
         ensure!(
             reference.digest().is_none(),
             "give a tag instead of a digest, which depends on the content"
         );
-        ensure!(
-            reference.whole() == name,
-            "give registry and tag, as in {}",
-            reference.whole()
-        );
-        Ok(Self(reference))
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+        ensure!(whole == name, "give registry and tag, as in {whole}");
+        Ok(())
+    };
+    check().with_context(|| format!("{name:?} is not an image name"))
 }

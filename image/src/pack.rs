@@ -5,18 +5,14 @@
 //! per platform under one name, the last one would win.
 
 use crate::binary::Binary;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use flate2::{Compression, bufread::GzEncoder};
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_TITLE,
     ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
+    ImageManifestBuilder, MediaType, Os, Platform, RootFsBuilder, SCHEMA_VERSION,
 };
-use pause_image::{
-    layout::{Layout, append, index_of, json, owned, path, sha256},
-    name::Name,
-    platform::Platform,
-};
+use pause_image::layout::{Layout, append, index_of, json, owned, path, sha256};
 use serde_json::json;
 use std::io::Read;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -41,13 +37,8 @@ pub struct About {
     )]
     pub description: String,
     /// The image's time of creation: 2026-11-25T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time_of)]
+    #[arg(long, value_name = "TIME")]
     pub created: Option<String>,
-}
-
-/// Checks that a time is in RFC 3339.
-fn time_of(text: &str) -> Result<String, time::error::Parse> {
-    OffsetDateTime::parse(text, &Rfc3339).map(|_| text.to_owned())
 }
 
 /// A multi-arch image.
@@ -62,11 +53,20 @@ pub struct Archive {
 impl Archive {
     /// Packs an image per binary and their index. The same arguments give the same bytes. Panics without a
     /// binary.
-    pub fn pack(name: &Name, binaries: &[Binary], about: &About) -> Result<Self> {
-        let name = name.to_string();
+    ///
+    /// # Errors
+    ///
+    /// The image's time of creation is not in RFC 3339.
+    pub fn pack(name: &str, binaries: &[Binary], about: &About) -> Result<Self> {
         let About {
-            title, description, ..
+            title,
+            description,
+            created,
         } = about;
+        if let Some(created) = created {
+            OffsetDateTime::parse(created, &Rfc3339)
+                .with_context(|| format!("{created:?} is not a time"))?;
+        }
         let mut layout = Layout::default();
         let mut manifests = Vec::new();
         let mut docker = Vec::new();
@@ -93,12 +93,12 @@ impl Archive {
         let mut index = layout.add_json(MediaType::ImageIndex, &index)?;
         // Both hold the full name: containerd turns a bare tag into "import-<date>:tag".
         let names = [ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME];
-        index.set_annotations(Some(owned(names.map(|key| (key, &*name)))));
+        index.set_annotations(Some(owned(names.map(|key| (key, name)))));
 
         layout.finish(&index)?;
         // docker's classic store holds one platform. Most machines with such a store are amd64.
-        let mut platforms = binaries.iter().map(|it| it.platform.arch());
-        let amd64 = platforms.position(|arch| arch == Arch::Amd64);
+        let mut platforms = binaries.iter().map(|it| it.platform.architecture());
+        let amd64 = platforms.position(|arch| *arch == Arch::Amd64);
         layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
         Ok(Self {
             layout,
@@ -115,7 +115,7 @@ fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Des
     let unpacked = tar.into_inner()?;
     let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
     let diff_id = format!("sha256:{}", sha256(&unpacked));
-    let config = add_config(layout, binary.platform, about, diff_id)?;
+    let config = add_config(layout, &binary.platform, about, diff_id)?;
     let manifest = ImageManifestBuilder::default()
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageManifest)
@@ -124,7 +124,7 @@ fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Des
         .annotations(owned([VERSION]))
         .build()?;
     let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
-    manifest.set_platform(Some(binary.platform.oci()?));
+    manifest.set_platform(Some(binary.platform.clone()));
     Ok([manifest, config, layer])
 }
 
@@ -142,7 +142,7 @@ fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
 
 fn add_config(
     layout: &mut Layout,
-    platform: Platform,
+    platform: &Platform,
     about: &About,
     diff_id: String,
 ) -> Result<Descriptor> {
@@ -155,11 +155,11 @@ fn add_config(
         config = config.created(created);
     }
     let mut config = config
-        .architecture(platform.arch())
+        .architecture(platform.architecture().clone())
         .os(Os::Linux)
         .config(run.build()?)
         .rootfs(layers.build()?)
         .build()?;
-    config.set_variant(platform.variant());
+    config.set_variant(platform.variant().clone());
     layout.add_json(MediaType::ImageConfig, &config)
 }

@@ -135,9 +135,7 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
                 Some(image) => (image.clone(), archive.ok()),
                 None => archive.map(|archive| (archive.name.clone(), Some(archive)))?,
             };
-            image
-                .parse::<pause_image::name::Name>()
-                .with_context(|| format!("{image:?} is not an image name"))?;
+            pause_image::name::check(&image)?;
             if options.dry_run {
                 show(runtime.plan(&image)?)
             } else {
