@@ -192,7 +192,7 @@ push: target/pause.tar ## copies the image, SBOM and provenance to REGISTRY, as 
 	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) tag target/pause.tar)"
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):sha256-$$($(pause_image) digests target/pause.tar | sed -n 's/  index$$//p')"
 
 ##@ Check
 
@@ -236,7 +236,7 @@ given = $(findstring command line,$(origin IMAGE))
 verify: ## builds afresh, and compares that, and an archive or image in a registry IMAGE=, with image/digests
 	$(build_pause_image)
 	@$(if $(given),test -e '$(IMAGE)' || tests/tools/packages skopeo)
-	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS:%=--pull-flag=%))
+	@image/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS))
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
 	@tests/tools/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}

@@ -1,27 +1,33 @@
 //! Packs the image of pause, and gives others the means to check it: digests, SBOM and provenance.
 
 mod binary;
-mod digests;
 mod facts;
 mod pack;
 mod provenance;
 mod referrers;
 mod sbom;
-mod verify;
 
 use anyhow::{Context, Result};
 use binary::Binary;
 use clap::{Parser, Subcommand};
-use digests::{Found, read};
 use facts::Facts;
 use pack::{About, Archive};
-use pause_image::{layout::write, name, platform, read::Image};
+use pause_image::{
+    layout::{sha256, write},
+    name, platform,
+    read::Image,
+};
 use provenance::Origin;
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use verify::Verify;
+
+const ARCHIVE: &str = "target/pause.tar";
+
+/// The image's default name. The archive's digest in image/digests is for this name.
+const IMAGE: &str = concat!("localhost/pause:", env!("CARGO_PKG_VERSION"));
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -34,28 +40,17 @@ struct Arguments {
 enum Command {
     /// Pack one binary per platform into an archive that every engine loads
     Pack(Pack),
-    /// Write the digests of a build
+    /// Print the sha256 of each part of the image in an archive, and of the archive
     Digests {
-        /// The folder of the build: target
-        #[arg(value_name = "FOLDER")]
-        target: PathBuf,
-        /// The file to write, atomically
-        #[arg(long, value_name = "FILE")]
-        output: PathBuf,
+        /// The archive: target/pause.tar
+        archive: PathBuf,
     },
-    /// Compare a build, an archive or an image in a registry with the digests
-    Verify(Verify),
     /// Write SBOM, provenance, and both as referrers, next to an archive
     Attest {
         /// The archive: target/pause.tar
         archive: PathBuf,
         #[command(flatten)]
         origin: Origin,
-    },
-    /// Print the tag of an archive's referrers in a registry
-    Tag {
-        /// The archive: target/pause.tar
-        archive: PathBuf,
     },
 }
 
@@ -79,8 +74,7 @@ struct Pack {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // An error from a library may have several lines.
             eprintln!("pause-image: {}", format!("{error:#}").replace('\n', " "));
@@ -89,20 +83,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns false if a verification failed and printed why.
-fn run(command: &Command) -> Result<bool> {
+fn run(command: &Command) -> Result<()> {
     match command {
-        Command::Verify(verify) => return verify.run(),
-        Command::Pack(arguments) => pack(arguments)?,
-        Command::Digests { target, output } => {
-            let mut found = Found::default();
-            found.add_folder(target, false)?;
-            write(output, found.digests.to_string().as_bytes())?;
-        }
-        Command::Attest { archive, origin } => attest(archive, origin)?,
-        Command::Tag { archive } => println!("{}", referrers::tag(&image(archive)?)),
+        Command::Pack(arguments) => pack(arguments),
+        Command::Digests { archive } => digests(archive),
+        Command::Attest { archive, origin } => attest(archive, origin),
     }
-    Ok(true)
 }
 
 fn pack(arguments: &Pack) -> Result<()> {
@@ -118,6 +104,24 @@ fn pack(arguments: &Pack) -> Result<()> {
         println!("{name:<8}  {bytes:>15}  {pulled:>12}");
     }
     println!("{image}\n{}\n{}", archive.index.digest(), output.display());
+    Ok(())
+}
+
+/// Prints in the format of sha256sum. The name of the image changes the archive, but no part of the image.
+fn digests(archive: &Path) -> Result<()> {
+    let image = image(archive)?;
+    println!("{}  index", image.index.digest().digest());
+    for it in &image.platforms {
+        let platform = &it.name;
+        println!("{}  manifest of {platform}", it.manifest.digest().digest());
+        println!("{}  config of {platform}", it.config.digest().digest());
+        println!("{}  layer of {platform}", it.layer.digest().digest());
+        println!("{}  layer of {platform}, unpacked", it.unpacked);
+    }
+    match image.name.filter(|name| name != IMAGE) {
+        None => println!("{}  {ARCHIVE}", sha256(&read(archive)?)),
+        Some(name) => println!("# not compared with {ARCHIVE}: named {name} instead of {IMAGE}"),
+    }
     Ok(())
 }
 
@@ -142,6 +146,11 @@ fn attest(archive: &Path, origin: &Origin) -> Result<()> {
         write(&archive.with_file_name(document.file), &document.content)?;
     }
     referrers.write(&archive.with_file_name("pause.referrers.tar"))
+}
+
+/// A file's content.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Reads the image in an archive.

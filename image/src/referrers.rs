@@ -17,7 +17,7 @@ pub struct Document {
 }
 
 /// Packs the documents. The layout's one image is their index, which a registry without the referrers API
-/// serves under the tag [`tag`].
+/// serves under the tag `sha256-…`, the digest of the image's index.
 pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
     let mut layout = Layout::default();
     let empty = layout.add(MediaType::EmptyJSON, b"{}".to_vec())?;
@@ -45,9 +45,4 @@ pub fn pack(image: &Image, documents: &[Document]) -> Result<Layout> {
     let index = layout.add_json(MediaType::ImageIndex, &index)?;
     layout.finish(&index)?;
     Ok(layout)
-}
-
-/// The tag of the documents in a registry without the referrers API.
-pub fn tag(image: &Image) -> String {
-    image.index.digest().to_string().replace(':', "-")
 }

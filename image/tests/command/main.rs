@@ -16,21 +16,14 @@ fn pause_image(arguments: &str) -> Command {
     command
 }
 
-/// The lines that a command fails with, without the name that each starts with.
-fn failures(command: &mut Command) -> Vec<String> {
+/// The one line that a command fails with, without its name.
+fn failure(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stderr = text(output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    let lines = stderr.lines();
-    let lines = lines.map(|line| line.strip_prefix("pause-image: ").expect(line));
-    lines.map(str::to_owned).collect()
-}
-
-/// The one line that a command fails with.
-fn failure(command: &mut Command) -> String {
-    let mut lines = failures(command);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines.remove(0)
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let line = stderr.trim_end().strip_prefix("pause-image: ");
+    line.expect(&stderr).to_owned()
 }
 
 /// The pairs of digest and name in image/digests.
