@@ -1,13 +1,10 @@
-//! The image: the content of target/pause.tar, and that engines load it unchanged.
+//! The image: the content of target/pause.tar, and that engines load it unchanged. Reads the archive without
+//! the packer's library for OCI.
 
 use flate2::read::GzDecoder;
-use oci_spec::image::{
-    Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType, OciLayout, Os,
-};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File},
     io::Read,
 };
@@ -18,243 +15,183 @@ use tests::{
     project,
 };
 
-/// The files of the archive by path.
-struct Files(BTreeMap<String, Vec<u8>>);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-impl Files {
-    fn of_archive() -> Self {
-        let mut tar = tar::Archive::new(File::open(archive()).unwrap());
-        let entries = tar.entries().unwrap().map(|entry| {
-            let mut entry = entry.unwrap();
-            let header = entry.header();
-            assert_eq!(header.mtime().unwrap(), 0);
-            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
-            let path = entry.path().unwrap().to_str().unwrap().to_owned();
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content).unwrap();
-            (path, content)
-        });
-        let entries: Vec<_> = entries.collect();
-        let is_sorted = entries.is_sorted_by(|one, next| one.0 < next.0);
-        assert!(is_sorted, "the archive is not sorted, or has a path twice");
-        Self(entries.into_iter().collect())
-    }
-
-    fn json<T: DeserializeOwned>(&self, path: &str) -> T {
-        serde_json::from_slice(&self.0[path]).unwrap()
-    }
-
-    /// A blob's content, after a check against its descriptor.
-    fn blob(&self, descriptor: &Descriptor) -> &[u8] {
-        let content = &*self.0[&path(descriptor)];
-        assert_eq!(content.len() as u64, descriptor.size());
-        assert_eq!(sha256(content), descriptor.digest().digest());
-        content
-    }
-
-    fn json_blob<T: DeserializeOwned>(&self, descriptor: &Descriptor, media_type: MediaType) -> T {
-        assert_eq!(*descriptor.media_type(), media_type);
-        serde_json::from_slice(self.blob(descriptor)).unwrap()
-    }
-
-    /// The only entry of index.json.
-    fn image(&self) -> Descriptor {
-        let index: ImageIndex = self.json("index.json");
-        let [image] = &**index.manifests() else {
-            panic!("index.json has not one entry; an engine loads each as an image: {index:?}");
-        };
-        image.clone()
-    }
-
-    /// The platforms' images, each of which must have one layer.
-    fn images(&self) -> Vec<Image> {
-        let index: ImageIndex = self.json_blob(&self.image(), MediaType::ImageIndex);
-        assert_eq!(index.manifests().len(), PLATFORMS.len());
-        let images = PLATFORMS.iter().zip(index.manifests());
-        let images = images.map(|(platform, descriptor)| {
-            let manifest: ImageManifest = self.json_blob(descriptor, MediaType::ImageManifest);
-            let [layer] = &**manifest.layers() else {
-                panic!("{manifest:?}")
-            };
-            Image {
-                platform,
-                descriptor: descriptor.clone(),
-                config: self.json_blob(manifest.config(), MediaType::ImageConfig),
-                layer: layer.clone(),
-                manifest,
-            }
-        });
-        images.collect()
-    }
-}
-
-struct Image {
-    platform: &'static Platform,
-    descriptor: Descriptor,
-    manifest: ImageManifest,
-    config: ImageConfiguration,
-    layer: Descriptor,
-}
-
-impl Image {
-    /// The blobs that an engine pulls.
-    fn blobs(&self) -> [&Descriptor; 3] {
-        [&self.descriptor, self.manifest.config(), &self.layer]
-    }
-}
-
-fn path(descriptor: &Descriptor) -> String {
-    format!("blobs/sha256/{}", descriptor.digest().digest())
-}
-
-#[test]
-fn is_a_layout_with_every_blob_and_no_other() {
-    let files = Files::of_archive();
-    let layout: OciLayout = files.json("oci-layout");
-    assert_eq!(layout.image_layout_version(), "1.0.0");
-
-    let mut paths: BTreeSet<String> = ["index.json", "oci-layout", "manifest.json"]
-        .map(Into::into)
-        .into();
-    paths.insert(path(&files.image()));
-    for image in files.images() {
-        files.blob(&image.layer);
-        paths.extend(image.blobs().map(path));
-    }
-    assert_eq!(files.0.into_keys().collect::<BTreeSet<_>>(), paths);
-}
-
-#[test]
-fn has_its_full_name_for_every_engine() {
-    let files = Files::of_archive();
-    let image = files.image();
-    let names = image.annotations().as_ref().unwrap();
-    assert_eq!(names["io.containerd.image.name"], IMAGE);
-    assert_eq!(names["org.opencontainers.image.ref.name"], IMAGE);
-    let docker: Value = files.json("manifest.json");
-    assert_eq!(docker[0]["RepoTags"], json!([IMAGE]));
-}
-
-#[test]
-fn says_what_it_is() {
-    let files = Files::of_archive();
-    let index: ImageIndex = files.json_blob(&files.image(), MediaType::ImageIndex);
-    let said = index.annotations().as_ref().unwrap();
-    for (key, value) in [
-        ("title", "pause"),
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("licenses", "MIT OR Apache-2.0"),
-    ] {
-        assert_eq!(said[&format!("org.opencontainers.image.{key}")], value);
-    }
-    assert!(said["org.opencontainers.image.description"].contains("first process of a pod"));
-    // A fork must build the same bytes, so no repository is named.
-    assert!(!said.contains_key("org.opencontainers.image.source"));
-    for image in files.images() {
-        let said = image.manifest.annotations().as_ref().unwrap();
-        let version = &said["org.opencontainers.image.version"];
-        assert_eq!(version, env!("CARGO_PKG_VERSION"));
-    }
-}
-
-#[test]
-fn has_each_platform_with_its_config() {
-    let changelog = fs::read_to_string(project().join("CHANGELOG.md")).unwrap();
-    let heading = concat!("## [", env!("CARGO_PKG_VERSION"), "] - ");
-    let released = changelog.lines().find_map(|it| it.strip_prefix(heading));
-    let created = released.map(|day| format!("{day}T00:00:00Z"));
-    let files = Files::of_archive();
-    for image in files.images() {
-        let arch = Arch::from(image.platform.arch);
-        let variant = image.platform.variant().map(str::to_owned);
-        let platform = image.descriptor.platform().as_ref().unwrap();
-        assert_eq!(*platform.architecture(), arch);
-        assert_eq!(*platform.os(), Os::Linux);
-        assert_eq!(platform.variant(), &variant);
-
-        let config = image.config;
-        assert_eq!((config.architecture(), config.os()), (&arch, &Os::Linux));
-        assert_eq!(config.variant(), &variant);
-        assert_eq!(config.created(), &created);
-        let run = config.config().as_ref().unwrap();
-        assert_eq!(run.user().as_deref(), Some("65535:65535"));
-        assert_eq!(run.entrypoint(), &Some(vec!["/pause".to_owned()]));
-    }
-}
-
-#[test]
-fn has_one_layer_with_the_binary_alone() {
-    let files = Files::of_archive();
-    for image in files.images() {
-        assert_eq!(*image.layer.media_type(), MediaType::ImageLayerGzip);
-        let mut tar = Vec::new();
-        let mut packed = GzDecoder::new(files.blob(&image.layer));
-        packed.read_to_end(&mut tar).unwrap();
-        let diff_id = format!("sha256:{}", sha256(&tar));
-        assert_eq!(*image.config.rootfs().diff_ids(), [diff_id]);
-
-        let mut tar = tar::Archive::new(&*tar);
-        let mut entries = tar.entries().unwrap();
-        let mut entry = entries.next().unwrap().unwrap();
-        let header = entry.header().clone();
-        assert_eq!(header.path().unwrap().to_str(), Some("pause"));
-        assert_eq!(header.mode().unwrap(), 0o555);
-        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+/// The files of a tar archive by path, with their modes. All are root's, and of 1970.
+fn files_of(tar: impl Read) -> BTreeMap<String, (u32, Vec<u8>)> {
+    let mut tar = tar::Archive::new(tar);
+    let entries = tar.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let header = entry.header();
+        assert!(header.entry_type().is_file());
         assert_eq!(header.mtime().unwrap(), 0);
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+        let mode = header.mode().unwrap();
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
-        let program = Program::new("pause", image.platform.name);
-        assert_eq!(content, fs::read(program.path).unwrap());
-        assert!(entries.next().is_none());
-    }
+        (path, (mode, content))
+    });
+    let entries: Vec<_> = entries.collect();
+    let is_sorted = entries.is_sorted_by(|one, next| one.0 < next.0);
+    assert!(is_sorted, "an archive is not sorted, or has a path twice");
+    entries.into_iter().collect()
 }
 
-#[test]
-fn is_little_to_pull() {
-    let files = Files::of_archive();
-    for image in files.images() {
-        let name = image.platform.name;
-        let pulled: u64 = image.blobs().map(Descriptor::size).iter().sum();
-        println!("{name}: {pulled} bytes");
-        assert!(pulled <= 1280, "{name}: {pulled} bytes");
-    }
+/// The files of target/pause.tar by path.
+fn packed() -> BTreeMap<String, Vec<u8>> {
+    let files = files_of(File::open(archive()).unwrap()).into_iter();
+    files.map(|(path, (_, content))| (path, content)).collect()
 }
 
+fn parse(content: &[u8]) -> Value {
+    serde_json::from_slice(content).unwrap()
+}
+
+/// The path in an archive of the blob that a descriptor is for.
+fn path(descriptor: &Value) -> String {
+    let digest = descriptor["digest"].as_str().unwrap();
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+/// The descriptor of a blob.
+fn descriptor(kind: &str, content: &[u8]) -> Value {
+    json!({
+        "mediaType": format!("application/vnd.oci.image.{kind}"),
+        "digest": format!("sha256:{}", sha256(content)),
+        "size": content.len(),
+    })
+}
+
+/// The day in CHANGELOG.md on which this version was released.
+fn release_day() -> Option<String> {
+    let changelog = fs::read_to_string(project().join("CHANGELOG.md")).unwrap();
+    let heading = format!("## [{VERSION}] - ");
+    let mut days = changelog.lines().filter_map(|it| it.strip_prefix(&heading));
+    days.next().map(str::to_owned)
+}
+
+/// The whole archive, from the programs up.
 #[test]
-fn docker_save_names_amd64() {
-    let files = Files::of_archive();
-    let mut images = files.images().into_iter();
-    let amd64 = images.find(|it| it.platform.name == "amd64").unwrap();
-    let docker: Value = files.json("manifest.json");
-    assert_eq!(docker.as_array().unwrap().len(), 1);
-    assert_eq!(docker[0]["Config"], path(amd64.manifest.config()));
-    assert_eq!(docker[0]["Layers"], json!([path(&amd64.layer)]));
+fn has_each_platform_and_no_other_file() {
+    let files = packed();
+    let mut paths = vec![];
+    // The content of the blob that a descriptor in the archive is for.
+    let mut blob = |descriptor: &Value| {
+        paths.push(path(descriptor));
+        &*files[&path(descriptor)]
+    };
+    let entries = parse(&files["index.json"]);
+    let index = blob(&entries["manifests"][0]);
+    let found = parse(index);
+    let mut manifests = Vec::new();
+    let mut docker = Value::Null;
+    let day = release_day();
+    for (at, platform) in PLATFORMS.iter().enumerate() {
+        let manifest = blob(&found["manifests"][at]);
+        let parsed = parse(manifest);
+        let config = blob(&parsed["config"]);
+        let layer = blob(&parsed["layers"][0]);
+
+        // The layer has the program alone.
+        let mut unpacked = Vec::new();
+        GzDecoder::new(layer).read_to_end(&mut unpacked).unwrap();
+        let program = fs::read(Program::new("pause", platform.name).path).unwrap();
+        let is_alone = files_of(&*unpacked) == [("pause".to_owned(), (0o555, program))].into();
+        assert!(is_alone, "{}", platform.name);
+
+        let mut oci = json!({"architecture": platform.arch, "os": "linux"});
+        if let Some(variant) = platform.variant() {
+            oci["variant"] = json!(variant);
+        }
+        let mut expected = oci.clone();
+        if let Some(day) = &day {
+            expected["created"] = json!(format!("{day}T00:00:00Z"));
+        }
+        expected["config"] = json!({"User": "65535:65535", "Entrypoint": ["/pause"]});
+        let diff_id = format!("sha256:{}", sha256(&unpacked));
+        expected["rootfs"] = json!({"type": "layers", "diff_ids": [diff_id]});
+        assert_eq!(parse(config), expected);
+
+        let expected = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "annotations": {"org.opencontainers.image.version": VERSION},
+            "config": descriptor("config.v1+json", config),
+            "layers": [descriptor("layer.v1.tar+gzip", layer)],
+        });
+        assert_eq!(parsed, expected);
+        let mut manifest = descriptor("manifest.v1+json", manifest);
+        manifest["platform"] = oci;
+        manifests.push(manifest);
+        if platform.name == "amd64" {
+            let layers = [path(&parsed["layers"][0])];
+            docker = json!([
+                {"Config": path(&parsed["config"]), "RepoTags": [IMAGE], "Layers": layers}
+            ]);
+        }
+    }
+    // A fork must build the same bytes, so no repository is named.
+    let expected = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "annotations": {
+            "org.opencontainers.image.title": "pause",
+            "org.opencontainers.image.version": VERSION,
+            "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
+            "org.opencontainers.image.description":
+                "The first process of a pod: holds its namespaces, reaps its orphans, sleeps",
+        },
+        "manifests": manifests,
+    });
+    assert_eq!(found, expected);
+    // An engine loads each entry of index.json as an image, under its full name.
+    let mut image = descriptor("index.v1+json", index);
+    image["annotations"] = json!({
+        "io.containerd.image.name": IMAGE,
+        "org.opencontainers.image.ref.name": IMAGE,
+    });
+    let expected = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [image],
+    });
+    assert_eq!(entries, expected);
+    // docker's classic store takes amd64.
+    assert_eq!(parse(&files["manifest.json"]), docker);
+    let layout = json!({"imageLayoutVersion": "1.0.0"});
+    assert_eq!(parse(&files["oci-layout"]), layout);
+    paths.extend(["index.json", "manifest.json", "oci-layout"].map(str::to_owned));
+    assert!(files.keys().all(|path| paths.contains(path)), "{paths:?}");
 }
 
 #[test]
 fn skopeo_takes_it() {
     let nest = Nest::new();
-    let files = Files::of_archive();
+    let packed = packed();
     let from = format!("oci-archive:{}", archive().display());
     let raw = output(nest.command("skopeo").args(["inspect", "--raw", &from]));
-    assert_eq!(sha256(raw.as_bytes()), files.image().digest().digest());
-    for image in files.images() {
-        let platform = image.platform;
+    let index = parse(&packed["index.json"])["manifests"][0].clone();
+    assert_eq!(raw.as_bytes(), packed[&path(&index)]);
+    for platform in &PLATFORMS {
         let mut skopeo = nest.command("skopeo");
         skopeo.args(["--override-arch", platform.arch]);
         if let Some(variant) = platform.variant() {
             skopeo.args(["--override-variant", variant]);
         }
-        let seen = output(skopeo.args(["inspect", "--config", "--raw", &from]));
-        assert_eq!(seen.as_bytes(), files.blob(image.manifest.config()));
+        let config = output(skopeo.args(["inspect", "--config", "--raw", &from]));
+        let config = parse(config.as_bytes());
+        assert_eq!(config["architecture"], platform.arch);
+        assert_eq!(config["variant"].as_str(), platform.variant());
     }
     let folder = tempfile::tempdir().unwrap();
     let to = format!("dir:{}", folder.path().display());
     output(nest.command("skopeo").args(["copy", "--all", &from, &to]));
-    for image in files.images() {
-        for blob in &image.blobs()[1..] {
-            let copied = folder.path().join(blob.digest().digest());
-            assert_eq!(fs::read(copied).unwrap(), files.blob(blob));
+    for (path, content) in &packed {
+        // A manifest gets another name.
+        let copied = folder.path().join(path.rsplit('/').next().unwrap());
+        if path.starts_with("blobs/") && !content.starts_with(b"{\"annotations") {
+            assert_eq!(fs::read(copied).unwrap(), *content);
         }
     }
 }
@@ -271,7 +208,7 @@ fn podman_loads_it() {
 
 #[test]
 fn containerd_imports_all_platforms() {
-    let files = Files::of_archive();
+    let packed = packed();
     let containerd = Containerd::start();
     println!("{}", containerd.import());
     // docs/nodes.md pins it like this, so that kubelets keep it.
@@ -281,8 +218,9 @@ fn containerd_imports_all_platforms() {
     println!("{images}");
     let mut lines = images.lines();
     let image = lines.find(|line| line.starts_with(IMAGE)).expect(IMAGE);
-    let digest = files.image().digest().to_string();
-    assert!(image.contains(&digest), "{image}");
+    let entries = parse(&packed["index.json"]);
+    let digest = entries["manifests"][0]["digest"].as_str().unwrap();
+    assert!(image.contains(digest), "{image}");
     for platform in &PLATFORMS {
         let variant = platform.variant().map(|it| format!("/{it}"));
         let name = format!("linux/{}{}", platform.arch, variant.unwrap_or_default());
@@ -290,7 +228,7 @@ fn containerd_imports_all_platforms() {
     }
     assert!(image.contains(pinned), "{image}");
     let stored = containerd.ctr(&["--namespace=k8s.io", "content", "list", "--quiet"]);
-    for file in files.0.keys() {
+    for file in packed.keys() {
         if let Some(digest) = file.strip_prefix("blobs/sha256/") {
             assert!(stored.contains(digest), "{digest} is not in {stored}");
         }
