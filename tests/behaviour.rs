@@ -3,7 +3,7 @@
 use nix::{
     sched::CloneFlags,
     sys::signal::{
-        Signal::{self, SIGCONT, SIGINT, SIGTERM},
+        Signal::{SIGCONT, SIGINT, SIGTERM},
         kill,
     },
 };
@@ -20,10 +20,8 @@ for_each_program!(
     tells_its_version,
     takes_no_other_argument_for_the_version_flag,
     tells_its_version_to_a_full_disk,
-    says_nothing_as_the_first_process,
     warns_where_it_is_not_the_first_process,
     leaves_on_sigint_and_sigterm,
-    leaves_on_sigterm_where_it_is_not_the_first_process,
     says_one_line_where_both_signals_come,
     takes_its_name_for_no_argument,
 );
@@ -81,14 +79,7 @@ fn tells_its_version_to_a_full_disk(program: &Program) {
     assert_eq!(end, End::exit(0, "", ""));
 }
 
-fn says_nothing_as_the_first_process(program: &Program) {
-    let sandbox = Sandbox::start(program);
-    sandbox.signal(Signal::SIGKILL);
-    let end = sandbox.end();
-    assert_eq!(end.status, Err(Signal::SIGKILL));
-    assert_eq!((&*end.stdout, &*end.stderr), ("", ""));
-}
-
+/// As the first process it prints this line and no other.
 fn leaves_on_sigint_and_sigterm(program: &Program) {
     for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
         Sandbox::start(program).expect_end(signal, line);
@@ -96,16 +87,10 @@ fn leaves_on_sigint_and_sigterm(program: &Program) {
 }
 
 fn warns_where_it_is_not_the_first_process(program: &Program) {
-    leaves_as_no_first_process(program, SIGINT, INTERRUPT);
-}
-
-fn leaves_on_sigterm_where_it_is_not_the_first_process(program: &Program) {
-    leaves_as_no_first_process(program, SIGTERM, TERMINATED);
-}
-
-fn leaves_as_no_first_process(program: &Program, signal: Signal, line: &str) {
-    let sandbox = Sandbox::start_in(CloneFlags::empty(), program, || {});
-    sandbox.expect_end(signal, &format!("{WARNING}{line}"));
+    for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
+        let sandbox = Sandbox::start_in(CloneFlags::empty(), program, || {});
+        sandbox.expect_end(signal, &format!("{WARNING}{line}"));
+    }
 }
 
 fn says_one_line_where_both_signals_come(program: &Program) {

@@ -20,8 +20,7 @@ use tests::{
 
 for_each_program!(
     reaps_while_it_is_stopped,
-    reaps_while_it_is_frozen,
-    leaves_once_it_is_thawed,
+    reaps_while_it_is_frozen_and_leaves_once_it_is_thawed,
     is_the_first_to_be_killed_if_told_so;
     natively: runs_in_sixteen_pages,
     runs_where_there_may_be_one_process,
@@ -59,7 +58,7 @@ fn reaps_while_it_is_stopped(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-fn reaps_while_it_is_frozen(program: &Program) {
+fn reaps_while_it_is_frozen_and_leaves_once_it_is_thawed(program: &Program) {
     let cgroup = Cgroup::new("freezer");
     let sandbox = Sandbox::start(program);
     cgroup.add(sandbox.pid);
@@ -67,13 +66,7 @@ fn reaps_while_it_is_frozen(program: &Program) {
     expect_reaping(&sandbox);
     cgroup.freeze(false);
     sandbox.wait_until_asleep();
-    sandbox.expect_end(SIGTERM, TERMINATED);
-}
 
-fn leaves_once_it_is_thawed(program: &Program) {
-    let cgroup = Cgroup::new("freezer");
-    let sandbox = Sandbox::start(program);
-    cgroup.add(sandbox.pid);
     cgroup.freeze(true);
     sandbox.signal(SIGTERM);
     cgroup.freeze(false);

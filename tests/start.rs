@@ -25,9 +25,7 @@ use tests::{
 
 for_each_program!(
     sleeps_whatever_its_arguments_are,
-    leaves_without_files,
-    leaves_where_nobody_reads,
-    leaves_where_the_disk_is_full,
+    leaves_where_it_cannot_write,
     waits_for_a_reader_of_a_full_pipe,
     needs_no_rights;
     natively: starts_without_arguments_at_all,
@@ -93,38 +91,27 @@ fn starts_without_arguments_at_all(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-fn leaves_without_files(program: &Program) {
-    let sandbox = Sandbox::start_after(program, || {
-        // SAFETY: system calls.
-        (0..=2).for_each(|file| unsafe { _ = libc::close(file) });
-    });
-    sandbox.expect_end(SIGTERM, "");
-}
-
-fn leaves_where_nobody_reads(program: &Program) {
-    let sandbox = Sandbox::start_after(program, || {
-        let mut pipe: [c_int; 2] = [0; 2];
-        // SAFETY: system calls. (SIGPIPE does not reach a PID 1 that has no handler for it.)
-        unsafe {
+/// Standard error is closed, a pipe that nobody reads, or on a full disk.
+fn leaves_where_it_cannot_write(program: &Program) {
+    // SAFETY: system calls. (SIGPIPE does not reach a PID 1 that has no handler for it.)
+    let setups: [fn(); 3] = [
+        || (0..=2).for_each(|file| unsafe { _ = libc::close(file) }),
+        || unsafe {
+            let mut pipe: [c_int; 2] = [0; 2];
             libc::pipe(pipe.as_mut_ptr());
             libc::dup2(pipe[1], 2);
             libc::close(pipe[0]);
             libc::close(pipe[1]);
-        }
-    });
-    sandbox.expect_end(SIGTERM, "");
-}
-
-fn leaves_where_the_disk_is_full(program: &Program) {
-    let sandbox = Sandbox::start_after(program, || {
-        // SAFETY: system calls.
-        unsafe {
+        },
+        || unsafe {
             let full = libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY);
             libc::dup2(full, 2);
             libc::close(full);
-        }
-    });
-    sandbox.expect_end(SIGTERM, "");
+        },
+    ];
+    for setup in setups {
+        Sandbox::start_after(program, setup).expect_end(SIGTERM, "");
+    }
 }
 
 /// A slow reader gets the whole line. (If nobody ever reads, the runtime kills pause.)
