@@ -1,6 +1,13 @@
 //! Orphans leave no zombies, and do not wake pause.
 
-use nix::{libc, sys::signal::Signal::SIGTERM, unistd::Pid};
+use nix::{
+    libc,
+    sys::signal::{
+        Signal::{SIGKILL, SIGTERM},
+        kill,
+    },
+    unistd::Pid,
+};
 use tests::{
     for_each_program,
     program::Program,
@@ -56,11 +63,15 @@ fn reaps_the_zombies_from_before_it(program: &Program) {
 
 fn reaps_the_children_from_before_it(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        (0..10).for_each(|_| leave_child(50 * A_MOMENT));
+        (0..10).for_each(|_| leave_child(100_000_000));
     });
     // pause sleeps while they run: it waited for none.
-    assert_eq!(sandbox.children().len(), 10);
+    let children = sandbox.children();
+    assert_eq!(children.len(), 10);
     let before = sandbox.sleeps();
+    for child in children {
+        kill(child, SIGKILL).unwrap();
+    }
     expect_none_left(&sandbox, before);
 }
 

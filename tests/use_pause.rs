@@ -5,9 +5,11 @@ use similar::TextDiff;
 use std::{
     collections::BTreeMap,
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 use tests::{
     built,
@@ -17,7 +19,7 @@ use tests::{
     program::Program,
     project,
     sandbox::{self, End},
-    wait_until, write_script,
+    text, wait_until, write_script,
 };
 
 /// What use-pause makes of a configuration.
@@ -282,19 +284,26 @@ fn a_full_disk_is_one_line() {
 fn a_second_run_waits_for_the_first() {
     let node = debian();
     let mut first = node.command("flock");
-    let mut first = first.args(["/run", "sleep", "5"]).spawn().unwrap();
+    let first = first.args(["/run", "cat"]).stdin(Stdio::piped());
+    let mut first = first.spawn().unwrap();
     let inode = fs::metadata(node.nest().root("/run")).unwrap().ino();
     wait_until("locked", || {
         let locks = fs::read_to_string("/proc/locks").unwrap();
         let mut locks = locks.lines().filter(|line| line.contains("FLOCK"));
         locks.any(|line| line.contains(&format!(":{inode} ")))
     });
-    let end = node.use_pause(&[]);
-    assert_eq!(end.status, Ok(0), "{end:?}");
-    let waiting = "use-pause: waiting for another use-pause to end\n";
-    assert_eq!(end.stderr, waiting);
-    assert!(end.stdout.contains("still to do"), "{end:?}");
+    let mut second = node.command(&use_pause());
+    let second = second.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut second = second.spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines();
+    let waiting = "use-pause: waiting for another use-pause to end";
+    assert_eq!(said.next().unwrap().unwrap(), waiting);
+    drop(first.stdin.take());
     first.wait().unwrap();
+    assert!(said.next().is_none());
+    let end = second.wait_with_output().unwrap();
+    assert!(end.status.success());
+    assert!(text(end.stdout).contains("still to do"));
 }
 
 /// If containerd does not start again, use-pause restores the file, and containerd starts with that.
