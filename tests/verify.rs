@@ -75,7 +75,8 @@ fn another_image_of_a_registry_is_none_of_ours() {
 
     let mut compare = nest.command("env");
     compare.arg(format!("--chdir={}", project().display()));
-    compare.args(["image/compare", "one", image, "--src-tls-verify=false"]);
+    compare.args(["image/compare", "one", "^target/", image]);
+    compare.arg("--src-tls-verify=false");
     let End { status, stderr, .. } = sandbox::run(&mut compare);
     assert_eq!(status, Ok(1), "{stderr}");
     let why = "not an image of several platforms";
@@ -116,7 +117,8 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     forget_make(&mut build);
     output(&mut build);
     let mut compare = Command::new("image/compare");
-    compare.args(["vendored", &folder]).current_dir(project());
+    compare.args(["vendored", "^target/pause.tar|^[^t]", &folder]);
+    compare.current_dir(project());
     let said = output(&mut compare);
     let count = digests(|name| name.ends_with("/pause"));
     let are_the_same = format!("vendored: all {count} digests match ");
