@@ -109,7 +109,7 @@ fn pack(arguments: &Pack) -> Result<()> {
 
 /// Prints in the format of sha256sum. The name of the image changes the archive, but no part of the image.
 fn digests(archive: &Path) -> Result<()> {
-    let image = image(archive)?;
+    let (content, image) = read(archive)?;
     println!("{}  index", image.index.digest().digest());
     for it in &image.platforms {
         let platform = &it.name;
@@ -119,14 +119,14 @@ fn digests(archive: &Path) -> Result<()> {
         println!("{}  layer of {platform}, unpacked", it.unpacked);
     }
     match image.name.filter(|name| name != IMAGE) {
-        None => println!("{}  {ARCHIVE}", sha256(&read(archive)?)),
+        None => println!("{}  {ARCHIVE}", sha256(&content)),
         Some(name) => println!("# not compared with {ARCHIVE}: named {name} instead of {IMAGE}"),
     }
     Ok(())
 }
 
 fn attest(archive: &Path, origin: &Origin) -> Result<()> {
-    let image = image(archive)?;
+    let (_, image) = read(archive)?;
     let facts = Facts::collect()?;
     let provenance = provenance::of(&image, &facts, origin);
     let documents = [
@@ -148,12 +148,10 @@ fn attest(archive: &Path, origin: &Origin) -> Result<()> {
     referrers.write(&archive.with_file_name("pause.referrers.tar"))
 }
 
-/// A file's content.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Reads the image in an archive.
-fn image(archive: &Path) -> Result<Image> {
-    Image::read(&read(archive)?).with_context(|| archive.display().to_string())
+/// Reads an archive, and the image in it.
+fn read(archive: &Path) -> Result<(Vec<u8>, Image)> {
+    let shown = archive.display();
+    let content = fs::read(archive).with_context(|| format!("cannot read {shown}"))?;
+    let image = Image::read(&content).with_context(|| shown.to_string())?;
+    Ok((content, image))
 }
