@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use procfs::{ProcessCGroup, process::Process as Proc};
 use serde::{Deserialize, Serialize};
 use std::{
-    array,
     fs::{self, File},
     path::PathBuf,
     thread::sleep,
@@ -44,23 +43,14 @@ pub fn measure(peer: &Peer, processes: usize, rounds: usize) -> Result<Memory> {
     let rounds: Result<Vec<_>> = (0..rounds).map(|_| round(peer, processes)).collect();
     let rounds = rounds?;
     let of = |field: usize| rounds.iter().map(|round| round[field]).collect::<Vec<_>>();
-    let [
-        charged,
-        executed,
-        kernel,
-        page_tables,
-        resident,
-        share,
-        faults,
-    ] = array::from_fn(of);
     Ok(Memory {
-        charged: Spread::of(&charged),
-        executed: Spread::of(&executed),
-        kernel: median(&kernel),
-        page_tables: median(&page_tables),
-        resident: median(&resident),
-        share: median(&share),
-        faults: median(&faults),
+        charged: Spread::of(&of(0)),
+        executed: Spread::of(&of(1)),
+        kernel: median(&of(2)),
+        page_tables: median(&of(3)),
+        resident: median(&of(4)),
+        share: median(&of(5)),
+        faults: median(&of(6)),
     })
 }
 
