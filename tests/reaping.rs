@@ -8,14 +8,9 @@ use nix::{
     },
     unistd::Pid,
 };
-use tests::{
-    for_each_program,
-    program::Program,
-    sandbox::{Processes, Sandbox, clone, leave_child},
-    wait_until,
-};
+use sandbox::{Processes, Sandbox, clone, leave_child, program::Program, wait_until};
 
-for_each_program!(
+promises!(
     reaps_orphans_without_waking_up,
     reaps_the_zombies_from_before_it,
     reaps_the_children_from_before_it,

@@ -1,12 +1,12 @@
-//! A million orphans, and a thousand sandboxes. `make test-scale` runs these: they take minutes.
+//! A million orphans, and a thousand sandboxes. `make test-scale`: minutes.
 
 use nix::{libc, sys::signal::Signal::SIGTERM};
-use std::time::Instant;
-use tests::{
+use sandbox::{
+    End, Sandbox, clone,
     program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, clone},
     wait_until,
 };
+use std::time::Instant;
 
 const ORPHANS: usize = 1_000_000;
 const SANDBOXES: usize = 1_000;
@@ -25,7 +25,6 @@ fn leave_orphan() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
 fn a_million_orphans_do_not_wake_it() {
     let program = Program::native();
     let sandbox = Sandbox::start(&program);
@@ -50,7 +49,6 @@ fn a_million_orphans_do_not_wake_it() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
 fn a_thousand_sandboxes_leave_when_told() {
     let program = Program::native();
     let sandboxes: Vec<Sandbox> = (0..SANDBOXES).map(|_| Sandbox::start(&program)).collect();

@@ -7,14 +7,13 @@ use nix::{
         Signal::{self, SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM},
     },
 };
-use tests::{
-    for_each_program,
+use sandbox::{
+    End, Sandbox, clone, fill_standard_error, leave_child,
     program::{INTERRUPT, Program, TERMINATED},
-    sandbox::{End, Sandbox, clone, fill_standard_error, leave_child},
     wait_until,
 };
 
-for_each_program!(
+promises!(
     leaves_on_signals_that_were_ignored_before_it,
     reaps_where_sigchld_was_blocked_or_ignored_before_it,
     stays_where_its_signals_are_blocked,

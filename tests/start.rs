@@ -5,25 +5,21 @@ use nix::{
     libc::{self, c_int},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::CloneFlags,
-    sys::signal::{
-        Signal::{SIGKILL, SIGTERM},
-        kill,
-    },
-    unistd::{Pid, chdir, pivot_root},
+    sys::signal::Signal::SIGTERM,
+    unistd::{chdir, pivot_root},
+};
+use sandbox::{
+    End, Sandbox, become_nobody, clone, fill_standard_error, page_size,
+    program::{Program, TERMINATED},
+    take_user, wait_until,
 };
 use std::{
     ffi::{CStr, CString},
     fs,
     os::unix::ffi::OsStrExt,
 };
-use tests::{
-    for_each_program, page_size,
-    program::{Program, TERMINATED},
-    sandbox::{End, Sandbox, become_nobody, clone, fill_standard_error, take_user},
-    wait_until,
-};
 
-for_each_program!(
+promises!(
     sleeps_whatever_its_arguments_are,
     leaves_where_it_cannot_write,
     waits_for_a_reader_of_a_full_pipe,
@@ -35,6 +31,9 @@ for_each_program!(
     needs_no_other_system_call,
     leaves_where_it_may_not_sleep,
     leaves_where_an_action_is_refused,
+    leaves_all_the_same_where_a_write_fails,
+    sleeps_again_where_it_was_interrupted,
+    sleeps_all_the_same_where_waiting_fails,
 );
 
 /// The numbers of pause's system calls: the one it sleeps in, rt_sigaction(2), and the others. Tests built
@@ -214,29 +213,82 @@ fn needs_no_user(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// Installs a seccomp(2) filter that answers `listed` for each of `calls`, and `other` for all others.
-/// Makes system calls and no more.
-fn filter_calls<const N: usize>(calls: [libc::c_long; N], listed: u32, other: u32) {
-    take_user();
-    // The filter's input begins with the call's number (struct seccomp_data).
-    let step = |code: u32, jump, k| libc::sock_filter {
-        code: code as u16,
-        jt: jump,
-        jf: 0,
-        k,
-    };
-    let mut filter = [step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0); 16];
-    for (place, call) in (1..).zip(calls) {
-        // On a match, jumps over the other comparisons and over `other`, to `listed`.
-        let rest = (N - place + 1) as u8;
-        let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-        filter[place] = step(equal, rest, call as u32);
+/// A word of what a seccomp filter sees (`struct seccomp_data`): its offset in bytes, and its value.
+#[derive(Clone, Copy)]
+struct Match(u32, u32);
+
+impl Match {
+    /// The system call's number.
+    fn call(number: libc::c_long) -> Self {
+        Self(0, number as u32)
     }
-    filter[N + 1] = step(libc::BPF_RET | libc::BPF_K, 0, other);
-    filter[N + 2] = step(libc::BPF_RET | libc::BPF_K, 0, listed);
+
+    /// The lower half of the first argument.
+    fn first_argument(value: c_int) -> Self {
+        Self(
+            if cfg!(target_endian = "big") { 20 } else { 16 },
+            value as u32,
+        )
+    }
+}
+
+/// A filter's answer: the call fails with `error`, or returns 0 if that is 0.
+fn refuse(error: c_int) -> u32 {
+    libc::SECCOMP_RET_ERRNO | error as u32
+}
+
+fn step(code: u32, [if_equal, if_not]: [u8; 2], value: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code: code as u16,
+        jt: if_equal,
+        jf: if_not,
+        k: value,
+    }
+}
+
+/// Installs a seccomp(2) filter: `answer` where all of `matches` hold, and the call itself otherwise. Makes
+/// system calls and no more.
+fn filter(matches: &[Match], answer: u32) {
+    let mut steps = [step(libc::BPF_RET | libc::BPF_K, [0; 2], libc::SECCOMP_RET_ALLOW); 8];
+    for (place, Match(offset, value)) in matches.iter().enumerate() {
+        // Without a match, jumps over what is left and over `answer`.
+        let rest = 2 * (matches.len() - place) as u8 - 1;
+        steps[2 * place] = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, [0; 2], *offset);
+        steps[2 * place + 1] = step(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            [0, rest],
+            *value,
+        );
+    }
+    let end = 2 * matches.len();
+    steps[end] = step(libc::BPF_RET | libc::BPF_K, [0; 2], answer);
+    install(&mut steps[..end + 2]);
+}
+
+/// Installs a filter that kills on each call but these. Makes system calls and no more.
+fn allow_only<const N: usize>(calls: [libc::c_long; N]) {
+    let mut steps = [step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, [0; 2], 0); 16];
+    for (place, call) in calls.iter().enumerate() {
+        // On a match, jumps over the other comparisons and the kill.
+        let rest = (N - place) as u8;
+        steps[place + 1] = step(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            [rest, 0],
+            *call as u32,
+        );
+    }
+    let ends = [libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_ALLOW];
+    for (place, end) in ends.into_iter().enumerate() {
+        steps[N + 1 + place] = step(libc::BPF_RET | libc::BPF_K, [0; 2], end);
+    }
+    install(&mut steps[..N + 3]);
+}
+
+fn install(steps: &mut [libc::sock_filter]) {
+    take_user();
     let program = libc::sock_fprog {
-        len: N as u16 + 3,
-        filter: filter.as_mut_ptr(),
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
     };
     // SAFETY: system calls; the kernel copies the filter.
     unsafe {
@@ -251,8 +303,7 @@ fn needs_no_other_system_call(program: &Program) {
     let [first, second, third, fourth, fifth, sixth] = calls_of(program);
     let execve = libc::SYS_execve;
     let calls = [execve, first, second, third, fourth, fifth, sixth];
-    let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
-    let sandbox = Sandbox::start_after(program, || filter_calls(calls, allow, kill));
+    let sandbox = Sandbox::start_after(program, || allow_only(calls));
     assert_eq!(sandbox.status("Seccomp"), "2");
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
@@ -264,95 +315,61 @@ fn leaves_where_it_may_not_sleep(program: &Program) {
     // that a filter may return (MAX_ERRNO in include/linux/err.h); some end in EINTR's byte.
     let errors = (1..=133).chain([256, 260, 516, 0x804, 4095]);
     let [sleep, ..] = calls_of(program);
-    for error in errors.filter(|error| *error != libc::EINTR as u32) {
-        let sandbox = Sandbox::run_after(program, || {
-            let refuse = libc::SECCOMP_RET_ERRNO | error;
-            filter_calls([sleep], refuse, libc::SECCOMP_RET_ALLOW);
-        });
+    for error in errors.filter(|error| *error != libc::EINTR) {
+        let sandbox = Sandbox::run_after(program, || filter(&[Match::call(sleep)], refuse(error)));
         assert_eq!(sandbox.end(), End::exit(4, "", ""), "{error}");
     }
 }
 
+/// The exit code says which action the kernel refused. seccomp sees the signal, the first argument.
 fn leaves_where_an_action_is_refused(program: &Program) {
     let [_, rt_sigaction, ..] = calls_of(program);
-    let sandbox = Sandbox::run_after(program, || {
-        let refuse = libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32;
-        filter_calls([rt_sigaction], refuse, libc::SECCOMP_RET_ALLOW);
-    });
-    assert_eq!(sandbox.end(), End::exit(1, "", ""));
-}
-
-/// Runs each native program under strace, which is the first process, and passes it to `expect`. strace
-/// makes calls fail as `injection` says, where SLEEP is the call that pause sleeps in. Native programs only:
-/// strace would see an emulator's calls.
-fn under_strace(injection: &str, arguments: &[&str], expect: impl Fn(&Program, Sandbox)) {
-    for program in Program::natives() {
-        let path = program.path.to_str().unwrap();
-        let inject = injection.replace("SLEEP", program.platform.sleep);
-        let inject = format!("--inject={inject}");
-        let strace = ["/usr/bin/strace", "-qq", "-o", "/dev/null", &inject, path];
-        expect(&program, Sandbox::run([&strace, arguments].concat()));
+    for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
+        let sandbox = Sandbox::run_after(program, || {
+            filter(
+                &[Match::call(rt_sigaction), Match::first_argument(signal)],
+                refuse(libc::EINVAL),
+            );
+        });
+        assert_eq!(sandbox.end(), End::exit(code, "", ""));
     }
 }
 
-/// Waits until the program under strace sleeps, and returns its process.
-fn sleeper_under(strace: &Sandbox, program: &Program) -> Pid {
-    let [sleep, ..] = calls_of(program);
-    let mut sleeper = None;
-    wait_until("asleep", || {
-        sleeper = strace.children().first().copied();
-        sleeper.is_some_and(|pid| {
-            // strace starts other children first, to test what the kernel supports.
-            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-            let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
-            name.is_ok_and(|name| name == "pause\n")
-                && call.is_ok_and(|call| call.starts_with(&format!("{sleep} ")))
-        })
-    });
-    sleeper.unwrap()
-}
-
-/// A write that fails or is cut short is not repeated.
-#[test]
-fn leaves_all_the_same_where_a_write_fails() {
-    for fault in [
-        "error=EPIPE",
-        "error=EAGAIN",
-        "error=EINTR",
-        "error=EIO",
-        "error=EBADF",
-        "error=ENOSPC",
-        "retval=0",
-        "retval=1",
-        "retval=37",
+/// A write that fails, or that the kernel cuts to nothing, is not repeated.
+fn leaves_all_the_same_where_a_write_fails(program: &Program) {
+    let [_, _, _, write, ..] = calls_of(program);
+    for error in [
+        0,
+        libc::EPIPE,
+        libc::EAGAIN,
+        libc::EINTR,
+        libc::EIO,
+        libc::EBADF,
+        libc::ENOSPC,
     ] {
-        let injection = format!("write:{fault}");
-        under_strace(&injection, &[], |program, strace| {
-            kill(sleeper_under(&strace, program), SIGTERM).unwrap();
-            assert_eq!(strace.end().status, Ok(0), "{fault}");
-        });
-        under_strace(&injection, &["-v"], |_, strace| {
-            assert_eq!(strace.end().status, Ok(0), "{fault}");
-        });
+        let fail = || filter(&[Match::call(write)], refuse(error));
+        Sandbox::start_after(program, fail).expect_end(SIGTERM, "");
+        let words = [program.words(), vec![b"-v".to_vec()]].concat();
+        let path = words[0].clone();
+        let asked = Sandbox::execute(CloneFlags::CLONE_NEWPID, &path, words, fail);
+        assert_eq!(asked.end(), End::exit(0, "", ""), "{error}");
     }
 }
 
-#[test]
-fn sleeps_again_where_it_was_interrupted() {
-    let injection = "SLEEP:error=EINTR:when=1..1000";
-    under_strace(injection, &[], |program, strace| {
-        kill(sleeper_under(&strace, program), SIGTERM).unwrap();
-        assert_eq!(strace.end().status, Ok(0));
-    });
+/// It goes on sleeping, which a filter that answers EINTR for ever turns into a loop.
+fn sleeps_again_where_it_was_interrupted(program: &Program) {
+    let [sleep, ..] = calls_of(program);
+    let interrupt = || filter(&[Match::call(sleep)], refuse(libc::EINTR));
+    let sandbox = Sandbox::run_after(program, interrupt);
+    sandbox.wait_until_it_ignores_sigchld();
+    std::thread::sleep(std::time::Duration::from_millis(10));
+    sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-#[test]
-fn sleeps_all_the_same_where_waiting_fails() {
-    for error in ["EINTR", "ENOSYS", "ECHILD", "EPERM"] {
-        let injection = format!("wait4:error={error}");
-        under_strace(&injection, &[], |program, strace| {
-            kill(sleeper_under(&strace, program), SIGKILL).unwrap();
-            assert_eq!(strace.end().status, Ok(128 + SIGKILL as i32), "{error}");
-        });
+fn sleeps_all_the_same_where_waiting_fails(program: &Program) {
+    let [_, _, _, _, wait4, _] = calls_of(program);
+    for error in [libc::EINTR, libc::ENOSYS, libc::ECHILD, libc::EPERM] {
+        let fail = || filter(&[Match::call(wait4)], refuse(error));
+        Sandbox::start_after(program, fail).expect_end(SIGTERM, TERMINATED);
     }
 }

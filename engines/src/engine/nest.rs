@@ -1,0 +1,229 @@
+//! A nest: mount, network and PID namespaces for an engine and all that it starts.
+
+use crate::{Sandbox, built, output, program::Platform, project, wait_until};
+use nix::{sched::CloneFlags, unistd::Pid};
+use std::{
+    cell::Cell,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// The cgroup hierarchies that a nest sees on a machine that mounts both v1 and v2: crun refuses a mixture.
+pub enum Cgroups {
+    V1,
+    /// With fewer controllers than on a machine without v1.
+    V2,
+}
+
+/// A runc for a machine whose root lacks CAP_SYS_RESOURCE, and so may neither give that to a privileged
+/// container nor lower an OOM score.
+pub const RUNC: &str = r#"#!/bin/bash
+previous=
+for word; do
+  case $previous in
+    --bundle) file=$word/config.json ;;
+    --process | -p) file=$word ;;
+    *) file= ;;
+  esac
+  [ -z "$file" ] || sed -i 's/,"CAP_SYS_RESOURCE"//g; s/"CAP_SYS_RESOURCE",//g
+    s/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$file"
+  previous=$word
+done
+exec /usr/sbin/runc "$@"
+"#;
+
+/// Namespaces for an engine, and a folder for its files.
+pub struct Nest {
+    shared_cgroup: Cell<Option<&'static str>>,
+    // Dropped before the folder, whose files its processes use.
+    first: Sandbox,
+    /// The engine's files.
+    pub folder: TempDir,
+}
+
+impl Nest {
+    /// Makes a nest with the loopback up.
+    pub fn new() -> Self {
+        Self::with(CloneFlags::empty())
+    }
+
+    /// Makes a nest in a user namespace, with its own binfmt_misc (Linux 6.7 or newer), which runs the
+    /// platform's programs in an emulator.
+    pub fn with_emulator(platform: &Platform) -> Self {
+        let nest = Self::with(CloneFlags::CLONE_NEWUSER);
+        nest.mount(&["--types=binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]);
+        let emulator = format!("/usr/lib/binfmt.d/{}.conf", platform.emulator());
+        let register = nest.proc().join("sys/fs/binfmt_misc/register");
+        fs::write(register, fs::read(emulator).unwrap()).unwrap();
+        nest
+    }
+
+    /// Makes a nest that sees cgroup v2 only. In its user namespace, runtimes do not filter devices.
+    pub fn with_cgroup2() -> Self {
+        let nest = Self::with(CloneFlags::CLONE_NEWUSER);
+        nest.see(&Cgroups::V2);
+        nest
+    }
+
+    /// Makes a nest in the root file system of another Debian release.
+    pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
+        let root = built(&format!("releases/{release}"));
+        let folder = Self::folder();
+        let enter = project().join("scripts/enter-release");
+        let [enter, root, project, at] =
+            [&*enter, &root, project(), folder.path()].map(|path| path.to_str().unwrap());
+        let words = ["/bin/bash", enter, root, project, at];
+        let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), folder);
+        nest.see(cgroups);
+        nest
+    }
+
+    /// Hides the other cgroup hierarchies. A machine with v2 only has nothing to hide.
+    fn see(&self, cgroups: &Cgroups) {
+        let unified = "/sys/fs/cgroup/unified";
+        if Path::new(unified).exists() {
+            match cgroups {
+                Cgroups::V1 => _ = output(self.command("umount").arg(unified)),
+                Cgroups::V2 => self.mount(&["--bind", unified, "/sys/fs/cgroup"]),
+            }
+        }
+    }
+
+    /// Runs mount in the nest.
+    pub fn mount(&self, arguments: &[&str]) {
+        output(self.command("mount").args(arguments));
+    }
+
+    /// Mounts an overlay over a folder of the machine: what the nest changes there is gone with it.
+    pub fn overlay(&self, at: &str) {
+        let [upper, work] = ["upper", "work"].map(|folder| self.path(folder));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let layers = format!("--options=lowerdir={at},upperdir={upper},workdir={work}");
+        self.mount(&["--types=overlay", &layers, "overlay", at]);
+    }
+
+    /// Sends SIGKILL to a process of the nest.
+    pub fn kill(&self, pid: Pid) {
+        let kill = format!("kill -9 {pid}");
+        output(self.command("bash").args(["-c", &kill]));
+    }
+
+    fn with(others: CloneFlags) -> Self {
+        let first = Sandbox::nest(others, &["/bin/sleep", "infinity"]);
+        Self::of(first, Self::folder())
+    }
+
+    fn folder() -> TempDir {
+        TempDir::with_prefix("pause-test-").unwrap()
+    }
+
+    fn of(first: Sandbox, folder: TempDir) -> Self {
+        let nest = Self {
+            shared_cgroup: Cell::new(None),
+            first,
+            folder,
+        };
+        output(nest.command("ip").args(["link", "set", "lo", "up"]));
+        nest
+    }
+
+    /// A command in the nest, with a time limit of two minutes.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.daemon("timeout");
+        command.args(["--kill-after=5", "120", program]);
+        command
+    }
+
+    /// A command in the nest, without a time limit.
+    pub fn daemon(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.first.pid));
+        command.args(["--all", program]);
+        command
+    }
+
+    /// Starts a daemon that writes to NAME.log in the folder, and waits until `ready` succeeds.
+    pub fn start_daemon(&self, name: &str, mut daemon: Command, mut ready: Command) {
+        let path = self.path(&format!("{name}.log"));
+        let log = fs::File::create(&path).unwrap();
+        daemon.stdin(Stdio::null());
+        daemon.stderr(log.try_clone().unwrap()).stdout(log);
+        let mut daemon = daemon.spawn().unwrap();
+        wait_until("ready", || {
+            let log = || fs::read_to_string(&path).unwrap();
+            assert_eq!(daemon.try_wait().unwrap(), None, "{}", log());
+            ready.output().unwrap().status.success()
+        });
+        // The end of the nest ends the daemon, and with it the nsenter that waits for it.
+        drop(daemon);
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, path: &str) -> String {
+        self.folder.path().join(path).to_str().unwrap().to_owned()
+    }
+
+    /// The name of the parent of all cgroups that the engine makes.
+    pub fn cgroup(&self) -> String {
+        let name = self.folder.path().file_name().unwrap();
+        name.to_str().unwrap().to_owned()
+    }
+
+    /// Tells the nest that its engine also makes a cgroup with a fixed name. Drop removes it, unless it
+    /// holds other processes of the machine.
+    pub fn shares_cgroup(&self, name: &'static str) {
+        self.shared_cgroup.set(Some(name));
+    }
+
+    /// The nest's /proc, seen from outside.
+    pub fn proc(&self) -> PathBuf {
+        self.root("/proc")
+    }
+
+    /// A path in the nest, seen from outside.
+    pub fn root(&self, path: &str) -> PathBuf {
+        format!("/proc/{}/root{path}", self.first.pid).into()
+    }
+}
+
+impl Default for Nest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Nest {
+    fn drop(&mut self) {
+        self.first.kill();
+        let cgroups = glob_cgroups(&self.cgroup());
+        wait_until("rid of its cgroups", || {
+            cgroups.iter().all(|cgroup| remove_cgroup(cgroup))
+        });
+        for cgroup in self.shared_cgroup.get().map_or(vec![], glob_cgroups) {
+            remove_cgroup(&cgroup);
+        }
+    }
+}
+
+/// The folders of a cgroup in all hierarchies, v1 and v2.
+fn glob_cgroups(name: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let entries = fs::read_dir(root).unwrap();
+    let hierarchies = entries.map(|entry| entry.unwrap().path());
+    let folders = hierarchies.chain([root.to_owned()]).map(|it| it.join(name));
+    folders.filter(|folder| folder.is_dir()).collect()
+}
+
+/// Removes a cgroup and its children, unless processes are left in them. Returns whether it is gone.
+fn remove_cgroup(folder: &Path) -> bool {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_cgroup(&entry.path());
+        }
+    }
+    _ = fs::remove_dir(folder);
+    !folder.exists()
+}

@@ -1,0 +1,201 @@
+//! kind on a docker of its own, with a node image that contains all that a cluster starts with.
+
+use crate::{
+    Processes, built,
+    engine::{Cli, Docker, Nest, RUNC},
+    make, output, project,
+    story::Engine,
+    sysctl::Sysctls,
+    text, write_script,
+};
+use nix::unistd::Pid;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
+
+/// A version of kind.
+pub struct Kind {
+    pub docker: Docker,
+    folder: PathBuf,
+    // Restored after the nodes and their kubelets are gone.
+    _sysctls: Sysctls,
+}
+
+/// A node of a cluster.
+pub struct Node<'a> {
+    kind: &'a Kind,
+    pub name: String,
+}
+
+/// A sandbox or an app's container: its id, and its process in the node.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Container {
+    pub id: String,
+    pub pid: Pid,
+}
+
+impl Kind {
+    /// The node image.
+    pub const IMAGE: &'static str = "node:test";
+
+    /// Starts docker for a version of kind, and builds the node image with `files` in it. `containerd` is
+    /// a folder in target/ whose commands replace the nodes' containerd.
+    pub fn start(version: &str, containerd: Option<&str>, files: &[(&str, &str)]) -> Self {
+        let sysctls = Sysctls::remember();
+        let nest = Nest::new();
+        let runc = nest.path("runc");
+        write_script(&runc, RUNC);
+        let config = serde_json::json!({
+            "runtimes": {"less": {"path": runc}}, "default-runtime": "less",
+        });
+        let docker = Docker::start_in(nest, &config.to_string());
+        let kind = Self {
+            docker,
+            folder: built(&format!("kind-{version}")),
+            _sysctls: sysctls,
+        };
+        kind.make_image(containerd, files);
+        kind
+    }
+
+    fn make_image(&self, containerd: Option<&str>, files: &[(&str, &str)]) {
+        let nest = self.docker.nest();
+        let root = built("kind-node.tar");
+        self.docker.run(&[
+            "import",
+            "--change=ENV container=docker",
+            r#"--change=ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]"#,
+            root.to_str().unwrap(),
+            "node:base",
+        ]);
+        let context = nest.path("node");
+        fs::create_dir_all(format!("{context}/usr/bin")).unwrap();
+        if let Some(folder) = containerd {
+            let mut copy = Command::new("cp");
+            copy.args(["-rL", "--no-target-directory"])
+                .arg(built(folder));
+            output(copy.arg(format!("{context}/usr/bin")));
+        }
+        for (path, content) in files {
+            let path = Path::new(&context).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        // The signal that makes systemd shut down.
+        let dockerfile = "FROM node:base\nSTOPSIGNAL SIGRTMIN+3\nCOPY usr /usr\nCOPY etc* /etc/\n";
+        fs::create_dir_all(format!("{context}/etc")).unwrap();
+        fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
+        self.docker
+            .run(&["build", "--quiet", "--tag", Self::IMAGE, &context]);
+    }
+
+    /// A command that finds this kind and its docker, with a time limit of ten minutes.
+    pub fn command(&self, program: &str) -> Command {
+        let nest = self.docker.nest();
+        let mut command = nest.daemon("timeout");
+        command.args(["--kill-after=5", "600", "env"]);
+        let others = std::env::var("PATH").unwrap();
+        command.arg(format!("PATH={}:{others}:/usr/sbin", self.folder.display()));
+        command.arg(format!("DOCKER_HOST={}", self.docker.socket()));
+        command.arg(format!("KUBECONFIG={}", nest.path("kubeconfig")));
+        command.arg(program);
+        command
+    }
+
+    /// Runs kind, which must succeed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        output(self.command("kind").args(arguments))
+    }
+
+    /// The command `make kind` with that node image.
+    pub fn make_kind(&self, image: &str) -> Command {
+        let mut make = make(self.command("make"));
+        make.args(["--no-print-directory", "kind"]);
+        make.arg(format!("KIND_IMAGE={image}"));
+        make
+    }
+
+    /// Runs `make kind` with that node image. Returns whether it succeeded, and its output.
+    pub fn make(&self, image: &str) -> (bool, String) {
+        let ended = self.make_kind(image).output().unwrap();
+        let said = text(ended.stdout) + &text(ended.stderr);
+        (ended.status.success(), said)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Node<'_> {
+        Node {
+            kind: self,
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl Node<'_> {
+    /// Runs a command on the node, which must succeed.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        self.kind
+            .docker
+            .run(&[&["exec", &self.name], arguments].concat())
+    }
+
+    /// Runs kubectl on the node, which must be a control plane.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.run(&[&KUBECTL, arguments].concat())
+    }
+
+    /// Applies a manifest, on a control plane.
+    pub fn apply(&self, yaml: &str) {
+        let path = self.kind.docker.nest().path("applied.yaml");
+        fs::write(&path, yaml).unwrap();
+        let mut docker = self.kind.docker.command();
+        docker.args(["exec", "--interactive", &self.name]);
+        docker.args(KUBECTL).args(["apply", "--filename=-"]);
+        output(docker.stdin(fs::File::open(path).unwrap()));
+    }
+
+    /// The processes on the node.
+    pub fn processes(&self) -> Processes {
+        let docker = &self.kind.docker;
+        let pid = docker.pid(&self.name);
+        Processes(docker.nest().proc().join(format!("{pid}/root/proc")))
+    }
+
+    /// The running containers of a kind, "sandbox" or "container", with these labels.
+    pub fn containers(&self, kind: &str, labels: &[(&str, &str)]) -> Vec<Container> {
+        let mut filter = format!("labels.\"io.cri-containerd.kind\"=={kind}");
+        for (label, value) in labels {
+            filter += &format!(",labels.\"io.kubernetes.{label}\"=={value}");
+        }
+        let ctr = ["ctr", "--namespace=k8s.io"];
+        let ids = self.run(&[&ctr[..], &["containers", "list", "--quiet", &filter]].concat());
+        let tasks = self.run(&[&ctr[..], &["tasks", "list"]].concat());
+        let running = |id: &str| {
+            let mut tasks = tasks
+                .lines()
+                .map(|it| it.split_whitespace().collect::<Vec<_>>());
+            let task = tasks.find(|it| it[0] == id && it[2] == "RUNNING")?;
+            Some(Container {
+                id: id.to_owned(),
+                pid: Pid::from_raw(task[1].parse().unwrap()),
+            })
+        };
+        ids.lines().filter_map(running).collect()
+    }
+
+    /// The node's sandboxes: those that run pause, and the others.
+    pub fn sandboxes(&self) -> (Vec<Container>, Vec<Container>) {
+        let processes = self.processes();
+        let sandboxes = self.containers("sandbox", &[]).into_iter();
+        sandboxes.partition(|it| processes.runs_pause(it.pid))
+    }
+}
+
+/// The folder with the files that `make kind` mounts into the nodes.
+pub fn folder() -> PathBuf {
+    project().join("target/kind")
+}

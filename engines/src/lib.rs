@@ -1,0 +1,10 @@
+//! Engines, kernels and clusters that run the image, isolated from the machine's own.
+
+pub mod engine;
+pub mod kind;
+pub mod kubelet;
+pub mod node;
+pub mod story;
+pub mod sysctl;
+
+pub use sandbox::{self, *};

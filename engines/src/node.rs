@@ -1,0 +1,182 @@
+//! A node: containerd, its files where a node has them, and a systemctl that restarts it.
+
+use crate::{
+    End, Processes, built,
+    engine::{Containerd, Nest, RUNC, busybox_archive},
+    output,
+    program::NATIVE_ARCH,
+    project, sandbox,
+    story::Engine,
+    wait_until, write_script,
+};
+use nix::unistd::Pid;
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A stand-in for systemctl: it starts, stops or restarts containerd, and waits until that answers.
+const SYSTEMCTL: &str = r#"#!/bin/bash
+set -eu
+[ "$2" = containerd ]
+pid=$(cat /run/containerd.pid 2>/dev/null || :)
+case $1 in start | restart | stop) ;; *) exit 1 ;; esac
+if [ "$1" != start ] && [ -n "$pid" ]; then
+  kill "$pid" 2>/dev/null || :
+  while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.02; done
+  rm -f /run/containerd.pid
+fi
+[ "$1" = stop ] && exit
+setsid containerd </dev/null >>/var/log/containerd.log 2>&1 &
+echo $! >/run/containerd.pid
+for _ in $(seq 500); do
+  ctr --connect-timeout 1s version >/dev/null 2>&1 && exit
+  kill -0 $! 2>/dev/null || { echo "containerd.service failed" >&2; exit 1; }
+  sleep 0.02
+done
+echo "containerd.service timed out" >&2
+exit 1
+"#;
+
+/// A node with containerd, in a nest.
+pub struct Node {
+    pub containerd: Containerd,
+}
+
+impl Node {
+    /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
+    pub fn new(commands: impl Into<PathBuf>) -> Self {
+        let nest = Nest::new();
+        let socket = "/run/containerd/containerd.sock";
+        for folder in ["etc", "bin"] {
+            fs::create_dir(nest.path(folder)).unwrap();
+        }
+        nest.mount(&["--bind", &nest.path("etc"), "/etc/containerd"]);
+        // containerd makes a folder there by default.
+        nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
+        fs::create_dir_all(nest.root("/run/systemd/system")).unwrap();
+        write_script(nest.path("bin/systemctl"), SYSTEMCTL);
+        write_script(nest.path("bin/runc"), RUNC);
+        Self {
+            containerd: Containerd::of(nest, commands.into(), socket.to_owned()),
+        }
+    }
+
+    /// The same with a file of engines/tests/configurations, and with all that some of them import.
+    pub fn configured(commands: impl Into<PathBuf>, name: &str) -> Self {
+        let node = Self::new(commands);
+        let from = project().join("engines/tests/configurations");
+        let (from_main, main) = (from.join(format!("{name}.toml")), node.etc("config.toml"));
+        fs::copy(from_main, &main).unwrap();
+        fs::set_permissions(main, Permissions::from_mode(0o640)).unwrap();
+        let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
+        output(
+            Command::new("cp")
+                .arg("-r")
+                .args(imported)
+                .arg(node.etc("")),
+        );
+        node
+    }
+
+    /// Where it runs. Files of the test have the same path on the node.
+    pub fn nest(&self) -> &Nest {
+        self.containerd.nest()
+    }
+
+    /// A file of /etc/containerd.
+    pub fn etc(&self, path: &str) -> PathBuf {
+        self.nest().path(&format!("etc/{path}")).into()
+    }
+
+    /// A command that runs on the node and finds its containerd.
+    pub fn command(&self, program: &str) -> Command {
+        let (bin, others) = (self.nest().path("bin"), std::env::var("PATH").unwrap());
+        let commands = self.containerd.commands.display();
+        let mut command = self.nest().command(program);
+        command.env("PATH", format!("{bin}:{commands}:{others}:/usr/sbin"));
+        command
+    }
+
+    /// Starts, stops or restarts containerd.
+    pub fn systemctl(&self, verb: &str) {
+        output(self.command("systemctl").args([verb, "containerd"]));
+    }
+
+    /// Runs ctr for a kubelet's images and containers, which must succeed.
+    pub fn ctr(&self, arguments: &[&str]) -> String {
+        let namespace = ["--namespace=k8s.io"];
+        self.containerd.ctr(&[&namespace, arguments].concat())
+    }
+
+    /// Imports an image of that name with busybox, which runs these words.
+    pub fn import(&self, name: &str, words: &[&str]) {
+        let archive = busybox_archive(self.nest(), &[name], words);
+        self.ctr(&["images", "import", &archive]);
+    }
+
+    /// Runs the use-pause that ships.
+    pub fn use_pause(&self, arguments: &[&str]) -> End {
+        sandbox::run(self.command(&use_pause()).args(arguments))
+    }
+
+    /// Runs it successfully: its standard output.
+    pub fn use_pause_said(&self, arguments: &[&str]) -> String {
+        let end = self.use_pause(arguments);
+        assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
+        end.stdout
+    }
+
+    /// Runs it successfully, with this in its standard output, which it returns.
+    pub fn use_pause_says(&self, arguments: &[&str], what: &str) -> String {
+        let said = self.use_pause_said(arguments);
+        assert!(said.contains(what), "{arguments:?}: {said}");
+        said
+    }
+
+    /// Has it refuse, with this in its one line, which it returns, and /etc/containerd unchanged.
+    pub fn use_pause_refuses(&self, arguments: &[&str], why: &str) -> String {
+        let etc = self.nest().root("/etc/containerd");
+        let before = snapshot(&etc);
+        let end = self.use_pause(arguments);
+        println!("{arguments:?}: {}", end.stderr);
+        assert_eq!(end.status, Ok(1), "{end:?}");
+        assert_eq!(end.stderr.lines().count(), 1, "{end:?}");
+        assert!(end.stderr.starts_with("use-pause: "), "{end:?}");
+        assert!(end.stderr.contains(why), "{why}: {end:?}");
+        assert!(snapshot(&etc) == before, "{end:?}");
+        end.stderr
+    }
+
+    /// Whether a process of the node runs our bytes.
+    pub fn runs_ours(&self, pid: Pid) -> bool {
+        // containerd may return before runc has executed the program.
+        let comm = self.nest().proc().join(format!("{pid}/comm"));
+        wait_until("executed", || {
+            !fs::read_to_string(&comm).unwrap().starts_with("runc")
+        });
+        Processes(self.nest().proc()).runs_pause(pid)
+    }
+}
+
+/// The executable that ships.
+pub fn use_pause() -> String {
+    let file = built(&format!("use-pause/{NATIVE_ARCH}/use-pause"));
+    file.to_str().unwrap().to_owned()
+}
+
+/// The files below a folder: path, content, mode and owner.
+pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>, u32, u32)> {
+    let pattern = format!("{}/**/*", folder.display());
+    let paths = glob::glob(&pattern).unwrap().map(Result::unwrap);
+    let files = paths.filter(|path| path.is_symlink() || path.is_file());
+    files
+        .map(|path| {
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            let content = fs::read(&path).unwrap_or_default();
+            (path, content, metadata.mode(), metadata.uid())
+        })
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! The story of a pod on each engine: its app dies and comes back, its network stays, and no zombie does.
+
+use engines::{
+    Processes,
+    engine::{APP_IMAGE, Cli, Containerd, Docker, Podman},
+    program::{NATIVE_ARCH, Platform},
+    project,
+    story::{self, APP, Engine, zombies},
+    wait_until,
+};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use std::fs;
+
+#[test]
+fn in_podman() {
+    story::tell(&Podman::with_images());
+}
+
+#[test]
+fn in_podman_from_a_manifest_of_kubernetes() {
+    story::tell(&Podman::with_images().playing());
+}
+
+#[test]
+fn in_podman_with_users_of_its_own() {
+    story::tell(&Podman::with_users_of_its_own());
+}
+
+#[test]
+fn in_podman_on_crun() {
+    story::tell(&Podman::with_crun());
+}
+
+/// In an emulator: platforms of 32 and 64 bits, little-endian and big-endian.
+#[test]
+fn in_podman_for_other_platforms() {
+    for platform in ["arm/v7", "arm64", "riscv64", "s390x"].map(Platform::of) {
+        println!("{}", platform.name);
+        if !platform.is_native() {
+            story::tell(&Podman::with_foreign_image(platform));
+        }
+    }
+}
+
+/// amd64 only: of an archive, docker's classic store loads amd64 on any machine.
+#[test]
+fn in_docker() {
+    if NATIVE_ARCH == "amd64" {
+        story::tell(&Docker::start());
+    }
+}
+
+#[test]
+fn in_docker_compose() {
+    if NATIVE_ARCH == "amd64" {
+        story::tell(&Docker::start().composing());
+    }
+}
+
+#[test]
+fn in_containerd() {
+    story::tell(&Containerd::start());
+}
+
+#[test]
+#[ignore = "fetches a containerd that changes: make test-containerd-2"]
+fn in_containerd_2() {
+    let containerd = Containerd::start_2();
+    println!("{}", containerd.ctr(&["version"]));
+    story::tell(&containerd);
+}
+
+#[test]
+fn in_containerd_under_its_seccomp_profile() {
+    let profile = project().join("examples/seccomp.json");
+    story::tell(&Containerd::start().with_seccomp(&profile));
+}
+
+/// The sandbox has the rights that a kubelet asks for, and containerd notices when it is killed.
+#[test]
+fn containerd_gives_it_no_rights_and_sees_its_end() {
+    let containerd = Containerd::start();
+    let sandbox = containerd.create_pod();
+    let processes = Processes(containerd.nest().proc());
+    processes.wait_until_asleep(sandbox);
+    for (field, value) in [
+        ("CapEff", "0000000000000000"),
+        ("CapPrm", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
+        assert_eq!(processes.status(sandbox, field), value, "{field}");
+    }
+    let root = containerd.nest().proc().join(format!("{sandbox}/root"));
+    let flags = statvfs(&root).unwrap().flags();
+    assert!(flags.contains(FsFlags::ST_RDONLY), "{flags:?}");
+
+    containerd.nest().kill(sandbox);
+    wait_until("seen to be gone", || !containerd.is_ready());
+    containerd.stop_pod();
+    assert_eq!(containerd.remove_pod(), "");
+}
+
+/// The story would notice a sandbox that does not reap.
+#[test]
+fn without_a_reaper_zombies_stay() {
+    let podman = Podman::with_images();
+    let sleeper = [
+        "--infra-image",
+        APP_IMAGE,
+        "--infra-command",
+        "/bin/sleep 1000",
+    ];
+    let sandbox = podman.create_pod_with(&sleeper);
+    podman.run_app(APP, false);
+    let processes = Processes(podman.nest().proc());
+    assert_eq!(zombies(&processes, sandbox), 5);
+    podman.remove_pod();
+}
+
+/// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it
+/// leaves with 4, which shows that profiles take effect.
+#[test]
+fn podman_runs_it_under_its_seccomp_profile() {
+    let own = project().join("examples/seccomp.json");
+    let without_sleep = fs::read_to_string(own)
+        .unwrap()
+        .replace("\"pause\"", "\"fork\"")
+        .replace("\"ppoll\"", "\"vfork\"");
+    for podman in [Podman::with_images(), Podman::with_crun()] {
+        podman.expect_pause_under_seccomp(&[]);
+        podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
+
+        let path = podman.nest().path("seccomp.json");
+        fs::write(&path, &without_sleep).unwrap();
+        podman.run_with_seccomp(path.as_ref(), &[]);
+        assert_eq!(podman.run(&["wait", "pause"]), "4");
+    }
+}

@@ -1,0 +1,607 @@
+//! use-pause on a node: each configuration that nodes have, on each containerd at hand.
+
+use engines::{
+    End, built,
+    engine::{IMAGE, archive, sha256},
+    node::{Node, snapshot, use_pause},
+    output,
+    program::Program,
+    project, sandbox, text, wait_until, write_script,
+};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use similar::TextDiff;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+/// What use-pause makes of a configuration.
+enum Result {
+    /// It names the image, by the diff of that name in engines/tests/configurations/diffs.
+    Switched(&'static str),
+    /// It says why not, and changes nothing.
+    Refused(&'static str),
+}
+use Result::{Refused, Switched};
+
+/// The releases of containerd, one per column of the table.
+const RELEASES: [&str; 3] = ["1.6", "1.7", "2.1"];
+
+/// The folder with a release's commands.
+fn commands(release: &str) -> PathBuf {
+    match release {
+        "1.6" => "/usr/bin".into(),
+        "1.7" => built("containerd-1.7"),
+        _ => built("containerd-2"),
+    }
+}
+
+const OFF: &str = "disabled_plugins has \"cri\"";
+const OFF_2: &str = "disabled_plugins has \"io.containerd.grpc.v1.cri\"";
+const NOT_3: &str = "unsupported config version `3`";
+const OF_3: &str = "does not read the sandbox image from a file of version 3";
+
+/// Each file of engines/tests/configurations, and what use-pause makes of it on each of [`RELEASES`].
+fn table() -> Vec<(&'static str, [Result; 3])> {
+    let but_on_2 = |on_1, on_2| [Switched(on_1), Switched(on_1), Switched(on_2)];
+    let all = |name| [Switched(name), Switched(name), Switched(name)];
+    let refused = |why| [Refused(why), Refused(why), Refused(why)];
+    let on_2 = |name| [Refused(OF_3), Refused(NOT_3), Switched(name)];
+    vec![
+        ("debian", all("debian")),
+        ("default-1.6", all("default-1.6")),
+        ("default-1.7", all("default-1.7")),
+        ("default-2.1", on_2("default-2.1")),
+        (
+            "version-4",
+            [
+                Refused("a file of version 4"),
+                Refused("unsupported config version `4`"),
+                Refused("equal to or less than `3`, got `4`"),
+            ],
+        ),
+        ("kind", all("kind")),
+        ("k3s", on_2("k3s")),
+        ("docker", [Refused(OFF), Refused(OFF), Refused(OFF_2)]),
+        ("version-1", but_on_2("version-1", "version-1.2")),
+        ("no-version", but_on_2("no-version", "no-version.2")),
+        ("empty", but_on_2("empty", "empty.2")),
+        ("bare-3", on_2("bare-3")),
+        ("single-quotes", all("single-quotes")),
+        ("double-quotes-3", on_2("double-quotes-3")),
+        ("dotted", all("dotted")),
+        ("inline", all("inline")),
+        ("comments", all("comments")),
+        ("carriage-returns", all("carriage-returns")),
+        ("no-newline", all("no-newline")),
+        ("imports", all("imports")),
+        ("imports-other", all("imports-other")),
+        (
+            "imports-table",
+            but_on_2("imports-table.1", "imports-table"),
+        ),
+        ("broken", refused("config.toml: line 4: duplicate key")),
+        ("version-9", refused("version")),
+    ]
+}
+
+/// Compares a diff with the expected one, or makes it the expected one if BLESS is set.
+fn expect_diff(name: &str, diff: &str) {
+    let file = project().join(format!("engines/tests/configurations/diffs/{name}.diff"));
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&file, diff).unwrap();
+    }
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(diff, expected, "{}", file.display());
+}
+
+/// Tries each configuration, and fails in the end if one was not as the table says.
+fn try_all(release: &str) {
+    try_none(release);
+    let column = RELEASES.iter().position(|it| *it == release).unwrap();
+    let mut amiss = Vec::new();
+    for (name, results) in table() {
+        println!("{release} {name}");
+        let try_it = || match results[column] {
+            Refused(why) => refuses_configuration(release, name, why),
+            Switched(diff) => switches_and_goes_back(release, name, diff),
+        };
+        if panic::catch_unwind(AssertUnwindSafe(try_it)).is_err() {
+            amiss.push(name);
+        }
+    }
+    assert!(amiss.is_empty(), "{amiss:?}");
+}
+
+fn refuses_configuration(release: &str, name: &str, why: &str) {
+    // containerd does not run: some of these it cannot read.
+    let node = Node::configured(commands(release), name);
+    let said = node.use_pause_refuses(&[], why);
+    assert!(said.ends_with("; nothing was changed\n"), "{said}");
+}
+
+fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
+    let node = Node::configured(commands(release), name);
+    let etc = node.etc("");
+    let before = snapshot(&etc);
+    node.systemctl("start");
+    let status = node.use_pause_said(&["status"]);
+    let mut lines = status.lines();
+    let stock = lines.find_map(|line| line.strip_prefix("sandbox image "));
+    let stock = stock.unwrap().trim();
+    node.import(stock, &["/bin/sleep", "100000"]);
+    let old = node.containerd.start_sandbox("old");
+
+    let shown = node.use_pause_said(&["--dry-run"]);
+    expect_diff(diff, &shown);
+    assert!(snapshot(&etc) == before, "--dry-run changes nothing");
+    let said = node.use_pause_says(&[], &format!("{IMAGE}: imported, pinned\n"));
+    assert!(said.ends_with("still to do: systemctl restart containerd\n"));
+    let tells = said.contains("no version line, so containerd ");
+    assert_eq!(tells, name == "no-version", "{said}");
+    let after = snapshot(&etc);
+    let mut now = after.clone();
+    now.retain(|it| it.0.extension().unwrap() != "before-use-pause");
+    let changed = before.iter().zip(&now).filter(|(old, new)| old != new);
+    let [(from, to)] = changed.collect::<Vec<_>>()[..] else {
+        panic!("not one file changed");
+    };
+    assert_eq!((&from.0, from.2, from.3), (&to.0, to.2, to.3));
+    let [from, to] = [from, to].map(|it| str::from_utf8(&it.1).unwrap());
+    let real = TextDiff::from_lines(from, to);
+    let real = real.unified_diff().to_string();
+    assert!(shown.ends_with(&real), "{shown}");
+
+    let said = node.use_pause_says(&["--restart"], "nothing to change: ");
+    assert!(said.contains("serving the CRI"), "{said}");
+    assert!(snapshot(&etc) == after, "a second run changes nothing");
+    let said = node.use_pause_said(&["--restart"]);
+    assert!(!said.contains("restart"), "a third does nothing: {said}");
+
+    let new = node.containerd.start_sandbox("new");
+    assert!(node.runs_ours(new) && !node.runs_ours(old));
+    // containerd 1.6 ignores pins.
+    let image = node.containerd.image(IMAGE).unwrap();
+    assert_eq!(image.pinned, release != "1.6");
+    let status = node.use_pause_says(&["status"], &format!("sandbox image  {IMAGE}\n"));
+    let ours = sha256(&fs::read(Program::native().path).unwrap());
+    let ours = format!("1 with pause for amd64, sha256 {ours}, from {IMAGE}\n");
+    assert!(status.contains(&ours), "{status}");
+    assert!(status.contains(&format!("{stock}\n")), "{status}");
+
+    node.use_pause_says(&["undo", "--restart"], "serving the CRI");
+    assert!(snapshot(&etc) == before, "undo restores the same bytes");
+    node.use_pause_says(&["undo"], "nothing to change: ");
+    assert!(!node.runs_ours(node.containerd.start_sandbox("last")));
+}
+
+/// A node without a configuration gets one of the version that its containerd writes, and undo removes
+/// the file.
+fn try_none(release: &str) {
+    let node = Node::new(commands(release));
+    node.systemctl("start");
+    node.use_pause_said(&["--restart"]);
+    let config = fs::read_to_string(node.etc("config.toml")).unwrap();
+    let version = if release == "2.1" { 3 } else { 2 };
+    let line = format!("version = {version}\n");
+    assert!(config.starts_with(&line), "{config}");
+    assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
+    node.use_pause_said(&["undo", "--restart"]);
+    assert_eq!(snapshot(&node.etc("")), []);
+}
+
+#[test]
+fn each_configuration_by_containerd_1_6() {
+    try_all("1.6");
+}
+
+#[test]
+#[ignore = "fetches containerds of other releases: make test-containerd-2"]
+fn each_configuration_by_containerd_1_7() {
+    try_all("1.7");
+}
+
+#[test]
+#[ignore = "fetches containerds of other releases: make test-containerd-2"]
+fn each_configuration_by_containerd_2_1() {
+    try_all("2.1");
+}
+
+/// A node with Debian's configuration, where the containerd of this machine runs.
+fn debian() -> Node {
+    let node = Node::configured(commands("1.6"), "debian");
+    node.systemctl("start");
+    node
+}
+
+#[test]
+fn what_stands_in_its_way_is_one_line() {
+    let node = debian();
+    let etc = "/etc/containerd";
+    node.nest().mount(&["--options=remount,bind,ro", etc]);
+    node.use_pause_refuses(&[], "Read-only file system");
+    node.nest().mount(&["--options=remount,bind,rw", etc]);
+
+    for (option, value, why) in [
+        ("--archive", "/nowhere", "cannot read /nowhere"),
+        ("--archive", "/bin/sh", "/bin/sh: "),
+        ("--image", "pause", "is not an image name"),
+        (
+            "--image",
+            "localhost/other:1",
+            "has the image localhost/other:1",
+        ),
+        ("--config", "/proc/version", "/proc/version"),
+        ("--runtime", "crio", "cannot find crio"),
+        ("--host", "/nowhere", "/nowhere is not a directory"),
+    ] {
+        node.use_pause_refuses(&[option, value], why);
+    }
+    let mut as_nobody = node.command("setpriv");
+    as_nobody.args(["--reuid=65534", "--clear-groups", "/bin/sh", "-c"]);
+    as_nobody.arg("exec /proc/self/fd/0");
+    as_nobody.stdin(fs::File::open(use_pause()).unwrap());
+    let end = sandbox::run(&mut as_nobody);
+    let said = "use-pause: this changes a node: run it as root\n";
+    assert_eq!(end, End::exit(1, "", said));
+
+    fs::remove_dir(node.nest().root("/run/systemd/system")).unwrap();
+    node.use_pause_refuses(&["--restart"], "found neither systemd nor OpenRC");
+    fs::create_dir(node.nest().root("/run/systemd/system")).unwrap();
+
+    node.systemctl("stop");
+    let said = node.use_pause_refuses(&[], "systemctl start containerd");
+    let silent = "containerd does not answer on /run/containerd/containerd.sock";
+    assert!(said.contains(silent), "{said}");
+
+    let config = node.etc("config.toml");
+    fs::rename(&config, node.etc("aside")).unwrap();
+    symlink("/etc/containerd/gone", &config).unwrap();
+    node.use_pause_refuses(&[], "config.toml");
+}
+
+#[test]
+fn a_full_disk_is_one_line() {
+    let node = debian();
+    // Two pages: one for the configuration, one for a filler.
+    let (nest, size) = (node.nest(), "--options=size=8k");
+    nest.mount(&["--types=tmpfs", size, "tmpfs", "/etc/containerd"]);
+    let full = nest.root("/etc/containerd");
+    let debian = project().join("engines/tests/configurations/debian.toml");
+    fs::copy(debian, full.join("config.toml")).unwrap();
+    fs::write(full.join("filler"), [b'x'; 4096]).unwrap();
+    node.use_pause_refuses(&["--restart"], "No space left on device");
+}
+
+#[test]
+fn a_second_run_waits_for_the_first() {
+    let node = debian();
+    let mut first = node.command("flock");
+    let first = first.args(["/run", "cat"]).stdin(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    let inode = fs::metadata(node.nest().root("/run")).unwrap().ino();
+    wait_until("locked", || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let mut locks = locks.lines().filter(|line| line.contains("FLOCK"));
+        locks.any(|line| line.contains(&format!(":{inode} ")))
+    });
+    let mut second = node.command(&use_pause());
+    let second = second.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut second = second.spawn().unwrap();
+    let mut said = BufReader::new(second.stderr.take().unwrap()).lines();
+    let waiting = "use-pause: waiting for another use-pause to end";
+    assert_eq!(said.next().unwrap().unwrap(), waiting);
+    drop(first.stdin.take());
+    first.wait().unwrap();
+    assert!(said.next().is_none());
+    let end = second.wait_with_output().unwrap();
+    assert!(end.status.success());
+    assert!(text(end.stdout).contains("still to do"));
+}
+
+/// If containerd does not start again, use-pause restores the file, and containerd starts with that.
+#[test]
+fn a_restart_that_fails_is_taken_back() {
+    let node = debian();
+    let before = snapshot(&node.etc(""));
+    let systemctl = node.nest().path("bin/systemctl");
+    let script = fs::read_to_string(&systemctl).unwrap();
+    let refuse_if = |condition: &str| {
+        let refuse = format!(
+            "{condition} /etc/containerd/config.toml && {{ echo 'Job failed' >&2; exit 1; }}\nsetsid"
+        );
+        fs::write(&systemctl, script.replacen("setsid", &refuse, 1)).unwrap();
+    };
+    refuse_if("grep -q localhost/pause");
+    let why = "Job failed; restored the old configuration, and it serves again";
+    node.use_pause_refuses(&["--restart"], why);
+    node.ctr(&["version"]);
+
+    // The same for undo: the switch stays.
+    fs::write(&systemctl, &script).unwrap();
+    node.use_pause_said(&["--restart"]);
+    refuse_if("! grep -q localhost/pause");
+    node.use_pause_refuses(&["undo", "--restart"], "it serves again");
+    fs::write(&systemctl, &script).unwrap();
+    node.use_pause_said(&["undo", "--restart"]);
+    assert!(snapshot(&node.etc("")) == before);
+}
+
+/// use-pause changes the file behind a link, not the link; mode, owner and attributes stay.
+#[test]
+fn the_file_keeps_what_it_has() {
+    let node = debian();
+    let (config, real) = (node.etc("config.toml"), node.etc("real.toml"));
+    fs::rename(&config, &real).unwrap();
+    symlink("real.toml", &config).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o604)).unwrap();
+    chown(&real, Some(1), Some(2)).unwrap();
+    let label = b"system_u:object_r:container_config_t:s0\0";
+    xattr::set(&real, "security.selinux", label).unwrap();
+    let before = snapshot(&node.etc(""));
+    let keeps = || {
+        let now = fs::metadata(&real).unwrap();
+        assert_eq!((now.mode() & 0o7777, now.uid(), now.gid()), (0o604, 1, 2));
+        let now = xattr::get(&real, "security.selinux").unwrap();
+        assert_eq!(now.as_deref(), Some(&label[..]));
+    };
+    node.use_pause_said(&[]);
+    keeps();
+    assert!(fs::read_to_string(&real).unwrap().contains(IMAGE));
+    assert_eq!(fs::read_link(&config).unwrap(), Path::new("real.toml"));
+    node.use_pause_said(&["undo"]);
+    keeps();
+    assert!(snapshot(&node.etc("")) == before);
+}
+
+/// If somebody changed the file since the switch, undo changes the image and nothing else.
+#[test]
+fn undo_keeps_what_others_changed() {
+    let node = debian();
+    let config = node.etc("config.toml");
+    let read = || fs::read_to_string(&config).unwrap();
+    let change = |text: &str| text.replace("/usr/lib/cni", "/opt/cni/bin");
+    let old = read();
+    node.use_pause_said(&[]);
+    fs::write(&config, change(&read())).unwrap();
+    node.use_pause_said(&["undo"]);
+    assert_eq!(read(), change(&old));
+}
+
+/// The system calls that change something or start a process.
+const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,socket,flock,setxattr";
+
+/// At each of these calls use-pause is killed, or the call fails. The configuration is the old or the new
+/// one, containerd reads it, and the next run ends well.
+#[test]
+fn killed_or_failed_at_each_step_the_node_starts() {
+    let node = debian();
+    let config = || fs::read(node.etc("config.toml")).unwrap();
+    let old = config();
+    let reset = || {
+        for ending in ["", ".before-use-pause", ".use-pause-new"] {
+            _ = fs::remove_file(node.etc(&format!("config.toml{ending}")));
+        }
+        fs::write(node.etc("config.toml"), &old).unwrap();
+        let mut remove = node.command("ctr");
+        remove.args(["--namespace=k8s.io", "images", "rm", IMAGE]);
+        _ = remove.output();
+    };
+    let trace = node.nest().path("trace");
+    let traced = |option: &str| {
+        let mut strace = node.command("strace");
+        strace.args(["--quiet=all", "--output", &trace, option]);
+        sandbox::run(strace.arg(use_pause()))
+    };
+    assert_eq!(traced(&format!("--trace={CALLS}")).status, Ok(0));
+    let new = config();
+    let trace = fs::read_to_string(&trace).unwrap();
+    let calls = trace.lines().filter_map(|line| line.split_once('('));
+    // Each call, and which one of its name it is.
+    let mut steps: Vec<(&str, usize)> = Vec::new();
+    for (call, _) in calls {
+        // A line about a signal has other characters.
+        if call
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || it == b'_')
+        {
+            let earlier = steps.iter().filter(|(it, _)| *it == call).count();
+            steps.push((call, earlier + 1));
+        }
+    }
+    for call in ["link", "rename"] {
+        assert!(steps.iter().any(|(it, _)| it.starts_with(call)), "{trace}");
+    }
+
+    let mut outcomes = BTreeMap::new();
+    for (call, count) in &steps {
+        for fault in ["signal=KILL", "error=ENOSPC"] {
+            reset();
+            let inject = format!("--inject={call}:{fault}:when={count}");
+            let End { status, stderr, .. } = traced(&inject);
+            let now = config();
+            let what = format!("{inject}: {status:?} {stderr}");
+            assert!(now == old || now == new, "{what}");
+            let dump = ["--config", "/etc/containerd/config.toml", "config", "dump"];
+            output(node.command("containerd").args(dump));
+            if now == new {
+                let listed = node.ctr(&["images", "list", &format!("name=={IMAGE}")]);
+                assert!(listed.contains("io.cri-containerd.pinned=pinned"), "{what}");
+            }
+            if fault != "signal=KILL" {
+                assert!(status == Ok(0) || stderr.lines().count() == 1, "{what}");
+                assert_eq!(status == Ok(0), now == new, "{what}");
+                assert!(!node.etc("config.toml.use-pause-new").exists(), "{what}");
+            }
+            let outcome = if now == new { "new" } else { "old" };
+            *outcomes.entry((fault, outcome)).or_insert(0) += 1;
+            node.use_pause_said(&[]);
+            assert!(config() == new, "{what}");
+        }
+    }
+    node.systemctl("restart");
+    println!("{} steps: {outcomes:?}", steps.len());
+}
+
+/// The DaemonSets of examples/rollout.yaml, which has no field that Kubernetes does not know.
+fn rollout() -> Vec<DaemonSet> {
+    let text = fs::read_to_string(project().join("examples/rollout.yaml")).unwrap();
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let parsed = documents.into_iter().map(|document| {
+        let parsed: DaemonSet = serde_json::from_value(document.clone()).unwrap();
+        // An unknown field would be missing here.
+        assert_eq!(serde_json::to_value(&parsed).unwrap(), document);
+        parsed
+    });
+    parsed.collect()
+}
+
+/// Runs what the DaemonSets' init containers run, in a container's view of the node: the node's root is
+/// below another folder, and /etc/containerd and /run are empty.
+#[test]
+fn the_rollout_switches_a_node_and_goes_back() {
+    let node = debian();
+    let before = snapshot(&node.etc(""));
+    let in_a_container = |set: &DaemonSet| {
+        let spec = set.spec.template.spec.as_ref().unwrap();
+        let init = &spec.init_containers.as_ref().unwrap()[0];
+        let image = IMAGE.replace("/pause", "/use-pause");
+        assert_eq!(spec.containers[0].image.as_deref(), Some(IMAGE));
+        assert_eq!(init.image, Some(image));
+        let host = node.nest().path("host");
+        let mut words = init.args.clone().unwrap();
+        let at = words.iter().position(|word| word == "/host").unwrap();
+        words[at] = host.clone();
+        let enter = format!(
+            "mkdir -p {host} && mount --rbind / {host} && mount -t tmpfs tmpfs /run && \
+             mount -t tmpfs tmpfs /etc/containerd && exec {} \"$@\"",
+            use_pause()
+        );
+        let mut unshare = node.command("unshare");
+        unshare.args(["--mount", "--propagation=private"]);
+        unshare.args(["sh", "-ec", &enter, "sh"]);
+        sandbox::run(unshare.args(words))
+    };
+    let [there, back] = &rollout()[..] else {
+        panic!("two DaemonSets");
+    };
+    let end = in_a_container(there);
+    assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
+    assert!(end.stdout.contains("serving the CRI"), "{end:?}");
+    println!("{}", end.stdout);
+    assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
+    let again = in_a_container(there);
+    assert!(again.stdout.contains("nothing to change"), "{again:?}");
+    let end = in_a_container(back);
+    assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
+    assert!(snapshot(&node.etc("")) == before);
+
+    // A refusal is a failed init container with that line.
+    fs::write(node.etc("config.toml"), "version = 2\nversion = 2\n").unwrap();
+    let end = in_a_container(there);
+    let said =
+        "use-pause: /etc/containerd/config.toml: line 2: duplicate key; nothing was changed\n";
+    assert_eq!(end, End::exit(1, "", said));
+}
+
+/// A node image that is being built gets the image into its containerd's store, and the configuration.
+/// Nothing stays mounted, and the node that this runs on stays as it is.
+#[test]
+fn a_node_that_is_off_is_switched_by_its_root() {
+    let node = debian();
+    let root = PathBuf::from(node.nest().path("image"));
+    // containerd, its libraries, and nothing else that runs.
+    let make = "mkdir $0 && cd $0 && mkdir -p proc sys dev run tmp etc/containerd var/lib && \
+        ldd /usr/bin/containerd | grep -o '/[^ ]*' | \
+        xargs cp --dereference --parents --target-directory=. /usr/bin/containerd /usr/bin/ctr";
+    let image = root.to_str().unwrap();
+    output(node.command("sh").args(["-ec", make, image]));
+    let config = root.join("etc/containerd/config.toml");
+    fs::copy(node.etc("config.toml"), &config).unwrap();
+    let read = || fs::read_to_string(&config).unwrap();
+    let old = read();
+    let imported = format!("{IMAGE}: imported, pinned");
+    let said = node.use_pause_says(&["--root", image], &imported);
+    assert!(!said.contains("still to do"), "{said}");
+    let now = read();
+    assert!(now.contains(IMAGE));
+    node.use_pause_says(&["--root", image], "already imported and pinned");
+    assert_eq!(read(), now);
+    let mounts = output(node.command("cat").arg("/proc/mounts"));
+    assert!(!mounts.contains(image), "{mounts}");
+    node.use_pause_said(&["--root", image, "undo"]);
+    assert_eq!(read(), old);
+    assert_eq!(fs::read_to_string(node.etc("config.toml")).unwrap(), old);
+}
+
+/// An example without its comments.
+fn example(name: &str) -> String {
+    let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with('#')).collect()
+}
+
+/// k3s and RKE2 get a line of YAML and the archive. The test does not run them.
+#[test]
+fn k3s_and_rke2_get_their_files() {
+    let node = Node::new(commands("1.6"));
+    for name in ["k3s", "rke2"] {
+        let root = PathBuf::from(node.nest().path(name));
+        for folder in ["proc", "sys", "dev", "run"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let folder = root.join(format!("etc/rancher/{name}"));
+        fs::create_dir_all(&folder).unwrap();
+        let options = ["--root", root.to_str().unwrap()];
+        node.use_pause_says(&options, "still to do");
+        let file = folder.join("config.yaml.d/99-use-pause.yaml");
+        assert_eq!(fs::read_to_string(&file).unwrap(), example("k3s.yaml"));
+        let put = root.join(format!("var/lib/rancher/{name}/agent/images/use-pause.tar"));
+        assert!(fs::read(&put).unwrap() == fs::read(archive()).unwrap());
+        node.use_pause_says(&options, "nothing to change: ");
+        node.use_pause_said(&[&options[..], &["undo"]].concat());
+        assert!(!file.exists());
+        // A later file wins.
+        fs::write(folder.join("config.yaml.d/zz.yaml"), "pause-image: other\n").unwrap();
+        node.use_pause_refuses(&options, "zz.yaml sets pause-image");
+    }
+}
+
+/// CRI-O gets a file and, by podman, the image. A stand-in for CRI-O says what it would read.
+#[test]
+fn cri_o_gets_its_file_and_its_image() {
+    let node = Node::new(commands("1.6"));
+    node.nest().overlay("/etc");
+    write_script(node.nest().path("bin/crio"), CRIO);
+
+    let options = ["--runtime=crio"];
+    let said = node.use_pause_said(&options);
+    println!("{said}");
+    let to_do = "still to do: systemctl reload crio\n";
+    assert!(said.ends_with(to_do), "{said}");
+    let file = node.nest().root("/etc/crio/crio.conf.d/99-use-pause.conf");
+    assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
+    output(node.command("podman").args(["image", "exists", IMAGE]));
+    fs::write(node.nest().root("/run/reloaded"), "").unwrap();
+    let said = node.use_pause_says(&options, "already in the store");
+    assert!(said.contains("nothing to change: "), "{said}");
+    assert!(!said.contains("still to do"), "{said}");
+    node.use_pause_said(&[&options[..], &["undo"]].concat());
+    assert!(!file.exists());
+    let later = node.nest().root("/etc/crio/crio.conf.d/99-x.conf");
+    fs::write(later, "[crio.image]\npause_image = 'other'\n").unwrap();
+    node.use_pause_refuses(&options, "99-x.conf sets pause_image");
+}
+
+/// Says its version and, once it was reloaded, its configuration.
+const CRIO: &str = "#!/bin/sh
+case $1 in
+  --version) echo crio version 1.36.3 ;;
+  status) ! [ -e /run/reloaded ] || cat /etc/crio/crio.conf.d/99-use-pause.conf ;;
+esac
+";

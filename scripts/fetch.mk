@@ -1,0 +1,79 @@
+# What the tests need besides pause, fetched from Debian or built. Included by the Makefile.
+
+# Debian's kernels: release, package, architecture and modules.
+for_criu := nfnetlink libcrc32c nf_tables
+for_pods := llc stp bridge veth overlay
+kernel_amd64-5.10 := bullseye linux-image-cloud-amd64 amd64
+kernel_arm64-5.10 := bullseye linux-image-cloud-arm64 arm64
+kernel_amd64-6.1 := bookworm linux-image-cloud-amd64 amd64 $(for_criu) $(for_pods)
+kernel_arm64-6.1 := bookworm linux-image-cloud-arm64 arm64 $(for_criu) $(for_pods)
+kernel_amd64-6.12 := trixie linux-image-cloud-amd64 amd64
+kernel_arm64-6.12-16k := trixie linux-image-arm64-16k arm64
+kernel_386-6.1 := bookworm linux-image-686-pae i386
+kernel_arm-6.1 := bookworm linux-image-armmp-lpae armhf
+kernel_ppc64le-6.1 := bookworm linux-image-powerpc64le ppc64el
+kernel_s390x-6.1 := bookworm linux-image-s390x s390x
+# Debian testing has the newest kernel.
+kernel_riscv64-testing := forky linux-image-riscv64 riscv64
+target/kernels/%: scripts/kernel
+	scripts/kernel $@ $(kernel_$*)
+
+# The init of the kernels that tests boot, a static program: its target, and the cross compiler that links
+# it unless Rust has a musl target for the architecture. musl targets bring their own linker files.
+first_386 := $(musl_386)
+first_amd64 := $(musl_amd64)
+first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
+first_arm64 := $(musl_arm64)
+first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
+first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
+first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
+# $(call first,DIRECTORY,PACKAGE,BIN,ARCH,TRIPLE,COMPILER)
+define first
+target/$(1)/$(4)/$(3): $(wildcard tests/*.rs tests/*/src/*.rs) Cargo.lock
+	scripts/packages cc $(6)
+	$$(call target,$(5))
+	mkdir -p $$(@D)
+	cargo rustc --locked $$(quiet) --package $(2) --bin $(3) --profile init --target $(5) -- \
+		$(if $(6),-C linker=$(6) -C target-feature=+crt-static -C strip=symbols,$(static))
+	cp target/$(5)/init/$(3) $$@
+endef
+$(foreach arch,$(PROGRAMS),$(eval $(call first,init,init,init,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
+$(eval $(call first,node,engines,arm64-node,arm64,$(first_arm64)))
+
+# Commands from Debian: release and package.
+commands_containerd-1.7 := trixie containerd
+commands_containerd-2 := forky containerd
+commands_cosign := trixie cosign
+commands_kind-0.27 := trixie kind
+commands_kind-0.33 := forky kind
+$(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): target/%: scripts/commands
+	scripts/commands $@ $(commands_$*)
+
+# Root file systems of other Debian releases and architectures.
+engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+	containernetworking-plugins uidmap mount iproute2 util-linux procps
+target/releases/%: scripts/debian-root
+	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc)
+
+packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
+target/releases/rust-%: scripts/debian-root
+	ARCH=$* scripts/debian-root forky $@ $(packager)
+
+target/node/arm64/root.cpio: scripts/debian-root
+	ARCH=arm64 scripts/debian-root bookworm $(@D)/root podman runc conmon containerd \
+		containernetworking-plugins busybox-static bash coreutils iproute2 mount util-linux
+	touch $(@D)/root/etc/hosts # an installer writes it, and engines copy it into containers
+	cd $(@D)/root && find . -mindepth 1 | cpio --create --format=newc --quiet >../root.cpio
+
+# Kubernetes: Debian has its source only.
+target/kubelet/%/kubelet: scripts/kubernetes
+	GOARCH=$* scripts/kubernetes $(@D) kubelet
+
+components := kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubeadm kubectl kubelet
+target/kubernetes: scripts/kubernetes
+	rm -rf $@ $@.new
+	scripts/kubernetes $@.new $(components)
+	mv $@.new $@
+
+target/kind-node.tar: scripts/kind-node target/kubernetes
+	scripts/kind-node $@ target/kubernetes

@@ -1,0 +1,196 @@
+//! The init of the kernels that `kernels.rs` boots. It runs the other files' tests again, on this kernel and
+//! as the image's user, and reports in TAP, the Test Anything Protocol. Then it executes pause as the
+//! machine's PID 1, which a child that it leaves behind tests.
+
+/// Lists each function, with its name.
+macro_rules! promises {
+    ($($function:ident),* $(,)? $(; natively: $($native:ident),* $(,)?)?) => {
+        pub const PROMISES: &[(&str, fn(&sandbox::program::Program))] = &[
+            $((stringify!($function), $function),)*
+            $($((stringify!($native), $native),)*)?
+        ];
+    };
+}
+
+#[path = "../../behaviour.rs"]
+mod behaviour;
+#[path = "../../cgroups.rs"]
+mod cgroups;
+#[path = "../../limits.rs"]
+mod limits;
+#[path = "../../reaping.rs"]
+mod reaping;
+#[path = "../../signals.rs"]
+mod signals;
+#[path = "../../start.rs"]
+mod start;
+
+use init::Tap;
+
+use nix::{
+    libc,
+    sys::signal::{Signal::SIGTERM, kill},
+    unistd::{ForkResult, Pid, execv, fork, getpid},
+};
+use sandbox::{
+    End, Processes, Sandbox, clone, leave_child,
+    program::{Platform, Program, TERMINATED},
+    wait_until,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::Ordering,
+};
+
+/// The program under test.
+const PAUSE: &str = "/pause";
+
+/// The same program, linked for pages of 4 KiB. `kernels.rs` adds it on arm64.
+const SMALL_PAGES: &str = "/pause-4k";
+
+/// The command that takes checkpoints. `kernels.rs` adds it where it supports the kernel.
+const CRIU: &str = "/usr/sbin/criu";
+
+const FIRST: Pid = Pid::from_raw(1);
+
+fn main() {
+    assert_eq!(getpid(), FIRST, "this is for a kernel to start");
+    init::settle();
+    sandbox::AS_NOBODY.store(true, Ordering::Relaxed);
+    let mut tap = Tap::start();
+
+    tap.test("the sandboxes have the image's user", || {
+        let sandbox = Sandbox::start(&program(PAUSE));
+        assert_eq!(sandbox.status("Uid"), "65535\t65535\t65535\t65535");
+        assert_eq!(sandbox.status("Gid"), "65535\t65535\t65535\t65535");
+        assert_eq!(sandbox.status("CapEff"), "0000000000000000");
+    });
+    for (promise, functions) in [
+        ("behaviour", behaviour::PROMISES),
+        ("signals", signals::PROMISES),
+        ("reaping", reaping::PROMISES),
+        ("start", start::PROMISES),
+        ("limits", limits::PROMISES),
+        ("cgroups", cgroups::PROMISES),
+    ] {
+        for (name, function) in functions {
+            tap.test(&format!("{promise}: {name}"), || function(&program(PAUSE)));
+        }
+    }
+    if Path::new(SMALL_PAGES).exists() {
+        tap.test("pause linked for pages of 4 KiB runs, too", || {
+            Sandbox::start(&program(SMALL_PAGES)).expect_end(SIGTERM, TERMINATED);
+        });
+    }
+    if Path::new(CRIU).exists() {
+        let name = "pause sleeps on after a checkpoint";
+        tap.test(name, sleeps_on_after_a_checkpoint);
+    }
+
+    // pause inherits these zombies, and a child.
+    (0..5).for_each(|_| leave_child(0));
+    // SAFETY: no other thread runs: those that the tests started have ended.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { .. } => {
+            execv(c"/pause", &[c"/pause"]).unwrap();
+        }
+        ForkResult::Child => watch(tap),
+    }
+}
+
+fn program(path: &str) -> Program {
+    Program {
+        platform: Platform::native(),
+        path: PathBuf::from(path),
+    }
+}
+
+/// Brings up the loopback, which criu's feature checks connect to.
+fn start_loopback() {
+    // SAFETY: the kernel only reads the struct, whose other fields are 0 (netdevice(7)).
+    unsafe {
+        let mut lo: libc::ifreq = std::mem::zeroed();
+        lo.ifr_name[0] = b'l' as _;
+        lo.ifr_name[1] = b'o' as _;
+        lo.ifr_ifru.ifru_flags = libc::IFF_UP as _;
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        assert_eq!(libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &lo), 0);
+        libc::close(socket);
+    }
+}
+
+/// After criu has dumped pause and its namespace to files and restored them, pause reaps and leaves as
+/// before.
+fn sleeps_on_after_a_checkpoint() {
+    // criu requires netfilter.
+    init::load_modules();
+    start_loopback();
+    let sandbox = Sandbox::start_after(&program(PAUSE), || {
+        // As root: criu makes the process create a folder in its root. With no pipe to and no session of
+        // a process outside: criu refuses to dump those.
+        sandbox::AS_NOBODY.store(false, Ordering::Relaxed);
+        // SAFETY: system calls.
+        unsafe {
+            let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+            (0..=2).for_each(|file| _ = libc::dup2(null, file));
+            libc::close(null);
+            libc::setsid();
+        }
+    });
+    let criu = |arguments: &[&str]| {
+        let mut criu = Command::new(CRIU);
+        criu.args(arguments);
+        criu.args(["--images-dir", "/tmp", "-v4", "--log-file", "log"]);
+        let end = sandbox::run(&mut criu);
+        let log = fs::read_to_string("/tmp/log").unwrap_or_default();
+        assert_eq!(end.status, Ok(0), "{end:?}\n{log}");
+    };
+    criu(&["dump", "--tree", &sandbox.pid.to_string()]);
+    criu(&["restore", "--restore-detached", "--pidfile", "/tmp/pid"]);
+    let pid = fs::read_to_string("/tmp/pid").unwrap();
+    let sandbox = sandbox.remade_as(Pid::from_raw(pid.trim().parse().unwrap()));
+    sandbox.wait_until_asleep();
+    assert_eq!(sandbox.status("NSpid"), format!("{pid}\t1"));
+    sandbox.expect_reaping();
+    sandbox.signal(SIGTERM);
+    assert_eq!(sandbox.end(), End::exit(0, "", ""));
+}
+
+/// Tests pause as the machine's PID 1, and sends it SIGTERM in the end. The kernel then panics, and prints
+/// pause's exit code.
+fn watch(mut tap: Tap) -> ! {
+    let machine = Processes::here();
+    tap.test("as the machine's first process, pause sleeps", || {
+        let name = || fs::read_to_string("/proc/1/comm").unwrap();
+        wait_until("pause", || name() == "pause\n");
+        machine.wait_until_asleep(FIRST);
+    });
+    tap.test("… and has reaped the zombies from before it", || {
+        assert_eq!(machine.children(FIRST), [getpid()]);
+    });
+    let sleeps = machine.sleeps(FIRST);
+    tap.test("… and reaps without waking up", || {
+        if clone(libc::SIGCHLD) == 0 {
+            (0..200).for_each(leave_child);
+            // SAFETY: a system call.
+            unsafe { libc::_exit(0) };
+        }
+        wait_until("all reaped", || machine.children(FIRST) == [getpid()]);
+        assert_eq!(machine.sleeps(FIRST), sleeps);
+    });
+    tap.test("… and sleeps on after each other signal", || {
+        for signal in (1..=64).filter(|it| ![libc::SIGINT, libc::SIGTERM].contains(it)) {
+            // SAFETY: a system call.
+            unsafe { libc::kill(FIRST.as_raw(), signal) };
+        }
+        machine.wait_until_asleep(FIRST);
+    });
+    tap.end();
+    kill(FIRST, SIGTERM).unwrap();
+    loop {
+        // SAFETY: a system call.
+        unsafe { libc::pause() };
+    }
+}
