@@ -20,8 +20,8 @@ const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 /// All that pause ever writes, in one piece, so that one address leads to each message.
 #[repr(C)]
 struct Messages {
-    terminated: [u8; 38],
-    interrupted: [u8; 37],
+    sigterm: [u8; 38],
+    sigint: [u8; 37],
     version: [u8; VERSION.len()],
     warning: [u8; 43],
 }
@@ -29,8 +29,8 @@ struct Messages {
 /// In a section of its own: some architectures align constants to 16 bytes.
 #[unsafe(link_section = ".text.messages")]
 static MESSAGES: Messages = Messages {
-    terminated: *b"Shutting down, got signal: Terminated\n",
-    interrupted: *b"Shutting down, got signal: Interrupt\n",
+    sigterm: *b"Shutting down, got signal: Terminated\n",
+    sigint: *b"Shutting down, got signal: Interrupt\n",
     version: *VERSION.as_bytes().first_chunk().unwrap(),
     warning: *b"Warning: pause should be the first process\n",
 };
@@ -42,69 +42,69 @@ const MASK: u32 = 1 << (SIGINT - 1) | 1 << (SIGTERM - 1);
 struct Line {
     fd: u32,
     address: usize,
-    bytes: usize,
+    len: usize,
 }
 
 /// The program, from start to end. The kernel enters it twice: through `_start`, with
-/// [`arch::START`] instead of a signal, and as the handler of SIGINT and SIGTERM, with the signal.
-/// `interrupted` is the address of that message, which leads to all others.
+/// [`arch::NO_SIGNAL`] instead of a signal, and as the handler of SIGINT and SIGTERM, with the signal.
+/// `sigint_line` is the address of that message, which leads to all others.
 ///
 /// # Safety
 ///
 /// With a signal, nothing. Without one, `arguments` points at the pointers to the program's
 /// arguments as the kernel laid them out, with null behind the last, and `actions` at what `_start`
-/// laid out for [`take_actions`]. (Linux before 5.18 starts a program even without a name. Its
+/// laid out for [`set_actions`]. (Linux before 5.18 starts a program even without a name. Its
 /// environment is then taken for arguments, and ends with null as well.)
 #[inline(always)]
-unsafe fn program(
+unsafe fn start_or_handle(
     signal: c_int,
     arguments: *const *const u8,
     actions: usize,
-    interrupted: usize,
+    sigint_line: usize,
 ) -> ! {
     // How many of the steps that the kernel may refuse have been tried: the exit code.
-    let mut step = opaque(0);
+    let mut exit_code = opaque(0);
 
-    let last_words = if signal & arch::START == 0 {
-        Some(line_for(signal, interrupted))
+    let last_line = if signal & arch::NO_SIGNAL == 0 {
+        Some(shutdown_line(signal, sigint_line))
     } else {
         // SAFETY: this is the start, so the caller vouches for the arguments.
-        unsafe { version_if_asked(arguments, interrupted) }
+        unsafe { version_if_asked(arguments, sigint_line) }
     };
-    hold(interrupted);
+    hold(sigint_line);
 
-    let mut stays = match last_words {
+    let mut may_sleep = match last_line {
         Some(line) => {
             // SAFETY: the line is one of the messages.
             unsafe { write(line) };
             false
         }
         None => {
-            warn_unless_first(interrupted);
+            warn_unless_first(sigint_line);
             // SAFETY: this is the start, so the caller vouches for the actions.
-            unsafe { take_actions(actions, &mut step) }
+            unsafe { set_actions(actions, &mut exit_code) }
         }
     };
 
     loop {
-        if stays {
+        if may_sleep {
             reap_and_sleep();
         }
-        exit_group(step);
+        exit_group(exit_code);
         // Never reached. Going on with code that exists saves the jump or trap that the compiler
         // would put behind an end: 2 to 4 bytes.
-        stays = true;
+        may_sleep = true;
     }
 }
 
 /// The line for SIGINT or SIGTERM.
 #[inline(always)]
-fn line_for(signal: c_int, interrupted: usize) -> Line {
-    let (back, bytes) = arch::line_for(signal);
+fn shutdown_line(signal: c_int, sigint_line: usize) -> Line {
+    let (back, len) = arch::line_position(signal);
     Line {
         fd: STDERR_FILENO,
-        address: interrupted - back,
-        bytes,
+        address: sigint_line - back,
+        len,
     }
 }
 
@@ -112,9 +112,9 @@ fn line_for(signal: c_int, interrupted: usize) -> Line {
 ///
 /// # Safety
 ///
-/// `arguments` is as for [`program`].
+/// `arguments` is as for [`start_or_handle`].
 #[inline(always)]
-unsafe fn version_if_asked(mut arguments: *const *const u8, interrupted: usize) -> Option<Line> {
+unsafe fn version_if_asked(mut arguments: *const *const u8, sigint_line: usize) -> Option<Line> {
     loop {
         // SAFETY: no null has ended the arguments yet.
         let argument = unsafe { arch::next_argument(&mut arguments) };
@@ -125,8 +125,8 @@ unsafe fn version_if_asked(mut arguments: *const *const u8, interrupted: usize) 
         if unsafe { arch::is_version_flag(argument) } {
             return Some(Line {
                 fd: STDOUT_FILENO,
-                address: at(interrupted, offset_of!(Messages, version)),
-                bytes: VERSION.len(),
+                address: message_address(sigint_line, offset_of!(Messages, version)),
+                len: VERSION.len(),
             });
         }
     }
@@ -134,43 +134,43 @@ unsafe fn version_if_asked(mut arguments: *const *const u8, interrupted: usize) 
 
 /// Warns unless pause is PID 1: only the first process of a namespace gets its orphans.
 #[inline(always)]
-fn warn_unless_first(interrupted: usize) {
+fn warn_unless_first(sigint_line: usize) {
     // SAFETY: getpid(2) touches no memory.
     if unsafe { kernel::syscall0(__NR_getpid as usize) } as c_int != 1 {
         // SAFETY: the line is one of the messages.
         unsafe {
             write(Line {
                 fd: STDERR_FILENO,
-                address: at(interrupted, offset_of!(Messages, warning)),
-                bytes: MESSAGES.warning.len(),
+                address: message_address(sigint_line, offset_of!(Messages, warning)),
+                len: MESSAGES.warning.len(),
             });
         }
     }
 }
 
 /// Makes SIGINT and SIGTERM shut pause down, and ignores SIGCHLD: from then on the kernel reaps by
-/// itself, and no orphan wakes pause up. False if the kernel refuses one of them. `step` counts them,
+/// itself, and no orphan wakes pause up. False if the kernel refuses one of them. `exit_code` counts them,
 /// and is one more after the last.
 ///
 /// # Safety
 ///
 /// `actions` points at two `struct sigaction` of the kernel: the one that shuts down, and
-/// [`arch::IGNORE`] bytes further the one that ignores. They share some words, which saves bytes: no
+/// [`arch::IGNORE_OFFSET`] bytes further the one that ignores. They share some words, which saves bytes: no
 /// handler returns, so that the first one's restorer is never used, and an ignored signal uses neither
 /// restorer nor mask.
 #[inline(always)]
-unsafe fn take_actions(actions: usize, step: &mut usize) -> bool {
+unsafe fn set_actions(actions: usize, exit_code: &mut usize) -> bool {
     // All three in one word, the first lowest: one loop takes fewer bytes than three calls.
     let mut signals = SIGINT | SIGTERM << arch::SIGNAL_BITS | SIGCHLD << (2 * arch::SIGNAL_BITS);
     loop {
-        *step = opaque(*step + 1);
+        *exit_code = opaque(*exit_code + 1);
         if signals == 0 {
             return true;
         }
         let signal = signals & ((1 << arch::SIGNAL_BITS) - 1);
         // Only SIGCHLD has bit 16 set, which gives the offset without a branch.
         const { assert!(SIGCHLD & 16 == 16 && (SIGINT | SIGTERM) & 16 == 0) };
-        let action = actions + (signals as usize & 16) * arch::IGNORE / 16;
+        let action = actions + (signals as usize & 16) * arch::IGNORE_OFFSET / 16;
         signals >>= arch::SIGNAL_BITS;
         // SAFETY: rt_sigaction(2) reads the action. The pointer for the old one is null.
         let refused = unsafe {
@@ -227,12 +227,12 @@ unsafe fn write(line: Line) {
             __NR_write as usize,
             line.fd as usize,
             line.address,
-            line.bytes,
+            line.len,
         )
     };
 }
 
-/// Never returns, but the compiler does not know: see [`program`].
+/// Never returns, but the compiler does not know: see [`start_or_handle`].
 #[inline(always)]
 fn exit_group(code: usize) {
     // SAFETY: exit_group(2) touches no memory of ours.
@@ -241,8 +241,8 @@ fn exit_group(code: usize) {
 
 /// The address of the message at an offset in [`Messages`], from the address of the one for SIGINT.
 #[inline(always)]
-fn at(interrupted: usize, offset: usize) -> usize {
-    interrupted + (offset - offset_of!(Messages, interrupted))
+fn message_address(sigint_line: usize, offset: usize) -> usize {
+    sigint_line + (offset - offset_of!(Messages, sigint))
 }
 
 /// Hides a value from the compiler, which then keeps it in a register instead of making it anew for

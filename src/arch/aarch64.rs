@@ -7,17 +7,18 @@ use core::{arch::naked_asm, ffi::c_int};
 use linux_raw_sys::general::SIGTERM;
 
 pub use portable::{
-    IGNORE, SIGNAL_BITS, crates as kernel, line_for, next_argument, ppoll as sleep,
+    IGNORE_OFFSET, SIGNAL_BITS, line_position, next_argument, ppoll as sleep,
+    syscall_crate as kernel,
 };
 
 /// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
 /// place of a signal.
-pub const START: c_int = 1 << (SIGTERM - 1);
-const _: () = assert!(START as u32 & MASK != 0 && START > 64);
+pub const NO_SIGNAL: c_int = 1 << (SIGTERM - 1);
+const _: () = assert!(NO_SIGNAL as u32 & MASK != 0 && NO_SIGNAL > 64);
 
-/// The kernel enters the program here. It delivers signals at `run`.
+/// The kernel enters the program here. It delivers signals at `entry`.
 ///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
@@ -32,7 +33,7 @@ unsafe extern "C" fn _start() -> ! {
         "mov x4, #1",
         "stp x4, x0, [sp, #-16]!",    // shut down's restorer, which is none, and mask;
                                       // ignore's handler, SIG_IGN, and flags
-        "adr x4, run",
+        "adr x4, entry",
         "stp x4, xzr, [sp, #-16]!",   // shut down's handler and no flags; sp stays aligned, as
                                       // the processor checks
         "mov x4, sp",                 // actions; falls into run
@@ -50,5 +51,5 @@ unsafe extern "C" fn _start() -> ! {
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.sub(1).cast::<u32>().read_unaligned() };
-    opaque((word & !(portable::SMALL << 8)) as usize) >> 8 == portable::FLAG as usize
+    opaque((word & !(portable::LOWERCASE << 8)) as usize) >> 8 == portable::VERSION_FLAG as usize
 }

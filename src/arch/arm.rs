@@ -7,7 +7,9 @@ use crate::MASK;
 use core::{arch::naked_asm, ffi::c_int};
 use linux_raw_sys::general::SIGTERM;
 
-pub use portable::{IGNORE, SIGNAL_BITS, is_version_flag, line_for, next_argument, pause as sleep};
+pub use portable::{
+    IGNORE_OFFSET, SIGNAL_BITS, is_version_flag, line_position, next_argument, pause as sleep,
+};
 
 /// System calls. The number is in `r7`, which asm! does not give away in Thumb: the crate saves and
 /// restores it at each call. A function does so once.
@@ -21,7 +23,7 @@ pub mod kernel {
     ///
     /// That of the system call.
     #[unsafe(naked)]
-    unsafe extern "C" fn enter() {
+    unsafe extern "C" fn call_kernel() {
         naked_asm!(
             "push {{r7, lr}}",
             "mov r7, r4", // the number
@@ -38,9 +40,9 @@ pub mod kernel {
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+                // SAFETY: the caller's; `call_kernel` keeps all but r0 and lr.
                 unsafe {
-                    asm!("bl {enter}", enter = sym enter, in("r4") number,
+                    asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number,
                         inlateout("r0") first => result, $(in($register) $argument,)* out("lr") _)
                 };
                 result
@@ -54,9 +56,9 @@ pub mod kernel {
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
         let result;
-        // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+        // SAFETY: the caller's; `call_kernel` keeps all but r0 and lr.
         unsafe {
-            asm!("bl {enter}", enter = sym enter, in("r4") number, lateout("r0") result, out("lr") _)
+            asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number, lateout("r0") result, out("lr") _)
         };
         result
     }
@@ -67,12 +69,12 @@ pub mod kernel {
 
 /// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
 /// place of a signal.
-pub const START: c_int = 1 << (SIGTERM - 1);
-const _: () = assert!(START as u32 & MASK != 0 && START > 64);
+pub const NO_SIGNAL: c_int = 1 << (SIGTERM - 1);
+const _: () = assert!(NO_SIGNAL as u32 & MASK != 0 && NO_SIGNAL > 64);
 
-/// The kernel enters the program here. It delivers signals at `run`.
+/// The kernel enters the program here. It delivers signals at `entry`.
 ///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. The fifth
+/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it. The fifth
 /// parameter is on the stack.
 ///
 /// # Safety
@@ -98,7 +100,7 @@ unsafe extern "C" fn _start() -> ! {
         "mov r2, sp",
         "push {{r2, r3}}",         // actions; sp stays aligned to 8 bytes
         ".balign 4",               // as adr counts in words
-        "2:",                      // run; falls into it
+        "2:",                      // entry; falls into it
         mask = const MASK,
     )
 }

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each architecture takes what fits it")]
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
-use crate::program;
+use crate::start_or_handle;
 use crate::{MESSAGES, arch::kernel, opaque};
 use core::ffi::c_int;
 use linux_raw_sys::{
@@ -13,7 +13,7 @@ use linux_raw_sys::{
 
 /// The crate that makes the system calls.
 #[cfg(feature = "sc")]
-pub use sc as crates;
+pub use sc as syscall_crate;
 #[cfg(all(
     not(feature = "sc"),
     any(
@@ -23,36 +23,36 @@ pub use sc as crates;
         target_arch = "x86_64"
     )
 ))]
-pub use syscalls::raw as crates;
+pub use syscalls::raw as syscall_crate;
 
 /// A bit that no signal has set: the sign. `_start` passes it in place of a signal.
-pub const START: c_int = c_int::MIN;
+pub const NO_SIGNAL: c_int = c_int::MIN;
 
 /// How many bits one signal takes in the word of signals: with five, the word fits into 15 bits.
 pub const SIGNAL_BITS: u32 = 5;
 
 /// How many bytes lie between the two actions: the first one's restorer is the second one's handler.
-pub const IGNORE: usize = 2 * size_of::<usize>();
+pub const IGNORE_OFFSET: usize = 2 * size_of::<usize>();
 
 /// `_start` goes on here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
 /// parameter only keep the fifth out of the registers that system calls use.
 ///
 /// # Safety
 ///
-/// Only the kernel and `_start` may enter it, with what [`program`] takes: it never returns.
+/// Only the kernel and `_start` may enter it, with what [`start_or_handle`] takes: it never returns.
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.run")]
-unsafe extern "C" fn run(
+#[unsafe(link_section = ".text.entry")]
+unsafe extern "C" fn entry(
     signal: c_int,
     arguments: *const *const u8,
     _: usize,
     _: usize,
     actions: usize,
 ) -> ! {
-    let interrupted = opaque(&raw const MESSAGES.interrupted as usize);
+    let sigint_line = opaque(&raw const MESSAGES.sigint as usize);
     // SAFETY: the caller vouches for all of it.
-    unsafe { program(signal, arguments, actions, interrupted) }
+    unsafe { start_or_handle(signal, arguments, actions, sigint_line) }
 }
 
 /// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
@@ -92,35 +92,35 @@ pub unsafe fn is_version_flag(argument: *const u8) -> bool {
 pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
-    opaque(word as usize) as u32 & 0xff_ffff & !SMALL == FLAG
+    opaque(word as usize) as u32 & 0xff_ffff & !LOWERCASE == VERSION_FLAG
 }
 
 /// "-V" and its zero byte as a little-endian word, and the bit that makes it "-v".
-pub const FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
-pub const SMALL: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
+pub const VERSION_FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
+pub const LOWERCASE: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
 
 /// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
 /// in bytes.
 #[inline(always)]
-pub fn line_for(signal: c_int) -> (usize, usize) {
-    let line = line_of(signal);
-    let bytes = opaque(MESSAGES.interrupted.len() + line);
-    const { assert!(MESSAGES.terminated.len() == MESSAGES.interrupted.len() + 1) };
+pub fn line_position(signal: c_int) -> (usize, usize) {
+    let sigterm = is_sigterm(signal);
+    let len = opaque(MESSAGES.sigint.len() + sigterm);
+    const { assert!(MESSAGES.sigterm.len() == MESSAGES.sigint.len() + 1) };
     // 0, or the length, which is in a register already.
-    (line * bytes, bytes)
+    (sigterm * len, len)
 }
 
-/// [`line_for`] on x86, whose multiplication takes a constant.
+/// [`line_position`] on x86, whose multiplication takes a constant.
 #[inline(always)]
-pub fn line_for_by_constant(signal: c_int) -> (usize, usize) {
-    let line = line_of(signal);
-    let bytes = opaque((MESSAGES.interrupted.len() as u32 + line as u32) as usize);
-    (line * MESSAGES.terminated.len(), bytes)
+pub fn line_position_by_constant(signal: c_int) -> (usize, usize) {
+    let sigterm = is_sigterm(signal);
+    let len = opaque((MESSAGES.sigint.len() as u32 + sigterm as u32) as usize);
+    (sigterm * MESSAGES.sigterm.len(), len)
 }
 
 /// 0 for SIGINT and 1 for SIGTERM: an eighth of 2 and 15.
 #[inline(always)]
-pub fn line_of(signal: c_int) -> usize {
+pub fn is_sigterm(signal: c_int) -> usize {
     const { assert!(SIGINT >> 3 == 0 && SIGTERM >> 3 == 1) };
     (signal.cast_unsigned() >> 3) as usize
 }
@@ -135,7 +135,7 @@ pub fn line_of(signal: c_int) -> usize {
 #[inline(always)]
 pub unsafe fn pause(_: usize, _: usize) -> bool {
     // SAFETY: pause(2) touches no memory.
-    interrupted(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
+    is_eintr(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
 }
 
 /// Sleeps like [`pause`], where that system call does not exist.
@@ -147,9 +147,9 @@ pub unsafe fn pause(_: usize, _: usize) -> bool {
 #[inline(always)]
 pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
     // SAFETY: without files, timeout and mask there is nothing to read or write.
-    interrupted(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
+    is_eintr(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
 }
 
-fn interrupted(error: usize) -> bool {
+fn is_eintr(error: usize) -> bool {
     error as i32 == -(EINTR as i32)
 }

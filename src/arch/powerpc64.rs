@@ -3,11 +3,12 @@
 //! enters at, in `_start` and in a handler.
 
 use super::portable;
-use crate::{MASK, MESSAGES, program};
+use crate::{MASK, MESSAGES, start_or_handle};
 use core::{arch::naked_asm, ffi::c_int};
 
 pub use portable::{
-    IGNORE, SIGNAL_BITS, START, is_version_flag, line_for, next_argument, pause as sleep,
+    IGNORE_OFFSET, NO_SIGNAL, SIGNAL_BITS, is_version_flag, line_position, next_argument,
+    pause as sleep,
 };
 
 /// System calls: the crates need a nightly compiler here. The number is in `r0`, arguments and
@@ -54,7 +55,7 @@ pub mod kernel {
 
 /// The kernel enters the program here, and delivers signals at the label.
 ///
-/// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
+/// Calls nothing and never returns: it falls into [`entry`], which linker.ld puts behind it.
 ///
 /// # Safety
 ///
@@ -76,12 +77,12 @@ unsafe extern "C" fn _start() -> ! {
         "addi 12, 12, 2f - {me}",
         "stdu 12, -32(1)",       // shut down's handler; r1 stays aligned to 16 bytes
         "mr 7, 1",               // actions
-        "2: addi 8, 12, ({messages} + {interrupted} - 2b)@l", // from the label's address, which is
+        "2: addi 8, 12, ({messages} + {sigint} - 2b)@l", // from the label's address, which is
                                  // in r12, that of the message; falls into run
         mask = const MASK,
         me = sym _start,
         messages = sym MESSAGES,
-        interrupted = const core::mem::offset_of!(crate::Messages, interrupted),
+        sigint = const core::mem::offset_of!(crate::Messages, sigint),
     )
 }
 
@@ -90,17 +91,17 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// # Safety
 ///
-/// Only `_start` may enter it, with what [`program`] takes: it never returns.
+/// Only `_start` may enter it, with what [`start_or_handle`] takes: it never returns.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.run")]
-unsafe extern "C" fn run(
+#[unsafe(link_section = ".text.entry")]
+unsafe extern "C" fn entry(
     signal: c_int,
     arguments: *const *const u8,
     _: usize,
     _: usize,
     actions: usize,
-    interrupted: usize,
+    sigint_line: usize,
 ) -> ! {
     // SAFETY: the caller vouches for all of it.
-    unsafe { program(signal, arguments, actions, interrupted) }
+    unsafe { start_or_handle(signal, arguments, actions, sigint_line) }
 }

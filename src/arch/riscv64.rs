@@ -6,15 +6,15 @@ use crate::{MASK, MESSAGES, opaque};
 use core::{arch::naked_asm, ffi::c_int};
 
 pub use portable::{
-    SIGNAL_BITS, START, crates as kernel, is_version_flag, next_argument, ppoll as sleep,
+    NO_SIGNAL, SIGNAL_BITS, is_version_flag, next_argument, ppoll as sleep, syscall_crate as kernel,
 };
 
 /// How many bytes lie between the two actions: the first one's handler, flags and mask.
-pub const IGNORE: usize = 24;
+pub const IGNORE_OFFSET: usize = 24;
 
-/// The kernel enters the program here. It delivers signals at `run`.
+/// The kernel enters the program here. It delivers signals at `entry`.
 ///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
@@ -26,7 +26,7 @@ unsafe extern "C" fn _start() -> ! {
     naked_asm!(
         "addi a1, sp, 16",     // arguments: behind argc and the program's name
         "addi sp, sp, -48",    // stays aligned to 16 bytes
-        "lla a4, run",
+        "lla a4, entry",
         "sd a4, 0(sp)",        // shut down's handler,
         "sd zero, 8(sp)",      // no flags,
         "li a4, {mask}",
@@ -43,8 +43,8 @@ unsafe extern "C" fn _start() -> ! {
 /// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
 /// in bytes. A branch takes fewer bytes than a multiplication here.
 #[inline(always)]
-pub fn line_for(signal: c_int) -> (usize, usize) {
-    let line = portable::line_of(signal);
-    let bytes = opaque(MESSAGES.interrupted.len() + line);
-    (if line != 0 { bytes } else { 0 }, bytes)
+pub fn line_position(signal: c_int) -> (usize, usize) {
+    let sigterm = portable::is_sigterm(signal);
+    let len = opaque(MESSAGES.sigint.len() + sigterm);
+    (if sigterm != 0 { len } else { 0 }, len)
 }

@@ -5,7 +5,9 @@ use super::portable;
 use crate::MASK;
 use core::arch::naked_asm;
 
-pub use portable::{IGNORE, SIGNAL_BITS, START, line_for, next_argument, pause as sleep};
+pub use portable::{
+    IGNORE_OFFSET, NO_SIGNAL, SIGNAL_BITS, line_position, next_argument, pause as sleep,
+};
 
 /// System calls: the crates need a nightly compiler here. The number is in `r1`, arguments and
 /// result from `r2` on, and nothing else changes (`arch/s390/kernel/syscall.c`).
@@ -45,9 +47,9 @@ pub mod kernel {
     system_call!(syscall4, "r3" second "r4" third "r5" fourth);
 }
 
-/// The kernel enters the program here. It delivers signals at `run`.
+/// The kernel enters the program here. It delivers signals at `entry`.
 ///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it.
 ///
 /// # Safety
 ///
@@ -59,7 +61,7 @@ unsafe extern "C" fn _start() -> ! {
     naked_asm!(
         "la %r3, 16(%r15)",           // arguments: behind argc and the program's name
         "aghi %r15, -192",            // room for the actions, and the 160 bytes that a callee may use
-        "larl %r0, run",
+        "larl %r0, entry",
         "lghi %r1, 0",
         "stmg %r0, %r1, 160(%r15)",   // shut down's handler and no flags
         "lghi %r0, 1",
@@ -82,6 +84,9 @@ unsafe extern "C" fn _start() -> ! {
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
-    let (flag, small) = (portable::FLAG.swap_bytes(), portable::SMALL.swap_bytes());
-    (word & !small) >> 8 == flag >> 8
+    let (flag, lowercase) = (
+        portable::VERSION_FLAG.swap_bytes(),
+        portable::LOWERCASE.swap_bytes(),
+    );
+    (word & !lowercase) >> 8 == flag >> 8
 }

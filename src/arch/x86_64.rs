@@ -7,8 +7,8 @@ use core::arch::{asm, naked_asm};
 use linux_raw_sys::general::SA_RESTORER;
 
 pub use portable::{
-    IGNORE, START, crates as kernel, is_version_flag_by_word as is_version_flag,
-    line_for_by_constant as line_for, pause as sleep,
+    IGNORE_OFFSET, NO_SIGNAL, is_version_flag_by_word as is_version_flag,
+    line_position_by_constant as line_position, pause as sleep, syscall_crate as kernel,
 };
 
 /// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
@@ -16,7 +16,7 @@ pub const SIGNAL_BITS: u32 = 8;
 
 /// The kernel enters the program here, and delivers signals at the label.
 ///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. What it
+/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it. What it
 /// pushes overwrites argc and the pointer to the program's name, which nobody reads again.
 ///
 /// # Safety
