@@ -154,10 +154,7 @@ fn warn_unless_first(sigint_line: usize) {
 ///
 /// # Safety
 ///
-/// `actions` points at two `struct sigaction` of the kernel: the one that shuts down, and
-/// [`arch::IGNORE_OFFSET`] bytes further the one that ignores. They share some words, which saves bytes: no
-/// handler returns, so that the first one's restorer is never used, and an ignored signal uses neither
-/// restorer nor mask.
+/// `actions` points at the two actions that [`arch`] draws.
 #[inline(always)]
 unsafe fn set_actions(actions: usize, exit_code: &mut usize) -> bool {
     // All three in one word, the first lowest: one loop takes fewer bytes than three calls.

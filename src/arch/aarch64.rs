@@ -3,40 +3,31 @@
 
 use super::portable;
 use crate::{MASK, opaque};
-use core::{arch::naked_asm, ffi::c_int};
-use linux_raw_sys::general::SIGTERM;
+use core::arch::naked_asm;
 
 pub use portable::{
-    IGNORE_OFFSET, SIGNAL_BITS, line_position, next_argument, ppoll as sleep,
-    syscall_crate as kernel,
+    IGNORE_OFFSET, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, line_position, next_argument,
+    ppoll as sleep, syscall_crate as kernel,
 };
 
-/// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
-/// place of a signal.
-pub const NO_SIGNAL: c_int = 1 << (SIGTERM - 1);
-const _: () = assert!(NO_SIGNAL as u32 & MASK != 0 && NO_SIGNAL > 64);
-
-/// The kernel enters the program here. It delivers signals at `entry`.
-///
-/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `sp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "add x1, sp, #16",            // arguments: behind argc and the program's name
-        "mov x0, {mask}",             // signal: none, the program starts
+        "add x1, sp, #16",            // arguments: after argc and the program's name
+        "mov x0, {mask}",             // signal: NO_SIGNAL is one of the mask's bits
         "mov x4, #1",
-        "stp x4, x0, [sp, #-16]!",    // shut down's restorer, which is none, and mask;
-                                      // ignore's handler, SIG_IGN, and flags
+        "stp x4, x0, [sp, #-16]!",    // word 2: restorer, SIG_IGN; word 3: mask, flags
         "adr x4, entry",
-        "stp x4, xzr, [sp, #-16]!",   // shut down's handler and no flags; sp stays aligned, as
-                                      // the processor checks
-        "mov x4, sp",                 // actions; falls into run
+        "stp x4, xzr, [sp, #-16]!",   // word 0: handler; word 1: no flags. sp stays aligned to 16
+                                      // bytes, as the processor checks
+        "mov x4, sp",                 // actions; falls into entry
         mask = const MASK,
     )
 }

@@ -4,7 +4,7 @@
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 use crate::start_or_handle;
-use crate::{MESSAGES, arch::kernel, opaque};
+use crate::{MASK, MESSAGES, arch::kernel, opaque};
 use core::ffi::c_int;
 use linux_raw_sys::{
     errno::EINTR,
@@ -25,16 +25,20 @@ pub use sc as syscall_crate;
 ))]
 pub use syscalls::raw as syscall_crate;
 
-/// A bit that no signal has set: the sign. `_start` passes it in place of a signal.
+/// A bit that no signal's number has: the sign. `_start` passes it in place of a signal.
 pub const NO_SIGNAL: c_int = c_int::MIN;
+
+/// [`NO_SIGNAL`] if one register serves as signal and mask: a bit that the mask has.
+pub const NO_SIGNAL_IN_MASK: c_int = 1 << (SIGTERM - 1);
+const _: () = assert!(NO_SIGNAL_IN_MASK as u32 & MASK != 0 && NO_SIGNAL_IN_MASK > 64);
 
 /// How many bits one signal takes in the word of signals: with five, the word fits into 15 bits.
 pub const SIGNAL_BITS: u32 = 5;
 
-/// How many bytes lie between the two actions: the first one's restorer is the second one's handler.
+/// How many bytes after the action for SIGINT and SIGTERM that for SIGCHLD begins: two words.
 pub const IGNORE_OFFSET: usize = 2 * size_of::<usize>();
 
-/// `_start` goes on here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
+/// `_start` falls in here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
 /// parameter only keep the fifth out of the registers that system calls use.
 ///
 /// # Safety

@@ -53,32 +53,29 @@ pub mod kernel {
     system_call!(syscall4, "sc" "bns 2f" "neg 3, 3" "2:", ["r4" second "r5" third "r6" fourth], []);
 }
 
-/// The kernel enters the program here, and delivers signals at the label.
-///
-/// Calls nothing and never returns: it falls into [`entry`], which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `r1` points at argc, the pointers to the arguments follow; `r12`
-/// has the address of the first instruction.
+/// Only the kernel may enter it, with `r1` at argc and the address of `_start` in `r12`.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "addi 4, 1, 16",         // arguments: behind argc and the program's name
-        "lis 3, -0x8000",        // signal: none, the program starts; the sign's bit
+        "addi 4, 1, 16",         // arguments: after argc and the program's name
+        "lis 3, -0x8000",        // signal: NO_SIGNAL, the sign
         "li 0, {mask}",
         "li 5, 1",
-        "std 0, -8(1)",          // shut down's mask; ignore's flags
-        "std 5, -16(1)",         // shut down's restorer, which is none; ignore's handler: SIG_IGN
+        "std 0, -8(1)",          // word 3: mask, flags
+        "std 5, -16(1)",         // word 2: restorer, SIG_IGN
         "li 5, 0",
-        "std 5, -24(1)",         // shut down's flags: none
+        "std 5, -24(1)",         // word 1: no flags
         "addi 12, 12, 2f - {me}",
-        "stdu 12, -32(1)",       // shut down's handler; r1 stays aligned to 16 bytes
+        "stdu 12, -32(1)",       // word 0: handler, the label; r1 stays aligned to 16 bytes
         "mr 7, 1",               // actions
-        "2: addi 8, 12, ({messages} + {sigint} - 2b)@l", // from the label's address, which is
-                                 // in r12, that of the message; falls into run
+        "2: addi 8, 12, ({messages} + {sigint} - 2b)@l", // sigint_line: r12 has the label's address,
+                                 // from above or from the kernel; falls into entry
         mask = const MASK,
         me = sym _start,
         messages = sym MESSAGES,
@@ -86,7 +83,7 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// `_start` goes on here. The third and the fourth parameter only keep the others out of the registers
+/// `_start` falls in here. The third and the fourth parameter only keep the others out of the registers
 /// that system calls use.
 ///
 /// # Safety

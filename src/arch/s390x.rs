@@ -47,29 +47,26 @@ pub mod kernel {
     system_call!(syscall4, "r3" second "r4" third "r5" fourth);
 }
 
-/// The kernel enters the program here. It delivers signals at `entry`.
-///
-/// Calls nothing and never returns: it falls into `entry`, which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `r15` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `r15` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "la %r3, 16(%r15)",           // arguments: behind argc and the program's name
-        "aghi %r15, -192",            // room for the actions, and the 160 bytes that a callee may use
+        "la %r3, 16(%r15)",           // arguments: after argc and the program's name
+        "aghi %r15, -192",            // room for the actions, and 160 bytes that a callee may use
         "larl %r0, entry",
         "lghi %r1, 0",
-        "stmg %r0, %r1, 160(%r15)",   // shut down's handler and no flags
+        "stmg %r0, %r1, 160(%r15)",   // word 0: handler; word 1: no flags
         "lghi %r0, 1",
         "lghi %r1, {mask}",
-        "stmg %r0, %r1, 176(%r15)",   // shut down's restorer, which is none, and mask;
-                                      // ignore's handler, SIG_IGN, and flags
-        "llilh %r2, 0x8000",          // signal: none, the program starts; the sign's bit
-        "la %r6, 160(%r15)",          // actions; falls into run
+        "stmg %r0, %r1, 176(%r15)",   // word 2: restorer, SIG_IGN; word 3: mask, flags
+        "llilh %r2, 0x8000",          // signal: NO_SIGNAL, the sign
+        "la %r6, 160(%r15)",          // actions; falls into entry
         mask = const MASK,
     )
 }

@@ -17,37 +17,35 @@ pub use portable::{
     syscall_crate as kernel,
 };
 
-/// A bit that no signal has set: SA_RESTORER in the flags, which lie where a handler finds its signal.
+/// A bit that no signal's number has: SA_RESTORER in word 1, which lies where a handler finds its signal.
 pub const NO_SIGNAL: c_int = SA_RESTORER as c_int;
 
 /// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
 
-/// The kernel enters the program here, and delivers signals at the label.
-///
-/// Calls nothing and never returns: it falls into [`entry`], which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `esp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `esp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "lea eax, [esp + 8]",     // arguments: behind argc and the program's name
-        "push {mask}",            // shut down's mask; ignore's flags
-        "push 1",                 // shut down's restorer, which is none; ignore's handler: SIG_IGN
-        "push {no_signal}",       // shut down's flags: SA_RESTORER, whose bit is NO_SIGNAL
-        "call 2f",                // shut down's handler: pushes the address of the next instruction
-        "2: mov ecx, [esp + 4]",  // the signal, or, where the program starts, NO_SIGNAL
-        "mov edx, eax",           // arguments, where the program starts; falls into run
+        "lea eax, [esp + 8]",     // arguments: after argc and the program's name
+        "push {mask}",            // word 3: mask, flags
+        "push 1",                 // word 2: restorer, SIG_IGN
+        "push {no_signal}",       // word 1: flags, SA_RESTORER
+        "call 2f",                // word 0: handler; pushes the address of the next instruction
+        "2: mov ecx, [esp + 4]",  // signal: at the start word 1, in a handler the kernel's argument
+        "mov edx, eax",           // arguments; falls into entry
         mask = const MASK,
         no_signal = const NO_SIGNAL,
     )
 }
 
-/// `_start` goes on here, with the parameters in `ecx` and `edx`.
+/// `_start` falls in here, with the parameters in `ecx` and `edx`.
 ///
 /// # Safety
 ///
@@ -55,7 +53,7 @@ unsafe extern "C" fn _start() -> ! {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.entry")]
 unsafe extern "fastcall" fn entry(signal: c_int, arguments: *const *const u8) -> ! {
-    // `_start` pushed four words of actions below argc and the program's name.
+    // Below the arguments are the program's name and argc, and below these the actions' four words.
     let actions = arguments.addr().wrapping_sub(6 * size_of::<usize>());
     // SAFETY: the caller vouches for all of it.
     unsafe { start_or_handle(signal, arguments, actions, sigint_line()) }
