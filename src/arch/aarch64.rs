@@ -36,8 +36,8 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// # Safety
 ///
-/// The kernel gave the program this argument. It lies above `sp`, so that the byte before it exists, which
-/// this reads as well: a comparison can shift a word right for free, but cannot cut off its top byte.
+/// The kernel gave the program this argument. This reads the byte before it, too, which exists, as arguments
+/// lie above `sp`: a comparison can shift a word right for free, but cannot cut off its top byte.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.

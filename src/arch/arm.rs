@@ -1,6 +1,6 @@
 //! What arm needs: `arch/arm/include/asm/processor.h` and `kernel/signal.c` in the kernel, and the
-//! Procedure Call Standard for the Arm Architecture. It is Thumb code, which every arm since
-//! v6 runs; the lowest bit of a code address says so.
+//! Procedure Call Standard for the Arm Architecture. The code is Thumb, which every arm since v6
+//! runs; the lowest bit of its addresses is set.
 
 use super::portable;
 use crate::MASK;
@@ -11,8 +11,8 @@ pub use portable::{
     next_argument, pause as sleep,
 };
 
-/// System calls. The number is in `r7`, which asm! does not give away in Thumb: the crate saves and
-/// restores it at each call. A function does so once.
+/// System calls. The number is in `r7`, which asm! does not accept in Thumb: the crate saves and restores
+/// it at each call. One function that does so takes fewer bytes.
 pub mod kernel {
     use core::arch::{asm, naked_asm};
 
@@ -21,7 +21,7 @@ pub mod kernel {
     ///
     /// # Safety
     ///
-    /// That of the system call.
+    /// As for the system call.
     #[unsafe(naked)]
     unsafe extern "C" fn call_kernel() {
         naked_asm!(
@@ -36,11 +36,11 @@ pub mod kernel {
         ($name:ident, $($register:tt $argument:ident)*) => {
             /// # Safety
             ///
-            /// That of the system call of this number.
+            /// As for the system call of this number.
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; `call_kernel` keeps all but r0 and lr.
+                // SAFETY: the caller vouches for the call; `call_kernel` keeps all but r0 and lr.
                 unsafe {
                     asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number,
                         inlateout("r0") first => result, $(in($register) $argument,)* out("lr") _)
@@ -52,13 +52,14 @@ pub mod kernel {
 
     /// # Safety
     ///
-    /// That of the system call of this number.
+    /// As for the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
         let result;
-        // SAFETY: the caller's; `call_kernel` keeps all but r0 and lr.
+        // SAFETY: the caller vouches for the call; `call_kernel` keeps all but r0 and lr.
         unsafe {
-            asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number, lateout("r0") result, out("lr") _)
+            asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number,
+                lateout("r0") result, out("lr") _)
         };
         result
     }

@@ -15,7 +15,8 @@
 //! and `actions`, too, which a handler does not read. linker.ld leaves no gap between `_start` and `entry`.
 //!
 //! On x86, x86_64 and powerpc64 the handler is not `entry` but the label `2` just above it, in `_start`.
-//! What follows the label is harmless for a signal, or gives it its parameters.
+//! The instructions after the label run for a signal, too: x86 needs them for `signal`, powerpc64 for
+//! `sigint_line`, and on x86_64 a handler ignores what they set.
 //!
 //! # The two actions
 //!

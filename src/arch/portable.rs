@@ -1,6 +1,6 @@
 //! What most architectures share.
 
-#![allow(dead_code, reason = "each architecture takes what fits it")]
+#![allow(dead_code, reason = "each architecture uses what fits it")]
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 use crate::start_or_handle;
@@ -59,14 +59,14 @@ unsafe extern "C" fn entry(
     unsafe { start_or_handle(signal, arguments, actions, sigint_line) }
 }
 
-/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
+/// Returns the argument that `arguments` points at, null after the last, and moves on to the next.
 ///
 /// # Safety
 ///
-/// `arguments` points into an array of pointers that null ends, and not behind its end.
+/// `arguments` points into an array of pointers that ends with null, at that null at most.
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
-    // SAFETY: reads the one pointer that the caller vouches for. One past it is null's place at most.
+    // SAFETY: the caller vouches for this pointer. The next address is one past the array's end at most.
     unsafe {
         let argument = **arguments;
         *arguments = arguments.add(1);
@@ -78,19 +78,19 @@ pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
 ///
 /// # Safety
 ///
-/// `argument` points at a string that a zero byte ends.
+/// `argument` points at a string that ends with a zero byte.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: a byte is read only if none before it ended the string.
     unsafe { *argument == b'-' && *argument.add(1) | 0x20 == b'v' && *argument.add(2) == 0 }
 }
 
-/// Whether the argument is "-v" or "-V", by one little-endian word of four bytes. This takes fewer bytes
-/// than [`is_version_flag`] where an unaligned read is one instruction.
+/// Whether the argument is "-v" or "-V", read as one little-endian word of four bytes. This takes fewer
+/// bytes than [`is_version_flag`] if an unaligned read is one instruction.
 ///
 /// # Safety
 ///
-/// The kernel gave the program this argument. The fourth byte exists: behind the arguments lie the
+/// The kernel gave the program this argument. The fourth byte exists: after the arguments come the
 /// environment, the file's name and eight zero bytes (`fs/binfmt_elf.c`, `fs/exec.c`).
 #[inline(always)]
 pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
@@ -103,8 +103,8 @@ pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
 pub const VERSION_FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
 pub const LOWERCASE: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
 
-/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
-/// in bytes.
+/// Where the line for a signal, SIGINT or SIGTERM, lies: how many bytes before the line for SIGINT it
+/// begins, and its length in bytes.
 #[inline(always)]
 pub fn line_position(signal: c_int) -> (usize, usize) {
     let sigterm = is_sigterm(signal);
@@ -129,12 +129,12 @@ pub fn is_sigterm(signal: c_int) -> usize {
     (signal.cast_unsigned() >> 3) as usize
 }
 
-/// Sleeps until a signal's handler has returned, which pause's never does. True if the sleep was only
-/// interrupted (EINTR), as emulators do; false if the kernel refused it.
+/// Sleeps until a signal handler returns; that of pause never does. True if the sleep was interrupted
+/// (EINTR) all the same, as emulators do; false if the kernel refused it.
 ///
 /// # Safety
 ///
-/// None needed: pause(2) takes no arguments. The signature is that of [`ppoll`].
+/// No requirements: pause(2) takes no arguments. The signature is that of [`ppoll`].
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 #[inline(always)]
 pub unsafe fn pause(_: usize, _: usize) -> bool {
@@ -142,15 +142,14 @@ pub unsafe fn pause(_: usize, _: usize) -> bool {
     is_eintr(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
 }
 
-/// Sleeps like [`pause`], where that system call does not exist.
+/// Sleeps like pause(2), on architectures that lack it. The result is that of `pause`.
 ///
 /// # Safety
 ///
-/// Both are 0; they are already in the registers of the second and the fourth argument.
-/// `ppoll(NULL, 0, NULL, NULL)` touches no memory.
+/// Both are 0. They are arguments 1 and 3, counted from 0: after wait4, these registers hold 0 already.
 #[inline(always)]
 pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
-    // SAFETY: without files, timeout and mask there is nothing to read or write.
+    // SAFETY: `ppoll(NULL, 0, NULL, NULL)` has no files, timeout or mask to read or write.
     is_eintr(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
 }
 

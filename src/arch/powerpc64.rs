@@ -1,6 +1,6 @@
 //! What powerpc64le needs: `arch/powerpc/kernel/process.c` and `signal_64.c` in the kernel, and the
-//! 64-bit ELF V2 ABI. There is no table of contents (TOC): `r12` holds the address that the kernel
-//! enters at, in `_start` and in a handler.
+//! 64-bit ELF V2 ABI. The program has no table of contents (TOC): `r12` holds the address at which the
+//! kernel enters, that of `_start` or of the handler.
 
 use super::portable;
 use crate::{MASK, MESSAGES, start_or_handle};
@@ -21,11 +21,11 @@ pub mod kernel {
         ($name:ident, $($code:literal)*, [$($register:tt $argument:ident)*], [$($lost:tt)*]) => {
             /// # Safety
             ///
-            /// That of the system call of this number.
+            /// As for the system call of this number.
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; all that the kernel may change is named.
+                // SAFETY: the caller vouches for the call. The operands are all that the kernel may change.
                 unsafe {
                     asm!($($code,)* inlateout("r0") number => _, inlateout("r3") first => result,
                         $(inlateout($register) $argument => _,)* $(out($lost) _,)*
@@ -40,13 +40,13 @@ pub mod kernel {
 
     /// # Safety
     ///
-    /// That of the system call of this number.
+    /// As for the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
-        // SAFETY: the caller's; the kernel ignores the extra argument.
+        // SAFETY: the caller vouches for the call; the kernel ignores the extra argument.
         unsafe { or_error1(number, 0) }
     }
-    // Nothing reads the results of exit_group and write: two instructions less.
+    // Nothing reads the results of exit_group and write: this saves two instructions.
     system_call!(syscall1, "sc", [], ["r4" "r5" "r6"]);
     system_call!(syscall3, "sc", ["r4" second "r5" third], ["r6"]);
     system_call!(or_error1, "sc" "bns 2f" "neg 3, 3" "2:", [], ["r4" "r5" "r6"]);

@@ -38,8 +38,7 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
-/// in bytes. A branch takes fewer bytes than a multiplication here.
+/// [`portable::line_position`]: here a branch takes fewer bytes than a multiplication.
 #[inline(always)]
 pub fn line_position(signal: c_int) -> (usize, usize) {
     let sigterm = portable::is_sigterm(signal);

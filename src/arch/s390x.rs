@@ -1,5 +1,5 @@
 //! What s390x needs: `arch/s390/kernel/signal.c` and `process.c` in the kernel, and the ELF
-//! Application Binary Interface's s390x supplement. It is big-endian.
+//! Application Binary Interface's s390x supplement. s390x is big-endian.
 
 use super::portable;
 use crate::MASK;
@@ -18,11 +18,11 @@ pub mod kernel {
         ($name:ident, $($register:tt $argument:ident)*) => {
             /// # Safety
             ///
-            /// That of the system call of this number.
+            /// As for the system call of this number.
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; `svc 0` takes the number from r1.
+                // SAFETY: the caller vouches for the call; `svc 0` takes the number from r1.
                 unsafe {
                     asm!("svc 0", in("r1") number, inlateout("r2") first => result,
                         $(in($register) $argument,)* options(nostack))
@@ -34,11 +34,11 @@ pub mod kernel {
 
     /// # Safety
     ///
-    /// That of the system call of this number.
+    /// As for the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
         let result;
-        // SAFETY: the caller's; `svc 0` takes the number from r1.
+        // SAFETY: the caller vouches for the call; `svc 0` takes the number from r1.
         unsafe { asm!("svc 0", in("r1") number, lateout("r2") result, options(nostack)) };
         result
     }

@@ -1,6 +1,6 @@
 //! What i386 needs: `arch/x86/kernel/process_32.c` and `signal_32.c` in the kernel, and the System V
-//! ABI's Intel386 supplement. Parameters are on the stack, and no address is relative to that of an
-//! instruction.
+//! ABI's Intel386 supplement. Parameters are on the stack, and no instruction addresses memory relative
+//! to itself.
 
 use super::portable;
 use crate::{MASK, MESSAGES, start_or_handle};

@@ -41,16 +41,16 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
-/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
+/// [`super::portable::next_argument`] in fewer bytes.
 ///
 /// # Safety
 ///
-/// `arguments` points into an array of pointers that null ends, and not behind its end.
+/// As there.
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
     let argument;
-    // SAFETY: reads the one pointer that the caller vouches for. The instruction has two bytes; the
-    // compiler's load and addition have seven. asm! guarantees that DF is clear.
+    // SAFETY: the caller vouches for this one pointer. The instruction has two bytes; the compiler's
+    // load and addition have seven. asm! guarantees that DF is clear.
     unsafe {
         asm!("lodsq", inout("rsi") *arguments, out("rax") argument, options(readonly, nostack, preserves_flags));
     }
