@@ -16,9 +16,6 @@ use arch::kernel;
 use core::{arch::asm, ffi::c_int, mem::offset_of};
 use linux_raw_sys::general::*;
 
-/// Makes cargo link again if only the layout changed.
-const _: &[u8] = include_bytes!("../linker.ld");
-
 const VERSION: &str = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// All that pause ever writes, in one piece, so that one address leads to each message. The line for

@@ -1,6 +1,7 @@
 //! What arm needs: `arch/arm/include/asm/processor.h` and `kernel/signal.c` in the kernel, and the
-//! Procedure Call Standard for the Arm Architecture. The code is Thumb, which every arm since v6
-//! runs; the lowest bit of its addresses is set.
+//! Procedure Call Standard for the Arm Architecture. make builds Thumb code, which every arm since v6
+//! runs; the lowest bit of its addresses is set. cargo alone builds for the triple of the machine, which
+//! may be one without Thumb (build.rs).
 
 use super::portable;
 use crate::MASK;
@@ -87,12 +88,13 @@ unsafe extern "C" fn _start() -> ! {
         "push {{r2, r3}}",         // word 2: restorer, SIG_IGN; word 3: mask, flags
         "movs r3, #0",
         "adr r2, 2f",
-        "adds r2, #1",             // the bit that marks Thumb code
+        "adds r2, #{thumb}",       // the bit that marks Thumb code
         "push {{r2, r3}}",         // word 0: handler; word 1: no flags
         "mov r2, sp",
         "push {{r2, r3}}",         // actions, the fifth parameter; sp stays aligned to 8 bytes
         ".balign 4",               // adr counts in words
         "2:",                      // this is entry; falls into it
         mask = const MASK,
+        thumb = const cfg!(thumb) as u8,
     )
 }
