@@ -199,7 +199,7 @@ test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
 
 lint: ## runs rustfmt, clippy and rustdoc
-	scripts/packages cc protoc
+	scripts/packages cc
 	cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked $(quiet) --workspace --all-targets -- -D warnings
