@@ -42,7 +42,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
         parts.push((place.len(), format!("{name:14} {value:<#8x} {what}")));
     }
     for symbol in object.symbols() {
-        if let Ok(name @ ("_start" | "run")) = symbol.name() {
+        if let Ok(name @ ("_start" | "entry")) = symbol.name() {
             // Thumb's symbols are odd.
             let address = symbol.address() as usize & !1;
             titles.insert(address, format!("Code: {name}"));
@@ -90,7 +90,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
     Ok(listing)
 }
 
-/// The line of `run` that an instruction is from, and the function of ours that was inlined there.
+/// The line of `entry` that an instruction is from, and the function of ours that was inlined there.
 fn source(lines: &Loader, address: u64) -> Result<String> {
     let failed = |error| anyhow!("lines: {error}");
     let mut frames = lines.find_frames(address).map_err(failed)?;
@@ -104,7 +104,7 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
         if let (Some((_, ours)), Some(line)) = (ours, location.line) {
             let function = function.demangle()?;
             let function = function.rsplit("::").next().unwrap_or_default();
-            if outer.is_empty() && function != "run" {
+            if outer.is_empty() && function != "entry" {
                 function.clone_into(&mut inner);
             }
             outer = format!("{ours}:{line}");
