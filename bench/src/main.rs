@@ -5,7 +5,7 @@ mod node;
 mod plot;
 mod report;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use engines::{
     program::{PLATFORMS, Platform},
@@ -111,6 +111,13 @@ fn measure(quick: bool) -> Result<Results> {
         fs::metadata("/proc/self")?.uid() == 0,
         "bench needs root, for cgroups, PID namespaces and containerd"
     );
+    let mut files = PEERS.iter().map(|it| it.path(Platform::native()));
+    if let Some(file) = files.find(|it| !it.exists()) {
+        bail!(
+            "{} is missing; `make bench` builds it for amd64 and arm64",
+            file.display()
+        );
+    }
     let begin = Instant::now();
     let progress = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
     let less = |full, few| if quick { few } else { full };
