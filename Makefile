@@ -199,7 +199,7 @@ test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
 
 lint: ## runs rustfmt, clippy and rustdoc
-	scripts/packages cc protoc
+	scripts/packages cc
 	cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked $(quiet) --workspace --all-targets -- -D warnings
@@ -271,7 +271,7 @@ $(deny): # minutes, once
 ##@ Measure
 
 bench: build $(platforms:%=target/bench/peers/%) ## measures pause beside its peers: minutes, or one with QUICK=1
-	scripts/packages cc protoc containerd ctr runc ip nsenter
+	scripts/packages cc containerd ctr runc ip nsenter
 	$(build_pause_image) --package bench
 	target/debug/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
 
