@@ -270,12 +270,13 @@ $(deny): # minutes, once
 
 ##@ Measure
 
-bench: tools image target/bench/peers ## measures pause and its peers: five minutes, or one with QUICK=1
-	cargo build --locked $(quiet) --release --package bench --package pause-image
-	target/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
+bench: build $(platforms:%=target/bench/peers/%) ## measures pause beside its peers: minutes, or one with QUICK=1
+	scripts/packages cc containerd ctr runc ip nsenter
+	$(build_pause_image) --package bench
+	target/debug/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
 
-target/bench/peers: $(wildcard bench/peers/*) linker.ld
-	bench/peers/build $@ $(KNOWN)
+target/bench/peers/%: bench/peers/build bench/peers/pause.c scripts/apart
+	bench/peers/build $@ $*
 
 ##@ Release
 
@@ -304,7 +305,7 @@ help: ## prints this list
 	echo '  V=1  prints the commands'
 	echo '  ARCHS="$(ARCHS)"  the platforms; docker load takes amd64, or the first'
 	echo '  IMAGE=$(IMAGE)  the name of the image, with registry and tag'
-	echo '  QUICK=1  takes few samples in make bench; SIZES=1  measures sizes alone; KEEP=1  keeps the run in bench/run'
+	echo '  QUICK=1  takes few samples in make bench; KEEP=1  keeps the run in bench/run'
 	echo '  SOURCE=  BUILDER=  URIs of repository and builder, for the provenance'
 	echo '  KIND_IMAGE=  another node image for make kind; KIND_FLAGS=  further options of kind create cluster'
 	echo '  REGISTRY=  where make push copies to; PUSH_FLAGS=  and PULL_FLAGS= (make verify)  options of skopeo copy'
