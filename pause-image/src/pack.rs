@@ -12,7 +12,10 @@ use oci_spec::image::{
     ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
     ImageManifestBuilder, MediaType, Os, Platform, RootFsBuilder, SCHEMA_VERSION,
 };
-use pause_image::layout::{Layout, append, index_of, json, owned, path, sha256};
+use pause_image::{
+    layout::{Layout, append, index_of, json, owned, path},
+    sha256,
+};
 use serde_json::json;
 use std::io::Read;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
