@@ -39,7 +39,7 @@ impl Image {
     /// The archive cannot be read, or `make` did not make it, or a blob is damaged.
     pub fn read(archive: &[u8]) -> Result<Self> {
         let mut files = Files::read(archive)?;
-        let entries: ImageIndex = parse(files.file("index.json", "index.json")?, "index.json")?;
+        let entries: ImageIndex = parse(files.file("index.json", "list of images")?, "index.json")?;
         let [index] = &**entries.manifests() else {
             bail!("index.json has {} images", entries.manifests().len());
         };
