@@ -3,7 +3,6 @@
 
 use crate::release::Checkout;
 use engines::{
-    built,
     engine::{Nest, Registry},
     forget_make, make, output, project,
 };
@@ -50,70 +49,42 @@ fn the_same_bytes_come_out_anywhere_and_of_a_registry() {
 #[test]
 fn verify_names_what_differs() {
     let checkout = Checkout::new();
-    let fails = |arguments: &[&str], lines: &[&str]| {
-        let end = checkout.run("scripts/verify", arguments);
-        assert_eq!(end.status, Ok(1), "{}", end.stderr);
-        let (found, last) = end.stderr.trim_end().rsplit_once('\n').unwrap();
-        let found: Vec<&str> = found.lines().collect();
-        assert_eq!(found, lines);
-        last.to_owned()
-    };
-    let succeeds = |arguments: &[&str]| {
-        let end = checkout.run("scripts/verify", arguments);
-        assert_eq!(end.status, Ok(0), "{}", end.stderr);
-    };
-    let digests = || fs::read(checkout.path("pause-image/digests")).unwrap();
-    let flip = || {
-        let program = checkout.path("target/pause/s390x/pause");
-        let mut content = fs::read(&program).unwrap();
-        content[300] ^= 1;
-        fs::write(program, content).unwrap();
-    };
-
-    let program = "target/pause-sc/riscv64/pause";
-    let content = fs::read(checkout.path(program)).unwrap();
-    fs::remove_file(checkout.path(program)).unwrap();
-    flip();
-    let last = fails(
-        &[],
-        &[
-            "pause: a new build: target/pause/s390x/pause differs",
-            "pause: a new build: target/pause-sc/riscv64/pause is missing",
-            "pause: target: target/pause/s390x/pause differs",
-        ],
-    );
-    assert!(last.ends_with("if you meant to change the bytes, run: make digests"));
-    fs::write(checkout.path(program), content).unwrap();
-    let before = digests();
-    succeeds(&["--write"]);
-    assert!(digests() != before);
-    succeeds(&[]);
-    flip();
-    succeeds(&["--write"]);
-    assert!(digests() == before);
-
-    succeeds(&["target/pause.tar"]);
-    let mut pack = Command::new(built("debug/pause-image"));
-    pack.args([
-        "pack",
-        "--image=localhost/pause:1",
-        "amd64=target/pause/amd64/pause",
-        "--output",
-    ]);
-    let packed = output(pack.arg(checkout.path("one.tar")).current_dir(project()));
-    let digest = packed.lines().find(|it| it.starts_with("sha256:")).unwrap();
-    fails(
-        &["one.tar"],
-        &[&format!("pause: one.tar: the image differs: {digest}")],
-    );
-    let why = "pause-image: /dev/null: the archive lacks the list of images (index.json)";
-    let last = fails(&["/dev/null"], &[why]);
-    assert_eq!(last, "pause: /dev/null: not the image of pause");
-    let end = checkout.run("scripts/verify", &["/nowhere"]);
-    let why = "pause: /nowhere: not a file, and skopeo cannot pull it\n";
-    assert!(end.stderr.ends_with(why), "{}", end.stderr);
-    fs::write(checkout.fails(), "").unwrap();
-    fails(&[], &["stub: fails"]);
+    let flip =
+        "printf '\\0' | dd of=target/pause/s390x/pause seek=300 bs=1 conv=notrunc status=none";
+    for (change, arguments, expected) in [
+        (
+            &*format!("cp -r pause-image/digests target/pause{{,-sc}} ..; rm target/pause-sc/arm64/pause; {flip}"),
+            "",
+            "pause: a new build: target/pause/s390x/pause differs
+pause: a new build: target/pause-sc/arm64/pause is missing
+pause: target: target/pause/s390x/pause differs
+pause: not what pause-image/digests lists; if you meant to change the bytes, run: make digests",
+        ),
+        (
+            "cp -r ../pause{,-sc} target
+            target/debug/pause-image pack --image=localhost/pause:1 --output=one.tar arm64=target/pause/arm64/pause",
+            "one.tar",
+            "pause: one.tar: the image is another: sha256:",
+        ),
+        (
+            "",
+            "/dev/null",
+            "pause-image: /dev/null: the archive lacks the list of images (index.json)
+pause: /dev/null: not the image of pause",
+        ),
+        ("", "/nowhere", "pause: /nowhere: not a file, and skopeo cannot pull it"),
+        ("touch ../fails", "", "stub: fails\npause: make fails in a copy of the project"),
+    ] {
+        checkout.succeeds(change);
+        let stderr = checkout.fails(&format!("scripts/verify {arguments}"));
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+    // Other bytes are those to compare with once they are written.
+    checkout.succeeds(&format!(
+        "rm ../fails; {flip}; scripts/verify --write; scripts/verify target/pause.tar
+        cmp --quiet pause-image/digests ../digests && exit 1
+        cp -r ../pause target; scripts/verify --write; cmp pause-image/digests ../digests"
+    ));
 }
 
 /// All dependencies and build dependencies, for either crate for system calls.

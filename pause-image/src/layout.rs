@@ -44,21 +44,17 @@ impl Layout {
         self.files.insert(path.to_owned(), content);
     }
 
-    /// Adds oci-layout and an index.json with one entry: engines load each entry as an image.
-    pub fn finish(&mut self, entry: &Descriptor) -> Result<()> {
-        let index = index_of(vec![entry.clone()]).build()?;
-        self.add_file("index.json", json(&index)?);
-        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0");
-        self.add_file("oci-layout", json(&layout.build()?)?);
-        Ok(())
-    }
-
-    /// Writes the archive. If that fails, the file at `output` stays what it was.
+    /// Writes the archive, with oci-layout and an index.json with one entry: engines load each entry as an
+    /// image. If that fails, the file at `output` stays what it was.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn write(&self, output: &Path) -> Result<()> {
+    pub fn write(mut self, entry: &Descriptor, output: &Path) -> Result<()> {
+        let index = index_of(vec![entry.clone()]).build()?;
+        self.add_file("index.json", json(&index)?);
+        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0");
+        self.add_file("oci-layout", json(&layout.build()?)?);
         let mut tar = tar::Builder::new(Vec::new());
         for (path, content) in &self.files {
             append(&mut tar, path, 0o444, content)?;

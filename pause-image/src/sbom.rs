@@ -1,9 +1,16 @@
 //! The SBOM, in CycloneDX 1.5, which scanners and registries read.
 
 use anyhow::{Context, Result, ensure};
-use pause_image::read::Image;
+use oci_spec::image::{ANNOTATION_TITLE, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+use pause_image::{
+    layout::{Layout, index_of, owned},
+    read::Image,
+};
 use serde_json::{Value, json};
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
+
+/// The SBOM's name.
+pub const FILE: &str = "pause.cdx.json";
 
 /// The licence of `core`, from its Cargo.toml.
 const RUST_LICENSE: &str = "MIT OR Apache-2.0";
@@ -57,6 +64,36 @@ pub fn of(image: &Image) -> Result<Value> {
         "components": components,
         "dependencies": dependencies,
     }))
+}
+
+/// Writes an archive of the SBOM as an artifact that refers to the image (OCI image specification 1.1, "Guidelines for Artifact
+/// Usage"). It needs an archive of its own: engines load each entry of an archive's index as an image. The one
+/// entry here is an index of referrers, which a registry without the referrers API serves under the tag
+/// `sha256-…`, the image's digest (distribution specification 1.1, "Listing Referrers").
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn write_referrers(image: &Image, sbom: Vec<u8>, output: &Path) -> Result<()> {
+    let kind = MediaType::Other("application/vnd.cyclonedx+json".to_owned());
+    let title = owned([(ANNOTATION_TITLE, FILE)]);
+    let mut layout = Layout::default();
+    let mut subject = image.index.clone();
+    subject.set_annotations(None);
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .artifact_type(kind.clone())
+        .config(layout.add(MediaType::EmptyJSON, b"{}".to_vec())?)
+        .layers([layout.add(kind.clone(), sbom)?])
+        .subject(subject)
+        .annotations(title.clone());
+    let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest.build()?)?;
+    manifest.set_artifact_type(Some(kind));
+    manifest.set_annotations(Some(title));
+    let referrers = index_of(vec![manifest]).build()?;
+    let referrers = layout.add_json(MediaType::ImageIndex, &referrers)?;
+    layout.write(&referrers, output)
 }
 
 /// The program, and the crates that it contains.
