@@ -166,16 +166,12 @@ docker-load: build ## loads the image into docker, for docker's own platform
 kind: image ## creates a kind cluster whose pods all run on pause; needs kind and docker
 	examples/kind/up '$(IMAGE)' target
 
-attest = $(build_pause_image); $(pause_image) attest target/pause.tar \
-	$(if $(SOURCE),--source '$(SOURCE)') $(if $(BUILDER),--builder '$(BUILDER)')
-
-push: target/pause.tar ## copies the image, SBOM and provenance to REGISTRY, as REGISTRY/pause:TAG
+push: target/pause.tar sbom ## copies the image and its SBOM to REGISTRY, as REGISTRY/pause:TAG
 	test -n '$(REGISTRY)' || { echo 'pause: REGISTRY is not set: make push REGISTRY=registry.example/team' >&2; exit 1; }
 	scripts/packages skopeo
-	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):sha256-$$($(pause_image) digests target/pause.tar | sed -n 's/  index$$//p')"
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) digest target/pause.tar | tr : -)"
 
 ##@ Check
 
@@ -242,7 +238,7 @@ test-engines: tools image $(RELEASES:%=target/releases/%) ## runs the engines of
 test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64: minutes, 3 GB
 	$(heavy) packager::
 
-test-cosign: tools image target/cosign ## signs image, SBOM and provenance with Debian 13's cosign, and verifies them
+test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them
 	$(heavy) cosign
 
 test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## runs pods in podman, containerd and a kubelet on an emulated arm64 machine: minutes
@@ -283,12 +279,13 @@ target/bench/peers/%: bench/peers/build bench/peers/pause.c scripts/apart
 audit: $(proved) ## rewrites proof/listings and examples/seccomp.json
 	AUDIT=1 cargo test --locked $(quiet) --package proof --test contract -- every_program
 
-digests: ## builds afresh and rewrites pause-image/digests
+digests: ## rebuilds and rewrites pause-image/digests
 	$(build_pause_image)
 	scripts/verify --write
 
-attestations: target/pause.tar ## writes SBOM and provenance, target/pause.cdx.json and pause.provenance.json
-	$(attest)
+sbom: target/pause.tar ## writes the SBOM target/pause.cdx.json
+	$(build_pause_image)
+	$(pause_image) sbom target/pause.tar
 
 release: ## runs all tests, and writes the files of release VERSION= to target/release-VERSION
 	scripts/release '$(VERSION)'
@@ -306,7 +303,6 @@ help: ## prints this list
 	echo '  ARCHS="$(ARCHS)"  the platforms; docker load takes amd64, or the first'
 	echo '  IMAGE=$(IMAGE)  the name of the image, with registry and tag'
 	echo '  QUICK=1  takes few samples in make bench; KEEP=1  keeps the run in bench/run'
-	echo '  SOURCE=  BUILDER=  URIs of repository and builder, for the provenance'
 	echo '  KIND_IMAGE=  another node image for make kind; KIND_FLAGS=  further options of kind create cluster'
 	echo '  REGISTRY=  where make push copies to; PUSH_FLAGS=  and PULL_FLAGS= (make verify)  options of skopeo copy'
 
