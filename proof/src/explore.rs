@@ -201,7 +201,7 @@ impl Prover {
     /// It does not, or nobody knows: what it does, the way there, and an input that leads there.
     pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
         let (platform, before) = (self.platform, self.solver.questions);
-        let entry = elf::entry(platform, bytes)?;
+        let (bytes, entry) = elf::load(platform, bytes)?;
         let start = Path::new(platform, entry, Phase::Started);
         let mut proof = Proof {
             prover: self,
@@ -226,6 +226,7 @@ impl Prover {
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
         found.questions = self.solver.questions - before;
+        (found.headers, found.loaded) = (elf::code(platform), bytes.len());
         Ok(found)
     }
 }

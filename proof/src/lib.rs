@@ -4,6 +4,7 @@
 pub mod contract;
 pub mod elf;
 pub mod explore;
+pub mod flips;
 pub mod isa;
 pub mod listing;
 pub mod platform;
@@ -11,22 +12,24 @@ pub mod seccomp;
 pub mod solver;
 pub mod term;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use isa::Decoder;
 use itertools::{Itertools, iproduct};
 use platform::{PLATFORMS, Platform};
-use sandbox::built;
+use sandbox::{built, project};
 use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     rc::Rc,
+    time::Instant,
 };
 
-/// A program that ships, or the same program built with the other crate for system calls.
+/// A program that ships, the same built with the other crate for system calls, or any other file.
 pub struct Program {
     pub platform: &'static Platform,
-    /// Its folder in target/: pause/amd64.
+    /// Its directory in target/, pause/amd64, or its path.
     pub name: String,
     pub bytes: Vec<u8>,
 }
@@ -42,34 +45,118 @@ pub struct Report {
     pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
     /// The bytes of the file that the program reads or writes out.
     pub read: BTreeSet<i64>,
+    /// How many bytes the headers have, and how many of the file are loaded.
+    pub headers: usize,
+    pub loaded: usize,
 }
 
 impl Program {
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn read(platform: &'static Platform, name: String, path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        Ok(Self {
+            platform,
+            name,
+            bytes,
+        })
+    }
+
     /// The programs that `make` builds, with the crate syscalls and, where it knows the architecture,
     /// with the crate sc. Two of the same bytes count once.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];
         let both = iproduct!(["pause", "pause-sc"], PLATFORMS.iter());
-        let both = both.filter(|(folder, it)| *folder == "pause" || sc.contains(&it.name));
-        let programs = both.map(|(folder, platform)| {
-            let name = format!("{folder}/{}", platform.name);
+        let both = both.filter(|(directory, it)| *directory == "pause" || sc.contains(&it.name));
+        let programs = both.map(|(directory, platform)| {
+            let name = format!("{directory}/{}", platform.name);
             let path = built(&name).join("pause");
-            let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
-            Ok(Self {
-                platform,
-                name,
-                bytes,
-            })
+            Self::read(platform, name, &path)
         });
         let programs: Result<Vec<Self>> = programs.collect();
         let programs = programs?.into_iter();
         Ok(programs.unique_by(|it| it.bytes.clone()).collect())
     }
 
-    /// Proves that the program keeps the contract.
+    /// Proves that the program keeps the contract, and prints a line.
     pub fn prove(&self) -> Result<Report> {
-        Prover::new(self.platform)?.prove(&self.bytes)
+        let start = Instant::now();
+        let report = Prover::new(self.platform)?.prove(&self.bytes)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let bytes = self.count(&report);
+        let bytes = bytes.iter().map(|(what, count)| format!("{count} {what}"));
+        println!(
+            "{}: {} paths, {} questions, {seconds:.1} s; {} bytes: {}; {} instructions",
+            self.name,
+            report.paths,
+            report.questions,
+            self.bytes.len(),
+            bytes.format(", "),
+            report.instructions.len(),
+        );
+        Ok(report)
     }
+
+    /// How many bytes there are of each kind.
+    fn count(&self, report: &Report) -> BTreeMap<&'static str, usize> {
+        let kinds = (0..self.bytes.len()).map(|at| report.kind(at));
+        kinds.counts().into_iter().collect()
+    }
+
+    /// Sees that no byte of a program that ships is left over, nor one of its system calls.
+    ///
+    /// # Errors
+    ///
+    /// One is.
+    pub fn account(&self, report: &Report) -> Result<()> {
+        let (name, platform, bytes) = (&self.name, self.platform, self.count(report));
+        let unused = [platform.filler, 0]
+            .into_iter()
+            .zip(["filler", "not loaded"]);
+        for (most, what) in unused {
+            let count = bytes.get(what).copied().unwrap_or_default();
+            ensure!(
+                count == most,
+                "{name}: {count} bytes are {what}, not {most}"
+            );
+        }
+        let calls: BTreeSet<_> = platform.calls().map(|it| it.0).collect();
+        let made = &report.calls;
+        ensure!(*made == calls, "{name}: makes {made:?}, not {calls:?}");
+        Ok(())
+    }
+}
+
+/// Proves the programs that `make` builds, and that each of their bytes is of use.
+///
+/// # Errors
+///
+/// One breaks its contract: the way there, and an input that leads there.
+pub fn prove() -> Result<Vec<(Program, Report)>> {
+    let proved = Program::all()?.into_iter().map(|program| {
+        let report = program.prove().with_context(|| program.name.clone())?;
+        program.account(&report)?;
+        Ok((program, report))
+    });
+    proved.collect()
+}
+
+/// Compares a file in the repository with what it must be, or writes it.
+///
+/// # Errors
+///
+/// It differs, or cannot be written.
+fn compare(name: &str, text: &str, write: bool) -> Result<()> {
+    let path = project().join(name);
+    if write {
+        let new = path.with_extension("new");
+        fs::write(&new, text)?;
+        fs::rename(new, &path)?;
+    }
+    let is_there = fs::read_to_string(path).is_ok_and(|it| it == text);
+    ensure!(is_there, "{name} is stale: run `make listings`");
+    Ok(())
 }
 
 impl Report {
@@ -79,12 +166,14 @@ impl Report {
         ((offset as i64) < before.at + before.length).then_some(before)
     }
 
-    /// What a byte behind the headers is.
+    /// What a byte of the file is.
     pub fn kind(&self, offset: usize) -> &'static str {
         match self.instruction_around(offset) {
             Some(_) => "code",
+            None if offset < self.headers => "headers",
             None if self.read.contains(&(offset as i64)) => "read",
-            None => "filler",
+            None if offset < self.loaded => "filler",
+            None => "not loaded",
         }
     }
 }

@@ -1,31 +1,45 @@
 //! The whole file, byte by byte, with what each byte is for.
 
-use crate::{Program, Report, contract, elf};
+use crate::{Program, Report, compare, contract, elf};
 use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, ensure};
 use itertools::Itertools;
 use object::{Object, ObjectSection, ObjectSymbol};
-use std::{collections::BTreeMap, fs, path::Path};
+use sandbox::built;
+use std::{collections::BTreeMap, fs};
 
 /// Bytes on a line.
 const WIDTH: usize = 12;
 
-/// Lists the file: the fields of its headers by name, the instructions with the line of the source that
-/// each is from, and the messages. `unstripped` is a build of the same code with symbols and lines.
+/// Compares proof/listings with these programs, as far as they ship, or writes them.
 ///
 /// # Errors
 ///
-/// `unstripped` cannot be read, or its code is another.
-pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<String> {
+/// One is stale or cannot be written, or the build with symbols has other code.
+pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
+    for (program, report) in proved {
+        let name = program.platform.name;
+        if program.name == format!("pause/{name}") {
+            let listing = list(program, report)?;
+            compare(&format!("proof/listings/{name}.txt"), &listing, write)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lists the file: the fields of its headers by name, the instructions with the line of the source that
+/// each is from, and the messages.
+fn list(program: &Program, report: &Report) -> Result<String> {
+    let symbols = &built(&program.name).join("pause.symbols");
     let (platform, file) = (program.platform, &program.bytes);
-    let (path, name, size) = (unstripped.display(), &program.name, file.len());
-    let bytes = fs::read(unstripped).with_context(|| path.to_string())?;
+    let (path, name, size) = (symbols.display(), &program.name, file.len());
+    let bytes = fs::read(symbols).with_context(|| path.to_string())?;
     let object = object::File::parse(&*bytes)?;
     let text = object.section_by_name(".text").context("no .text")?;
     let code = elf::code(platform);
     let is_same = text.data()? == &file[code..] && text.address() == code as u64;
     ensure!(is_same, "{path} is not what ships as {name}");
-    let lines = Loader::new(unstripped).map_err(|error| anyhow!("{path}: {error}"))?;
+    let lines = Loader::new(symbols).map_err(|error| anyhow!("{path}: {error}"))?;
     let first = contract::LINES[1].1.as_bytes();
     let messages = file.windows(first.len()).position(|it| it == first);
     let messages = messages.context("the messages are not in the file")?;
@@ -72,7 +86,7 @@ pub fn list(program: &Program, report: &Report, unstripped: &Path) -> Result<Str
 
     let name = platform.name;
     let mut listing =
-        format!("pause for linux/{name}, all of its {size} bytes. `make audit` writes this.\n");
+        format!("pause for linux/{name}, all of its {size} bytes. `make listings` writes this.\n");
     let mut at = 0;
     for (size, what) in parts {
         if let Some(title) = titles.get(&at) {

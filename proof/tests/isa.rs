@@ -132,7 +132,7 @@ impl Bench {
         let described = bench.ask("qXfer:features:read:target.xml:0,ffb");
         assert!(described.contains("<target>"), "{described}");
         let state = bench.bytes("g");
-        let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
+        let entry = proof::elf::load(platform, &program.bytes).unwrap().1 as u64;
         let place = |name| *bench.places.iter().find(|it| it.0 == name).unwrap();
         let address = |name| bench.get(&state, place(name)).known().unwrap();
         let (pc, stack) = (address("pc"), address(platform.stack()));
