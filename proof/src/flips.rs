@@ -35,10 +35,6 @@ fn describe(program: &Program, report: &Report, decoder: &mut Decoder, bit: Bit)
 }
 
 /// Flips one of so many bits of each program, and prints those that make an equal program.
-///
-/// # Errors
-///
-/// A header or a text may be another, or too many bits make an equal program.
 pub fn check(proved: &[(Program, Report)], every: usize) -> Result<()> {
     for (program, report) in proved {
         let name = &program.name;

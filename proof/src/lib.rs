@@ -38,22 +38,18 @@ pub struct Program {
 #[derive(Default)]
 pub struct Report {
     pub paths: usize,
-    /// How many times z3 was asked.
-    pub questions: usize,
     /// The system calls that the program makes.
     pub calls: BTreeSet<&'static str>,
     pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
     /// The bytes of the file that the program reads or writes out.
     pub read: BTreeSet<i64>,
-    /// How many bytes the headers have, and how many of the file are loaded.
+    /// How many bytes the headers have, what is loaded, and the file.
     pub headers: usize,
     pub loaded: usize,
+    pub size: usize,
 }
 
 impl Program {
-    /// # Errors
-    ///
-    /// The file cannot be read.
     pub fn read(platform: &'static Platform, name: String, path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| path.display().to_string())?;
         Ok(Self {
@@ -74,65 +70,50 @@ impl Program {
             let path = built(&name).join("pause");
             Self::read(platform, name, &path)
         });
-        let programs: Result<Vec<Self>> = programs.collect();
-        let programs = programs?.into_iter();
-        Ok(programs.unique_by(|it| it.bytes.clone()).collect())
+        let programs: Vec<Self> = programs.collect::<Result<_>>()?;
+        Ok(programs
+            .into_iter()
+            .unique_by(|it| it.bytes.clone())
+            .collect())
     }
 
     /// Proves that the program keeps the contract, and prints a line.
     pub fn prove(&self) -> Result<Report> {
         let start = Instant::now();
         let report = Prover::new(self.platform)?.prove(&self.bytes)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let bytes = self.count(&report);
-        let bytes = bytes.iter().map(|(what, count)| format!("{count} {what}"));
+        let bytes = report.count().into_iter();
         println!(
-            "{}: {} paths, {} questions, {seconds:.1} s; {} bytes: {}; {} instructions",
+            "{}: {} paths, {:.1} s; {} bytes: {}; {} instructions",
             self.name,
             report.paths,
-            report.questions,
+            start.elapsed().as_secs_f64(),
             self.bytes.len(),
-            bytes.format(", "),
+            bytes
+                .map(|(kind, count)| format!("{count} {kind}"))
+                .format(", "),
             report.instructions.len(),
         );
         Ok(report)
     }
 
-    /// How many bytes there are of each kind.
-    fn count(&self, report: &Report) -> BTreeMap<&'static str, usize> {
-        let kinds = (0..self.bytes.len()).map(|at| report.kind(at));
-        kinds.counts().into_iter().collect()
-    }
-
     /// Sees that no byte of a program that ships is left over, nor one of its system calls.
-    ///
-    /// # Errors
-    ///
-    /// One is.
     pub fn account(&self, report: &Report) -> Result<()> {
-        let (name, platform, bytes) = (&self.name, self.platform, self.count(report));
-        let unused = [platform.filler, 0]
-            .into_iter()
-            .zip(["filler", "not loaded"]);
-        for (most, what) in unused {
-            let count = bytes.get(what).copied().unwrap_or_default();
+        let (name, platform, bytes) = (&self.name, self.platform, report.count());
+        for (kind, most) in [("filler", platform.filler), ("not loaded", 0)] {
+            let count = bytes.get(kind).copied().unwrap_or_default();
             ensure!(
                 count == most,
-                "{name}: {count} bytes are {what}, not {most}"
+                "{name}: {count} bytes are {kind}, not {most}"
             );
         }
-        let calls: BTreeSet<_> = platform.calls().map(|it| it.0).collect();
-        let made = &report.calls;
-        ensure!(*made == calls, "{name}: makes {made:?}, not {calls:?}");
+        let (made, all) = (&report.calls, platform.calls().map(|it| it.0).collect());
+        ensure!(*made == all, "{name}: makes {made:?}, not {all:?}");
         Ok(())
     }
 }
 
-/// Proves the programs that `make` builds, and that each of their bytes is of use.
-///
-/// # Errors
-///
-/// One breaks its contract: the way there, and an input that leads there.
+/// Proves the programs that `make` builds, and that each of their bytes is of use. An error has the way
+/// to where one breaks its contract, and an input that leads there.
 pub fn prove() -> Result<Vec<(Program, Report)>> {
     let proved = Program::all()?.into_iter().map(|program| {
         let report = program.prove().with_context(|| program.name.clone())?;
@@ -143,10 +124,6 @@ pub fn prove() -> Result<Vec<(Program, Report)>> {
 }
 
 /// Compares a file in the repository with what it must be, or writes it.
-///
-/// # Errors
-///
-/// It differs, or cannot be written.
 fn compare(name: &str, text: &str, write: bool) -> Result<()> {
     let path = project().join(name);
     if write {
@@ -175,6 +152,12 @@ impl Report {
             None if offset < self.loaded => "filler",
             None => "not loaded",
         }
+    }
+
+    /// How many bytes there are of each kind.
+    fn count(&self) -> BTreeMap<&'static str, usize> {
+        let kinds = (0..self.size).map(|at| self.kind(at));
+        kinds.counts().into_iter().collect()
     }
 }
 

@@ -21,10 +21,6 @@ runc: the runtime of Go, which now and then needs one of these | clone epoll_ctl
 ";
 
 /// Compares examples/seccomp.json with the system calls of these programs, or writes it.
-///
-/// # Errors
-///
-/// It is stale, or cannot be written.
 pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
     let calls: BTreeSet<_> = proved.iter().flat_map(|it| &it.1.calls).copied().collect();
     compare("examples/seccomp.json", &profile(&calls), write)
