@@ -250,10 +250,13 @@ test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root
 
 prove: $(proved) ## proves for every input that each program keeps its contract: docs/proof.md
 	scripts/packages cc z3
-	cargo test --locked $(quiet) --package proof --test contract -- --nocapture every_program
+	cargo run --locked $(quiet) --package proof -- prove
+	cargo build --locked $(quiet) --release
+	cargo run --locked $(quiet) --package proof -- prove $(HOST) target/release/pause
 
 mutants: tools $(proved) ## breaks pause on purpose, and shows which tests fail: half an hour
-	EVERY=1 cargo test --locked $(quiet) --package proof --test flips -- --nocapture > target/flips.txt.new
+	scripts/packages cc z3
+	cargo run --locked $(quiet) --package proof -- flips > target/flips.txt.new
 	mv target/flips.txt.new target/flips.txt
 	scripts/mutants > target/mutants.md
 	mv target/mutants.md docs/mutants.md
@@ -279,8 +282,10 @@ target/bench/peers: $(wildcard bench/peers/*) linker.ld
 
 ##@ Release
 
-audit: $(proved) ## rewrites proof/listings and examples/seccomp.json
-	AUDIT=1 cargo test --locked $(quiet) --package proof --test contract -- every_program
+listings: $(proved) ## rewrites proof/listings and examples/seccomp.json
+	scripts/packages cc z3
+	cargo run --locked $(quiet) --package proof -- list --write
+	cargo run --locked $(quiet) --package proof -- seccomp --write
 
 digests: ## builds afresh and rewrites pause-image/digests
 	$(build_pause_image)

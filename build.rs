@@ -1,11 +1,12 @@
 //! Lays the program out: a static, position-independent executable without libc, by linker.ld.
 
-use std::env;
+use std::{env, process::Command};
 
 fn main() {
-    println!("cargo:rerun-if-changed=linker.ld");
+    let variable = |name| env::var(name).unwrap_or_default();
+    let arch = variable("CARGO_CFG_TARGET_ARCH");
     // The largest page that a kernel of the architecture may have, in bytes: the segment's alignment.
-    let page = match &*env::var("CARGO_CFG_TARGET_ARCH").unwrap() {
+    let page = match &*arch {
         "x86" | "x86_64" | "s390x" => 0x1000,
         _ => 0x10000,
     };
@@ -15,16 +16,32 @@ fn main() {
         format!("-zmax-page-size={page:#x}"),
     ];
     // make names rust-lld. By default the C compiler links, and takes the linker's options after -Wl.
-    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let is_lld = flags.contains("linker-flavor=ld.lld");
-    let (own, prefix) = match is_lld {
+    let (own, prefix) = match variable("CARGO_ENCODED_RUSTFLAGS").contains("linker-flavor=ld.lld") {
         true => (&["-pie"][..], ""),
         false => (&["-nostartfiles", "-nostdlib", "-static-pie"][..], "-Wl,"),
     };
-    for argument in own {
+    let own = own.iter().map(|it| (*it).to_owned());
+    for argument in own.chain(layout.map(|it| format!("{prefix}{it}"))) {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
-    for argument in layout {
-        println!("cargo:rustc-link-arg-bins={prefix}{argument}");
+    if arch == "arm" && !prefix.is_empty() {
+        // GNU ld refuses rustc's list of symbols, an object without arm's ABI version. rustc brings lld.
+        let sysroot = Command::new(variable("RUSTC"))
+            .arg("--print=sysroot")
+            .output();
+        let sysroot = String::from_utf8(sysroot.unwrap().stdout).unwrap();
+        let lld = format!(
+            "{}/lib/rustlib/{}/bin/gcc-ld",
+            sysroot.trim(),
+            variable("HOST")
+        );
+        println!("cargo:rustc-link-arg-bins=-fuse-ld=lld");
+        println!("cargo:rustc-link-arg-bins=-B{lld}");
     }
+    // Whether arm's code is Thumb: rustc tells no program so.
+    println!("cargo:rustc-check-cfg=cfg(thumb)");
+    if variable("TARGET").starts_with("thumb") {
+        println!("cargo:rustc-cfg=thumb");
+    }
+    println!("cargo:rerun-if-changed=linker.ld");
 }

@@ -12,16 +12,16 @@ use sandbox::{
 use std::fs::File;
 
 promises!(
-    tells_its_version,
+    prints_its_version,
     takes_no_other_argument_for_the_version_flag,
-    tells_its_version_to_a_full_disk,
-    warns_where_it_is_not_the_first_process,
-    leaves_on_sigint_and_sigterm,
-    says_one_line_where_both_signals_come,
-    takes_its_name_for_no_argument,
+    ignores_a_full_disk_for_its_version,
+    warns_if_it_is_not_the_first_process,
+    exits_on_sigint_and_sigterm,
+    prints_one_line_if_both_signals_come,
+    does_not_take_its_name_for_an_argument,
 );
 
-fn tells_its_version(program: &Program) {
+fn prints_its_version(program: &Program) {
     let version = concat!("pause ", env!("CARGO_PKG_VERSION"), "\n");
     let long = "x".repeat(100_000);
     for arguments in [
@@ -68,27 +68,27 @@ fn takes_no_other_argument_for_the_version_flag(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-fn tells_its_version_to_a_full_disk(program: &Program) {
+fn ignores_a_full_disk_for_its_version(program: &Program) {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let end = run_into(full.into(), program.command().arg("-v"));
     assert_eq!(end, End::exit(0, "", ""));
 }
 
 /// As the first process it prints this line and no other.
-fn leaves_on_sigint_and_sigterm(program: &Program) {
+fn exits_on_sigint_and_sigterm(program: &Program) {
     for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
         Sandbox::start(program).expect_end(signal, line);
     }
 }
 
-fn warns_where_it_is_not_the_first_process(program: &Program) {
+fn warns_if_it_is_not_the_first_process(program: &Program) {
     for (signal, line) in [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)] {
         let sandbox = Sandbox::start_in(CloneFlags::empty(), program, || {});
         sandbox.expect_end(signal, &format!("{WARNING}{line}"));
     }
 }
 
-fn says_one_line_where_both_signals_come(program: &Program) {
+fn prints_one_line_if_both_signals_come(program: &Program) {
     let sandbox = Sandbox::start(program);
     sandbox.stop();
     sandbox.signal(SIGTERM);
@@ -99,7 +99,7 @@ fn says_one_line_where_both_signals_come(program: &Program) {
     assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
 }
 
-fn takes_its_name_for_no_argument(program: &Program) {
+fn does_not_take_its_name_for_an_argument(program: &Program) {
     let (path, words) = program.words_named("-v");
     let sandbox = Sandbox::execute(CloneFlags::CLONE_NEWPID, &path, words, || {});
     sandbox.wait_until_asleep();

@@ -10,12 +10,12 @@ use sandbox::{
 };
 
 promises!(
-    reaps_while_it_is_frozen_and_leaves_once_it_is_thawed;
+    reaps_while_frozen_and_exits_once_thawed;
     natively: runs_in_sixteen_pages,
-    runs_where_there_may_be_one_process,
+    runs_if_one_process_is_the_limit,
 );
 
-fn reaps_while_it_is_frozen_and_leaves_once_it_is_thawed(program: &Program) {
+fn reaps_while_frozen_and_exits_once_thawed(program: &Program) {
     let cgroup = Cgroup::new("freezer");
     let sandbox = Sandbox::start(program);
     cgroup.add(sandbox.pid);
@@ -44,7 +44,7 @@ fn runs_in_sixteen_pages(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-fn runs_where_there_may_be_one_process(program: &Program) {
+fn runs_if_one_process_is_the_limit(program: &Program) {
     let cgroup = Cgroup::new("pids");
     cgroup.limit_processes(1);
     let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));

@@ -14,12 +14,12 @@ use sandbox::{
 use std::{fs, path::Path};
 
 promises!(
-    reaps_while_it_is_stopped,
-    is_the_first_to_be_killed_if_told_so;
+    reaps_while_stopped,
+    takes_an_oom_score;
     natively: sleeps_on_after_a_debugger,
 );
 
-fn reaps_while_it_is_stopped(program: &Program) {
+fn reaps_while_stopped(program: &Program) {
     let sandbox = Sandbox::start(program);
     sandbox.stop();
     sandbox.expect_reaping();
@@ -29,7 +29,7 @@ fn reaps_while_it_is_stopped(program: &Program) {
 }
 
 /// A kubelet sets oom_score_adj to -998 for a sandbox; lowering it takes a capability that a test may lack.
-fn is_the_first_to_be_killed_if_told_so(program: &Program) {
+fn takes_an_oom_score(program: &Program) {
     let adjust = write_first(Path::new("/proc/self/oom_score_adj"), "1000");
     let sandbox = Sandbox::start_after(program, adjust);
     let adjusted = fs::read_to_string(format!("/proc/{}/oom_score_adj", sandbox.pid)).unwrap();

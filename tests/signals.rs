@@ -14,14 +14,14 @@ use sandbox::{
 };
 
 promises!(
-    leaves_on_signals_that_were_ignored_before_it,
-    reaps_where_sigchld_was_blocked_or_ignored_before_it,
-    stays_where_its_signals_are_blocked,
-    leaves_once_it_goes_on_after_a_stop,
+    exits_on_signals_that_its_parent_ignored,
+    reaps_if_its_parent_blocked_or_ignored_sigchld,
+    stays_if_its_signals_are_blocked,
+    exits_once_it_continues_after_a_stop,
     lets_no_other_signal_into_its_last_line;
     natively: sleeps_on_after_each_other_signal_from_outside,
     sleeps_on_after_each_other_signal_from_inside,
-    leaves_on_a_signal_from_inside,
+    exits_on_a_signal_from_inside,
 );
 
 /// The signals that end pause, and what it prints then.
@@ -63,7 +63,7 @@ fn sleeps_on_after_each_other_signal_from_inside(program: &Program) {
     sandbox.expect_end(SIGINT, INTERRUPT);
 }
 
-fn leaves_on_a_signal_from_inside(program: &Program) {
+fn exits_on_a_signal_from_inside(program: &Program) {
     for (signal, line) in LINES {
         let sandbox = Sandbox::start(program);
         // An orphan sends it: the sender is killed with the namespace.
@@ -99,7 +99,7 @@ fn lets_no_other_signal_into_its_last_line(program: &Program) {
     }
 }
 
-fn leaves_once_it_goes_on_after_a_stop(program: &Program) {
+fn exits_once_it_continues_after_a_stop(program: &Program) {
     let sandbox = Sandbox::start(program);
     sandbox.stop();
     sandbox.signal(SIGTERM);
@@ -109,7 +109,7 @@ fn leaves_once_it_goes_on_after_a_stop(program: &Program) {
     assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
 }
 
-fn leaves_on_signals_that_were_ignored_before_it(program: &Program) {
+fn exits_on_signals_that_its_parent_ignored(program: &Program) {
     for (signal, line) in LINES {
         let sandbox = Sandbox::start_after(program, || {
             // SAFETY: system calls.
@@ -127,7 +127,7 @@ fn block<const N: usize>(signals: [Signal; N]) {
     _ = SigSet::from_iter(signals).thread_block();
 }
 
-fn reaps_where_sigchld_was_blocked_or_ignored_before_it(program: &Program) {
+fn reaps_if_its_parent_blocked_or_ignored_sigchld(program: &Program) {
     for before in [
         (|| block([SIGCHLD])) as fn(),
         // SAFETY: a system call.
@@ -142,7 +142,7 @@ fn reaps_where_sigchld_was_blocked_or_ignored_before_it(program: &Program) {
 }
 
 /// A signal that the parent blocked stays blocked, and pending. Runtimes block none; SIGKILL ends pause.
-fn stays_where_its_signals_are_blocked(program: &Program) {
+fn stays_if_its_signals_are_blocked(program: &Program) {
     let sandbox = Sandbox::start_after(program, || block([SIGINT, SIGTERM]));
     sandbox.signal(SIGTERM);
     sandbox.signal(SIGINT);

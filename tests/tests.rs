@@ -20,6 +20,11 @@ mod reaping;
 mod signals;
 mod start;
 
+/// Runs before any thread: a user becomes root in a namespace.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = sandbox::become_root;
+
 fn program() -> Program {
     Program {
         platform: Platform::native(),

@@ -12,9 +12,9 @@ _start:
   mov edx, 4                 # MADV_DONTNEED
   mov eax, 28                # madvise
   syscall
-.section .text.run, "ax"
-.globl run
-run:
+.section .text.entry, "ax"
+.globl entry
+entry:
   mov eax, 34                # pause
   syscall
-  jmp run
+  jmp entry

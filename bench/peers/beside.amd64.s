@@ -40,6 +40,6 @@ again:
   syscall
   jmp again
 copied_end:
-.section .text.run, "ax"
-.globl run
-run:
+.section .text.entry, "ax"
+.globl entry
+entry:

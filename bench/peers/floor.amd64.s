@@ -5,11 +5,11 @@
 # A system call keeps all registers but rax, rcx and r11, and the flags, which the processor saves.
 # Push and pop are the shortest move there is, of a small number as of a register.
 #
-# Linux enters at _start, below, which calls begin; it delivers signals at run, behind that.
+# Linux enters at _start, below, which calls begin; it delivers signals at entry, behind that.
 
     .intel_syntax noprefix
 
-    # Where two messages lie in the file: behind the headers, .text.start, the call at run, and three
+    # Where two messages lie in the file: behind the headers, .text.start, the call at entry, and three
     # pieces of lines.
     .equ HEADERS, 176
     .equ START, 172
@@ -17,10 +17,10 @@
     .equ WARNING, VERSION + 12
 
     .section .text.start, "ax", @progbits
-begin:                          # on the stack: the address of run, argc, the name, the arguments
+begin:                          # on the stack: the address of entry, argc, the name, the arguments
     push rsp
     pop rbp                     # for leave, which puts the stack back
-    pop rsi                     # the address of run,
+    pop rsi                     # the address of entry,
     mov sil, VERSION & 255      # and the version's: they differ in the lowest byte, as pages are whole
     pop rcx                     # argc, which nobody needs: null ends the arguments
     pop rcx                     # the name, which is no argument
@@ -38,7 +38,7 @@ arguments:
     jmp say                     # the flags say zero: it leaves then
 
 started:
-    leave                       # rbp: the address of run; the stack: at argc
+    leave                       # rbp: the address of entry; the stack: at argc
     push 39                     # getpid
     pop rax
     syscall
@@ -131,9 +131,9 @@ _start:
     call begin                  # the shortest way to the address of what follows: 5 bytes
     .org START                  # refuses to go back, if the number above is too small
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:
     call shut_down
     .ascii "Shutting down, got signal:"
     .byte 37                    # bytes of the line with this end

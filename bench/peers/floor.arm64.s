@@ -41,7 +41,7 @@ first:
     mov x0, #0x4002                 // mask: SIGINT and SIGTERM; as flags of the second action: SA_NOCLDWAIT
     mov x4, #1                      // restorer, which nothing returns to; the second action's SIG_IGN
     stp x4, x0, [sp, #-16]!
-    adr x4, run
+    adr x4, entry
     stp x4, xzr, [sp, #-16]!        // the handler, and no flags; the second action lies 16 bytes further
     movk x11, #0x23d1, lsl #16      // now of six bits each, from bit 28 down: 2, 15, 17, the signals;
                                     // from bit 25 down: 1, 2, 3, 4, the exit codes
@@ -78,9 +78,9 @@ exit:
     mov w8, #94                     // exit_group
     svc #0
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:                                // x0: the signal
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:                              // x0: the signal
     adr x1, ends - 2
     ldr q2, [x1, x0]                // 2 and 15: so far apart are the lines' ends
     ldp q0, q1, [x1, #64]           // the last 32 bytes of the file, 24 of them the lines' beginning

@@ -7,8 +7,8 @@
 _start:
     xor edi, edi                # exit code
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:                            # linker.ld needs this symbol
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:                          # linker.ld needs this symbol
     mov eax, 231                # exit_group
     syscall

@@ -5,8 +5,8 @@
 _start:
     mov x0, xzr                     // exit code
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:                                // linker.ld needs this symbol
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:                              // linker.ld needs this symbol
     mov w8, #94                     // exit_group
     svc #0

@@ -6,9 +6,9 @@
     .globl _start
 _start:                         # nothing comes before the loop
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:                            # linker.ld needs this symbol
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:                          # linker.ld needs this symbol
 sleep:
     mov eax, 34                 # pause
     syscall

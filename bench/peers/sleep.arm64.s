@@ -8,9 +8,9 @@ _start:
     mov x3, xzr                     // no mask
     mov w8, #73                     // ppoll
 
-    .section .text.run, "ax", @progbits
-    .globl run
-run:                                // linker.ld needs this symbol
+    .section .text.entry, "ax", @progbits
+    .globl entry
+entry:                              // linker.ld needs this symbol
     mov x0, xzr                     // the call's result was there
     svc #0
-    b run                           // after an interruption, as by a debugger
+    b entry                         // after an interruption, as by a debugger

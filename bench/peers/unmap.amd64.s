@@ -9,9 +9,9 @@ _start:
   mov esi, 0x42000           # and ends at most as far above
   mov eax, 11                # munmap
   syscall
-.section .text.run, "ax"
-.globl run
-run:
+.section .text.entry, "ax"
+.globl entry
+entry:
   mov eax, 34                # pause
   syscall
-  jmp run
+  jmp entry

@@ -21,7 +21,7 @@ use solver::Solver;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::PathBuf,
     rc::Rc,
     time::Instant,
 };
@@ -31,6 +31,7 @@ pub struct Program {
     pub platform: &'static Platform,
     /// Its directory in target/, pause/amd64, or its path.
     pub name: String,
+    pub path: PathBuf,
     pub bytes: Vec<u8>,
 }
 
@@ -50,11 +51,12 @@ pub struct Report {
 }
 
 impl Program {
-    pub fn read(platform: &'static Platform, name: String, path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    pub fn read(platform: &'static Platform, name: String, path: PathBuf) -> Result<Self> {
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
         Ok(Self {
             platform,
             name,
+            path,
             bytes,
         })
     }
@@ -68,7 +70,7 @@ impl Program {
         let programs = both.map(|(directory, platform)| {
             let name = format!("{directory}/{}", platform.name);
             let path = built(&name).join("pause");
-            Self::read(platform, name, &path)
+            Self::read(platform, name, path)
         });
         let programs: Vec<Self> = programs.collect::<Result<_>>()?;
         Ok(programs

@@ -5,7 +5,6 @@ use addr2line::Loader;
 use anyhow::{Context, Result, anyhow, ensure};
 use itertools::Itertools;
 use object::{Object, ObjectSection, ObjectSymbol};
-use sandbox::built;
 use std::{collections::BTreeMap, fs};
 
 /// Bytes on a line.
@@ -26,7 +25,7 @@ pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
 /// Lists the file: the fields of its headers by name, the instructions with the line of the source that
 /// each is from, and the messages.
 fn list(program: &Program, report: &Report) -> Result<String> {
-    let symbols = &built(&program.name).join("pause.symbols");
+    let symbols = &program.path.with_extension("symbols");
     let (platform, file) = (program.platform, &program.bytes);
     let (path, name, size) = (symbols.display(), &program.name, file.len());
     let bytes = fs::read(symbols).with_context(|| path.to_string())?;
@@ -56,7 +55,7 @@ fn list(program: &Program, report: &Report) -> Result<String> {
         parts.insert(place.start, format!("{name:14} {value:<#8x} {what}"));
     }
     for symbol in object.symbols() {
-        if let Ok(name @ ("_start" | "run")) = symbol.name() {
+        if let Ok(name @ ("_start" | "entry")) = symbol.name() {
             // Thumb's symbols are odd.
             let address = symbol.address() as usize & !1;
             titles.insert(address, format!("Code: {name}"));
@@ -102,7 +101,7 @@ fn list(program: &Program, report: &Report) -> Result<String> {
     Ok(listing)
 }
 
-/// The line of `run` that an instruction is from, and the function of ours that was inlined there.
+/// The line of `entry` that an instruction is from, and the function of ours that was inlined there.
 fn source(lines: &Loader, address: u64) -> Result<String> {
     let failed = |error| anyhow!("lines: {error}");
     let mut frames = lines.find_frames(address).map_err(failed)?;
@@ -118,7 +117,7 @@ fn source(lines: &Loader, address: u64) -> Result<String> {
             ours.push((format!("{file}:{line}"), name.to_owned()));
         }
     }
-    let (outer, inner) = (ours.last(), ours.first().filter(|it| it.1 != "run"));
+    let (outer, inner) = (ours.last(), ours.first().filter(|it| it.1 != "entry"));
     let (outer, inner) = (outer.map_or("", |it| &it.0), inner.map_or("", |it| &it.1));
     Ok(format!("{outer:12} {inner}").trim_end().to_owned())
 }

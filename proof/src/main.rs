@@ -2,8 +2,9 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use itertools::Itertools;
 use proof::{Program, flips, listing, platform::PLATFORMS, seccomp};
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Proves, for every input, that the machine code of pause does what it promises
 #[derive(Parser)]
@@ -36,16 +37,24 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    match Command::parse() {
+fn main() -> ExitCode {
+    let Err(error) = run(Command::parse()) else {
+        return ExitCode::SUCCESS;
+    };
+    eprintln!("proof: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Prove {
             platform: Some(platform),
             file: Some(file),
         } => {
             let found = PLATFORMS.iter().find(|it| it.name == platform);
-            let names = PLATFORMS.iter().map(|it| it.name).collect::<Vec<_>>();
-            let found = found.with_context(|| format!("{platform} is none of {names:?}"))?;
-            let program = Program::read(found, file.display().to_string(), &file)?;
+            let names = || PLATFORMS.iter().map(|it| it.name).join(" ");
+            let found = found.with_context(|| format!("no platform {platform}: {}", names()))?;
+            let program = Program::read(found, file.display().to_string(), file)?;
             program.prove().map(drop)
         }
         Command::Prove { .. } => proof::prove().map(drop),

@@ -3,39 +3,31 @@
 
 use super::portable;
 use crate::{MASK, opaque};
-use core::{arch::naked_asm, ffi::c_int};
-use linux_raw_sys::general::SIGTERM;
+use core::arch::naked_asm;
 
 pub use portable::{
-    IGNORE, SIGNAL_BITS, crates as kernel, line_for, next_argument, ppoll as sleep,
+    IGNORE_OFFSET, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, line_position, next_argument,
+    ppoll as sleep, syscall_crate as kernel,
 };
 
-/// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
-/// place of a signal.
-pub const START: c_int = 1 << (SIGTERM - 1);
-const _: () = assert!(START as u32 & MASK != 0 && START > 64);
-
-/// The kernel enters the program here. It delivers signals at `run`.
-///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `sp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "add x1, sp, #16",            // arguments: behind argc and the program's name
-        "mov x0, {mask}",             // signal: none, the program starts
+        "add x1, sp, #16",            // arguments: after argc and the program's name
+        "mov x0, {mask}",             // signal: NO_SIGNAL is one of the mask's bits
         "mov x4, #1",
-        "stp x4, x0, [sp, #-16]!",    // shut down's restorer, which is none, and mask;
-                                      // ignore's handler, SIG_IGN, and flags
-        "adr x4, run",
-        "stp x4, xzr, [sp, #-16]!",   // shut down's handler and no flags; sp stays aligned, as
-                                      // the processor checks
-        "mov x4, sp",                 // actions; falls into run
+        "stp x4, x0, [sp, #-16]!",    // word 2: restorer, SIG_IGN; word 3: mask, flags
+        "adr x4, entry",
+        "stp x4, xzr, [sp, #-16]!",   // word 0: handler; word 1: no flags. sp stays aligned to 16
+                                      // bytes, as the processor checks
+        "mov x4, sp",                 // actions; falls into entry
         mask = const MASK,
     )
 }
@@ -44,11 +36,11 @@ unsafe extern "C" fn _start() -> ! {
 ///
 /// # Safety
 ///
-/// The kernel gave the program this argument. It lies above `sp`, so that the byte before it exists, which
-/// this reads as well: a comparison can shift a word right for free, but cannot cut off its top byte.
+/// The kernel gave the program this argument. This reads the byte before it, too, which exists, as arguments
+/// lie above `sp`: a comparison can shift a word right for free, but cannot cut off its top byte.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.sub(1).cast::<u32>().read_unaligned() };
-    opaque((word & !(portable::SMALL << 8)) as usize) >> 8 == portable::FLAG as usize
+    opaque((word & !(portable::LOWERCASE << 8)) as usize) >> 8 == portable::VERSION_FLAG as usize
 }

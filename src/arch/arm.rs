@@ -1,16 +1,19 @@
 //! What arm needs: `arch/arm/include/asm/processor.h` and `kernel/signal.c` in the kernel, and the
-//! Procedure Call Standard for the Arm Architecture. It is Thumb code, which every arm since
-//! v6 runs; the lowest bit of a code address says so.
+//! Procedure Call Standard for the Arm Architecture. make builds Thumb code, which every arm since v6
+//! runs; the lowest bit of its addresses is set. cargo alone builds for the triple of the machine, which
+//! may be one without Thumb (build.rs).
 
 use super::portable;
 use crate::MASK;
-use core::{arch::naked_asm, ffi::c_int};
-use linux_raw_sys::general::SIGTERM;
+use core::arch::naked_asm;
 
-pub use portable::{IGNORE, SIGNAL_BITS, is_version_flag, line_for, next_argument, pause as sleep};
+pub use portable::{
+    IGNORE_OFFSET, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, is_version_flag, line_position,
+    next_argument, pause as sleep,
+};
 
-/// System calls. The number is in `r7`, which asm! does not give away in Thumb: the crate saves and
-/// restores it at each call. A function does so once.
+/// System calls. The number is in `r7`, which asm! does not accept in Thumb: the crate saves and restores
+/// it at each call. One function that does so takes fewer bytes.
 pub mod kernel {
     use core::arch::{asm, naked_asm};
 
@@ -19,9 +22,9 @@ pub mod kernel {
     ///
     /// # Safety
     ///
-    /// That of the system call.
+    /// As for the system call.
     #[unsafe(naked)]
-    unsafe extern "C" fn enter() {
+    unsafe extern "C" fn call_kernel() {
         naked_asm!(
             "push {{r7, lr}}",
             "mov r7, r4", // the number
@@ -34,13 +37,13 @@ pub mod kernel {
         ($name:ident, $($register:tt $argument:ident)*) => {
             /// # Safety
             ///
-            /// That of the system call of this number.
+            /// As for the system call of this number.
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+                // SAFETY: the caller vouches for the call; `call_kernel` keeps all but r0 and lr.
                 unsafe {
-                    asm!("bl {enter}", enter = sym enter, in("r4") number,
+                    asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number,
                         inlateout("r0") first => result, $(in($register) $argument,)* out("lr") _)
                 };
                 result
@@ -50,13 +53,14 @@ pub mod kernel {
 
     /// # Safety
     ///
-    /// That of the system call of this number.
+    /// As for the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
         let result;
-        // SAFETY: the caller's; `enter` keeps all but r0 and lr.
+        // SAFETY: the caller vouches for the call; `call_kernel` keeps all but r0 and lr.
         unsafe {
-            asm!("bl {enter}", enter = sym enter, in("r4") number, lateout("r0") result, out("lr") _)
+            asm!("bl {call_kernel}", call_kernel = sym call_kernel, in("r4") number,
+                lateout("r0") result, out("lr") _)
         };
         result
     }
@@ -65,40 +69,32 @@ pub mod kernel {
     system_call!(syscall4, "r1" second "r2" third "r3" fourth);
 }
 
-/// A bit that no signal has set, and the mask has: one register serves as both. `_start` passes it in
-/// place of a signal.
-pub const START: c_int = 1 << (SIGTERM - 1);
-const _: () = assert!(START as u32 & MASK != 0 && START > 64);
-
-/// The kernel enters the program here. It delivers signals at `run`.
-///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. The fifth
-/// parameter is on the stack.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `sp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "add r1, sp, #8",          // arguments: behind argc and the program's name
-        "movs r0, #{mask} >> 8",   // signal: none, the program starts; the mask, in three steps
+        "add r1, sp, #8",          // arguments: after argc and the program's name
+        "movs r0, #{mask} >> 8",   // signal: NO_SIGNAL is one of the mask's bits; in three steps
         "lsls r0, r0, #8",
         "adds r0, #{mask} & 255",
         "mov r3, r0",
         "movs r2, #1",
-        "push {{r2, r3}}",         // shut down's restorer, which is none, and mask;
-                                   // ignore's handler, SIG_IGN, and flags
+        "push {{r2, r3}}",         // word 2: restorer, SIG_IGN; word 3: mask, flags
         "movs r3, #0",
         "adr r2, 2f",
-        "adds r2, #1",             // Thumb's bit
-        "push {{r2, r3}}",         // shut down's handler and no flags
+        "adds r2, #{thumb}",       // the bit that marks Thumb code
+        "push {{r2, r3}}",         // word 0: handler; word 1: no flags
         "mov r2, sp",
-        "push {{r2, r3}}",         // actions; sp stays aligned to 8 bytes
-        ".balign 4",               // as adr counts in words
-        "2:",                      // run; falls into it
+        "push {{r2, r3}}",         // actions, the fifth parameter; sp stays aligned to 8 bytes
+        ".balign 4",               // adr counts in words
+        "2:",                      // this is entry; falls into it
         mask = const MASK,
+        thumb = const cfg!(thumb) as u8,
     )
 }

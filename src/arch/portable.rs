@@ -1,10 +1,10 @@
 //! What most architectures share.
 
-#![allow(dead_code, reason = "each architecture takes what fits it")]
+#![allow(dead_code, reason = "each architecture uses what fits it")]
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
-use crate::program;
-use crate::{MESSAGES, arch::kernel, opaque};
+use crate::start_or_handle;
+use crate::{MASK, MESSAGES, arch::kernel, opaque};
 use core::ffi::c_int;
 use linux_raw_sys::{
     errno::EINTR,
@@ -13,7 +13,7 @@ use linux_raw_sys::{
 
 /// The crate that makes the system calls.
 #[cfg(feature = "sc")]
-pub use sc as crates;
+pub use sc as syscall_crate;
 #[cfg(all(
     not(feature = "sc"),
     any(
@@ -23,46 +23,50 @@ pub use sc as crates;
         target_arch = "x86_64"
     )
 ))]
-pub use syscalls::raw as crates;
+pub use syscalls::raw as syscall_crate;
 
-/// A bit that no signal has set: the sign. `_start` passes it in place of a signal.
-pub const START: c_int = c_int::MIN;
+/// A bit that no signal's number has: the sign. `_start` passes it in place of a signal.
+pub const NO_SIGNAL: c_int = c_int::MIN;
+
+/// [`NO_SIGNAL`] if one register serves as signal and mask: a bit that the mask has.
+pub const NO_SIGNAL_IN_MASK: c_int = 1 << (SIGTERM - 1);
+const _: () = assert!(NO_SIGNAL_IN_MASK as u32 & MASK != 0 && NO_SIGNAL_IN_MASK > 64);
 
 /// How many bits one signal takes in the word of signals: with five, the word fits into 15 bits.
 pub const SIGNAL_BITS: u32 = 5;
 
-/// How many bytes lie between the two actions: the first one's restorer is the second one's handler.
-pub const IGNORE: usize = 2 * size_of::<usize>();
+/// How many bytes after the action for SIGINT and SIGTERM that for SIGCHLD begins: two words.
+pub const IGNORE_OFFSET: usize = 2 * size_of::<usize>();
 
-/// `_start` goes on here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
+/// `_start` falls in here, and the kernel delivers SIGINT and SIGTERM here. The third and the fourth
 /// parameter only keep the fifth out of the registers that system calls use.
 ///
 /// # Safety
 ///
-/// Only the kernel and `_start` may enter it, with what [`program`] takes: it never returns.
+/// Only the kernel and `_start` may enter it, with what [`start_or_handle`] takes: it never returns.
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.run")]
-unsafe extern "C" fn run(
+#[unsafe(link_section = ".text.entry")]
+unsafe extern "C" fn entry(
     signal: c_int,
     arguments: *const *const u8,
     _: usize,
     _: usize,
     actions: usize,
 ) -> ! {
-    let interrupted = opaque(&raw const MESSAGES.interrupted as usize);
+    let sigint_line = opaque(&raw const MESSAGES.sigint as usize);
     // SAFETY: the caller vouches for all of it.
-    unsafe { program(signal, arguments, actions, interrupted) }
+    unsafe { start_or_handle(signal, arguments, actions, sigint_line) }
 }
 
-/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
+/// Returns the argument that `arguments` points at, null after the last, and moves on to the next.
 ///
 /// # Safety
 ///
-/// `arguments` points into an array of pointers that null ends, and not behind its end.
+/// `arguments` points into an array of pointers that ends with null, at that null at most.
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
-    // SAFETY: reads the one pointer that the caller vouches for. One past it is null's place at most.
+    // SAFETY: the caller vouches for this pointer. The next address is one past the array's end at most.
     unsafe {
         let argument = **arguments;
         *arguments = arguments.add(1);
@@ -74,82 +78,81 @@ pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
 ///
 /// # Safety
 ///
-/// `argument` points at a string that a zero byte ends.
+/// `argument` points at a string that ends with a zero byte.
 #[inline(always)]
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: a byte is read only if none before it ended the string.
     unsafe { *argument == b'-' && *argument.add(1) | 0x20 == b'v' && *argument.add(2) == 0 }
 }
 
-/// Whether the argument is "-v" or "-V", by one little-endian word of four bytes. This takes fewer bytes
-/// than [`is_version_flag`] where an unaligned read is one instruction.
+/// Whether the argument is "-v" or "-V", read as one little-endian word of four bytes. This takes fewer
+/// bytes than [`is_version_flag`] if an unaligned read is one instruction.
 ///
 /// # Safety
 ///
-/// The kernel gave the program this argument. The fourth byte exists: behind the arguments lie the
+/// The kernel gave the program this argument. The fourth byte exists: after the arguments come the
 /// environment, the file's name and eight zero bytes (`fs/binfmt_elf.c`, `fs/exec.c`).
 #[inline(always)]
 pub unsafe fn is_version_flag_by_word(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
-    opaque(word as usize) as u32 & 0xff_ffff & !SMALL == FLAG
+    opaque(word as usize) as u32 & 0xff_ffff & !LOWERCASE == VERSION_FLAG
 }
 
 /// "-V" and its zero byte as a little-endian word, and the bit that makes it "-v".
-pub const FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
-pub const SMALL: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
+pub const VERSION_FLAG: u32 = u32::from_le_bytes(*b"-V\0\0");
+pub const LOWERCASE: u32 = u32::from_le_bytes([0, b'v' ^ b'V', 0, 0]);
 
-/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
-/// in bytes.
+/// Where the line for a signal, SIGINT or SIGTERM, lies: how many bytes before the line for SIGINT it
+/// begins, and its length in bytes.
 #[inline(always)]
-pub fn line_for(signal: c_int) -> (usize, usize) {
-    let line = line_of(signal);
-    let bytes = opaque(MESSAGES.interrupted.len() + line);
-    const { assert!(MESSAGES.terminated.len() == MESSAGES.interrupted.len() + 1) };
+pub fn line_position(signal: c_int) -> (usize, usize) {
+    let sigterm = is_sigterm(signal);
+    let len = opaque(MESSAGES.sigint.len() + sigterm);
+    const { assert!(MESSAGES.sigterm.len() == MESSAGES.sigint.len() + 1) };
     // 0, or the length, which is in a register already.
-    (line * bytes, bytes)
+    (sigterm * len, len)
 }
 
-/// [`line_for`] on x86, whose multiplication takes a constant.
+/// [`line_position`] on x86, whose multiplication takes a constant.
 #[inline(always)]
-pub fn line_for_by_constant(signal: c_int) -> (usize, usize) {
-    let line = line_of(signal);
-    let bytes = opaque((MESSAGES.interrupted.len() as u32 + line as u32) as usize);
-    (line * MESSAGES.terminated.len(), bytes)
+pub fn line_position_by_constant(signal: c_int) -> (usize, usize) {
+    let sigterm = is_sigterm(signal);
+    let len = opaque((MESSAGES.sigint.len() as u32 + sigterm as u32) as usize);
+    (sigterm * MESSAGES.sigterm.len(), len)
 }
 
 /// 0 for SIGINT and 1 for SIGTERM: an eighth of 2 and 15.
 #[inline(always)]
-pub fn line_of(signal: c_int) -> usize {
+pub fn is_sigterm(signal: c_int) -> usize {
     const { assert!(SIGINT >> 3 == 0 && SIGTERM >> 3 == 1) };
     (signal.cast_unsigned() >> 3) as usize
 }
 
-/// Sleeps until a signal's handler has returned, which pause's never does. True if the sleep was only
-/// interrupted (EINTR), as emulators do; false if the kernel refused it.
+/// Sleeps until a signal handler returns; that of pause never does. True if the sleep was interrupted
+/// (EINTR) all the same, as emulators do; false if the kernel refused it.
 ///
 /// # Safety
 ///
-/// None needed: pause(2) takes no arguments. The signature is that of [`ppoll`].
+/// No requirements: pause(2) takes no arguments. The signature is that of [`ppoll`].
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
 #[inline(always)]
 pub unsafe fn pause(_: usize, _: usize) -> bool {
     // SAFETY: pause(2) touches no memory.
-    interrupted(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
+    is_eintr(unsafe { kernel::syscall0(linux_raw_sys::general::__NR_pause as usize) })
 }
 
-/// Sleeps like [`pause`], where that system call does not exist.
+/// Sleeps like pause(2), on architectures that lack it. The result is that of `pause`.
 ///
 /// # Safety
 ///
-/// Both are 0; they are already in the registers of the second and the fourth argument.
-/// `ppoll(NULL, 0, NULL, NULL)` touches no memory.
+/// Both are 0. They are arguments 1 and 3, counted from 0: after wait4, these registers hold 0 already.
 #[inline(always)]
 pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
-    // SAFETY: without files, timeout and mask there is nothing to read or write.
-    interrupted(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
+    // SAFETY: `ppoll(NULL, 0, NULL, NULL)` has no files, timeout or mask to read or write.
+    is_eintr(unsafe { kernel::syscall4(__NR_ppoll as usize, 0, zero1, 0, zero3) })
 }
 
-fn interrupted(error: usize) -> bool {
+fn is_eintr(error: usize) -> bool {
     error as i32 == -(EINTR as i32)
 }

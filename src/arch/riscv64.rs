@@ -6,45 +6,42 @@ use crate::{MASK, MESSAGES, opaque};
 use core::{arch::naked_asm, ffi::c_int};
 
 pub use portable::{
-    SIGNAL_BITS, START, crates as kernel, is_version_flag, next_argument, ppoll as sleep,
+    NO_SIGNAL, SIGNAL_BITS, is_version_flag, next_argument, ppoll as sleep, syscall_crate as kernel,
 };
 
-/// How many bytes lie between the two actions: the first one's handler, flags and mask.
-pub const IGNORE: usize = 24;
+/// How many bytes after the action for SIGINT and SIGTERM that for SIGCHLD begins: three words.
+pub const IGNORE_OFFSET: usize = 24;
 
-/// The kernel enters the program here. It delivers signals at `run`.
-///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `sp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `sp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "addi a1, sp, 16",     // arguments: behind argc and the program's name
-        "addi sp, sp, -48",    // stays aligned to 16 bytes
-        "lla a4, run",
-        "sd a4, 0(sp)",        // shut down's handler,
-        "sd zero, 8(sp)",      // no flags,
+        "addi a1, sp, 16",     // arguments: after argc and the program's name
+        "addi sp, sp, -48",    // room for the actions; sp stays aligned to 16 bytes
+        "lla a4, entry",
+        "sd a4, 0(sp)",        // word 0: handler
+        "sd zero, 8(sp)",      // word 1: no flags
         "li a4, {mask}",
-        "sd a4, 16(sp)",       // and mask
+        "sd a4, 16(sp)",       // word 2: mask
         "li a4, 1",
-        "sd a4, 24(sp)",       // ignore's handler, SIG_IGN,
-        "sd zero, 32(sp)",     // and no flags; its mask is what lies there
-        "lui a0, 0x80000",     // signal: none, the program starts; the sign's bit
-        "mv a4, sp",           // actions; falls into run
+        "sd a4, 24(sp)",       // word 3: SIG_IGN
+        "sd zero, 32(sp)",     // word 4: no flags
+        "lui a0, 0x80000",     // signal: NO_SIGNAL, the sign
+        "mv a4, sp",           // actions; falls into entry
         mask = const MASK,
     )
 }
 
-/// The line for SIGINT or SIGTERM: how many bytes before the line for SIGINT it begins, and its length
-/// in bytes. A branch takes fewer bytes than a multiplication here.
+/// [`portable::line_position`]: here a branch takes fewer bytes than a multiplication.
 #[inline(always)]
-pub fn line_for(signal: c_int) -> (usize, usize) {
-    let line = portable::line_of(signal);
-    let bytes = opaque(MESSAGES.interrupted.len() + line);
-    (if line != 0 { bytes } else { 0 }, bytes)
+pub fn line_position(signal: c_int) -> (usize, usize) {
+    let sigterm = portable::is_sigterm(signal);
+    let len = opaque(MESSAGES.sigint.len() + sigterm);
+    (if sigterm != 0 { len } else { 0 }, len)
 }

@@ -1,11 +1,13 @@
 //! What s390x needs: `arch/s390/kernel/signal.c` and `process.c` in the kernel, and the ELF
-//! Application Binary Interface's s390x supplement. It is big-endian.
+//! Application Binary Interface's s390x supplement. s390x is big-endian.
 
 use super::portable;
 use crate::MASK;
 use core::arch::naked_asm;
 
-pub use portable::{IGNORE, SIGNAL_BITS, START, line_for, next_argument, pause as sleep};
+pub use portable::{
+    IGNORE_OFFSET, NO_SIGNAL, SIGNAL_BITS, line_position, next_argument, pause as sleep,
+};
 
 /// System calls: the crates need a nightly compiler here. The number is in `r1`, arguments and
 /// result from `r2` on, and nothing else changes (`arch/s390/kernel/syscall.c`).
@@ -16,11 +18,11 @@ pub mod kernel {
         ($name:ident, $($register:tt $argument:ident)*) => {
             /// # Safety
             ///
-            /// That of the system call of this number.
+            /// As for the system call of this number.
             #[inline(always)]
             pub unsafe fn $name(number: usize, first: usize $(, $argument: usize)*) -> usize {
                 let result;
-                // SAFETY: the caller's; `svc 0` takes the number from r1.
+                // SAFETY: the caller vouches for the call; `svc 0` takes the number from r1.
                 unsafe {
                     asm!("svc 0", in("r1") number, inlateout("r2") first => result,
                         $(in($register) $argument,)* options(nostack))
@@ -32,11 +34,11 @@ pub mod kernel {
 
     /// # Safety
     ///
-    /// That of the system call of this number.
+    /// As for the system call of this number.
     #[inline(always)]
     pub unsafe fn syscall0(number: usize) -> usize {
         let result;
-        // SAFETY: the caller's; `svc 0` takes the number from r1.
+        // SAFETY: the caller vouches for the call; `svc 0` takes the number from r1.
         unsafe { asm!("svc 0", in("r1") number, lateout("r2") result, options(nostack)) };
         result
     }
@@ -45,29 +47,26 @@ pub mod kernel {
     system_call!(syscall4, "r3" second "r4" third "r5" fourth);
 }
 
-/// The kernel enters the program here. It delivers signals at `run`.
-///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `r15` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `r15` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "la %r3, 16(%r15)",           // arguments: behind argc and the program's name
-        "aghi %r15, -192",            // room for the actions, and the 160 bytes that a callee may use
-        "larl %r0, run",
+        "la %r3, 16(%r15)",           // arguments: after argc and the program's name
+        "aghi %r15, -192",            // room for the actions, and 160 bytes that a callee may use
+        "larl %r0, entry",
         "lghi %r1, 0",
-        "stmg %r0, %r1, 160(%r15)",   // shut down's handler and no flags
+        "stmg %r0, %r1, 160(%r15)",   // word 0: handler; word 1: no flags
         "lghi %r0, 1",
         "lghi %r1, {mask}",
-        "stmg %r0, %r1, 176(%r15)",   // shut down's restorer, which is none, and mask;
-                                      // ignore's handler, SIG_IGN, and flags
-        "llilh %r2, 0x8000",          // signal: none, the program starts; the sign's bit
-        "la %r6, 160(%r15)",          // actions; falls into run
+        "stmg %r0, %r1, 176(%r15)",   // word 2: restorer, SIG_IGN; word 3: mask, flags
+        "llilh %r2, 0x8000",          // signal: NO_SIGNAL, the sign
+        "la %r6, 160(%r15)",          // actions; falls into entry
         mask = const MASK,
     )
 }
@@ -82,6 +81,9 @@ unsafe extern "C" fn _start() -> ! {
 pub unsafe fn is_version_flag(argument: *const u8) -> bool {
     // SAFETY: as above; the read needs no alignment.
     let word = unsafe { argument.cast::<u32>().read_unaligned() };
-    let (flag, small) = (portable::FLAG.swap_bytes(), portable::SMALL.swap_bytes());
-    (word & !small) >> 8 == flag >> 8
+    let (flag, lowercase) = (
+        portable::VERSION_FLAG.swap_bytes(),
+        portable::LOWERCASE.swap_bytes(),
+    );
+    (word & !lowercase) >> 8 == flag >> 8
 }

@@ -1,9 +1,9 @@
 //! What i386 needs: `arch/x86/kernel/process_32.c` and `signal_32.c` in the kernel, and the System V
-//! ABI's Intel386 supplement. Parameters are on the stack, and no address is relative to that of an
-//! instruction.
+//! ABI's Intel386 supplement. Parameters are on the stack, and no instruction addresses memory relative
+//! to itself.
 
 use super::portable;
-use crate::{MASK, MESSAGES, program};
+use crate::{MASK, MESSAGES, start_or_handle};
 use core::{
     arch::{asm, naked_asm},
     ffi::c_int,
@@ -12,57 +12,56 @@ use core::{
 use linux_raw_sys::general::SA_RESTORER;
 
 pub use portable::{
-    IGNORE, crates as kernel, is_version_flag_by_word as is_version_flag,
-    line_for_by_constant as line_for, next_argument, pause as sleep,
+    IGNORE_OFFSET, is_version_flag_by_word as is_version_flag,
+    line_position_by_constant as line_position, next_argument, pause as sleep,
+    syscall_crate as kernel,
 };
 
-/// A bit that no signal has set: SA_RESTORER in the flags, which lie where a handler finds its signal.
-pub const START: c_int = SA_RESTORER as c_int;
+/// A bit that no signal's number has: SA_RESTORER in word 1, which lies where a handler finds its signal.
+pub const NO_SIGNAL: c_int = SA_RESTORER as c_int;
 
 /// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
 
-/// The kernel enters the program here, and delivers signals at the label.
-///
-/// Calls nothing and never returns: it falls into [`run`], which linker.ld puts behind it.
+/// The program's first instructions. The [module](super) shows the words that they write.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `esp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `esp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 unsafe extern "C" fn _start() -> ! {
     naked_asm!(
-        "lea eax, [esp + 8]",     // arguments: behind argc and the program's name
-        "push {mask}",            // shut down's mask; ignore's flags
-        "push 1",                 // shut down's restorer, which is none; ignore's handler: SIG_IGN
-        "push {start}",           // shut down's flags: SA_RESTORER, whose bit is START
-        "call 2f",                // shut down's handler: pushes the address of the next instruction
-        "2: mov ecx, [esp + 4]",  // the signal, or, where the program starts, START
-        "mov edx, eax",           // arguments, where the program starts; falls into run
+        "lea eax, [esp + 8]",     // arguments: after argc and the program's name
+        "push {mask}",            // word 3: mask, flags
+        "push 1",                 // word 2: restorer, SIG_IGN
+        "push {no_signal}",       // word 1: flags, SA_RESTORER
+        "call 2f",                // word 0: handler; pushes the address of the next instruction
+        "2: mov ecx, [esp + 4]",  // signal: at the start word 1, in a handler the kernel's argument
+        "mov edx, eax",           // arguments; falls into entry
         mask = const MASK,
-        start = const START,
+        no_signal = const NO_SIGNAL,
     )
 }
 
-/// `_start` goes on here, with the parameters in `ecx` and `edx`.
+/// `_start` falls in here, with the parameters in `ecx` and `edx`.
 ///
 /// # Safety
 ///
-/// Only `_start` may enter it, with what [`program`] takes: it never returns.
+/// Only `_start` may enter it, with what [`start_or_handle`] takes: it never returns.
 #[unsafe(no_mangle)]
-#[unsafe(link_section = ".text.run")]
-unsafe extern "fastcall" fn run(signal: c_int, arguments: *const *const u8) -> ! {
-    // `_start` pushed four words of actions below argc and the program's name.
+#[unsafe(link_section = ".text.entry")]
+unsafe extern "fastcall" fn entry(signal: c_int, arguments: *const *const u8) -> ! {
+    // Below the arguments are the program's name and argc, and below these the actions' four words.
     let actions = arguments.addr().wrapping_sub(6 * size_of::<usize>());
     // SAFETY: the caller vouches for all of it.
-    unsafe { program(signal, arguments, actions, interrupted()) }
+    unsafe { start_or_handle(signal, arguments, actions, sigint_line()) }
 }
 
 /// The address of the message for SIGINT.
 #[inline(always)]
-fn interrupted() -> usize {
+fn sigint_line() -> usize {
     let address;
     // SAFETY: pushes and pops one word. AT&T syntax, as Intel's refuses the difference of two
     // symbols.
@@ -73,7 +72,7 @@ fn interrupted() -> usize {
             "addl $({1} + {2} - 2b), {0}",
             out(reg) address,
             sym MESSAGES,
-            const offset_of!(crate::Messages, interrupted),
+            const offset_of!(crate::Messages, sigint),
             options(nomem, att_syntax),
         )
     };

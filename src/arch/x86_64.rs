@@ -7,21 +7,19 @@ use core::arch::{asm, naked_asm};
 use linux_raw_sys::general::SA_RESTORER;
 
 pub use portable::{
-    IGNORE, START, crates as kernel, is_version_flag_by_word as is_version_flag,
-    line_for_by_constant as line_for, pause as sleep,
+    IGNORE_OFFSET, NO_SIGNAL, is_version_flag_by_word as is_version_flag,
+    line_position_by_constant as line_position, pause as sleep, syscall_crate as kernel,
 };
 
 /// How many bits one signal takes in the word of signals: x86 extracts a byte in one instruction.
 pub const SIGNAL_BITS: u32 = 8;
 
-/// The kernel enters the program here, and delivers signals at the label.
-///
-/// Calls nothing and never returns: it falls into `run`, which linker.ld puts behind it. What it
-/// pushes overwrites argc and the pointer to the program's name, which nobody reads again.
+/// The program's first instructions. The [module](super) shows the words that they write.
+/// What they push overwrites argc and the pointer to the program's name, which nobody reads again.
 ///
 /// # Safety
 ///
-/// Only the kernel may enter it. `rsp` points at argc; the pointers to the arguments follow.
+/// Only the kernel may enter it, with `rsp` at argc.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -30,30 +28,29 @@ unsafe extern "C" fn _start() -> ! {
         "pop rax",       // drop argc: a null pointer ends the arguments as well
         "pop rax",       // drop the program's name, which is no argument
         "mov rsi, rsp",  // arguments
-        "push -1",       // signal: none, the program starts
+        "push -1",       // signal: NO_SIGNAL is its sign
         "pop rdi",       // (below 128, push and pop are the shortest move)
-        "push {mask}",   // shut down's mask; ignore's flags: SA_NOCLDWAIT, which ignoring
-                         // implies, and a bit without a meaning
-        "push 1",        // shut down's restorer, which is none; ignore's handler: SIG_IGN
-        "push {flags}",  // shut down's flags
-        "call 2f",       // shut down's handler: pushes the address of the next instruction
+        "push {mask}",   // word 3: mask, flags
+        "push 1",        // word 2: restorer, SIG_IGN
+        "push {flags}",  // word 1: flags
+        "call 2f",       // word 0: handler; pushes the address of the next instruction
         "2:",
-        "mov r8, rsp",   // actions, where the program starts; falls into run
+        "mov r8, rsp",   // actions; falls into entry
         mask = const MASK,
         flags = const SA_RESTORER, // without it the kernel answers a signal with SIGSEGV
     )
 }
 
-/// Takes the argument that `arguments` points at, null behind the last, and moves on to the next.
+/// [`super::portable::next_argument`] in fewer bytes.
 ///
 /// # Safety
 ///
-/// `arguments` points into an array of pointers that null ends, and not behind its end.
+/// As there.
 #[inline(always)]
 pub unsafe fn next_argument(arguments: &mut *const *const u8) -> *const u8 {
     let argument;
-    // SAFETY: reads the one pointer that the caller vouches for. The instruction has two bytes; the
-    // compiler's load and addition have seven. asm! guarantees that DF is clear.
+    // SAFETY: the caller vouches for this one pointer. The instruction has two bytes; the compiler's
+    // load and addition have seven. asm! guarantees that DF is clear.
     unsafe {
         asm!("lodsq", inout("rsi") *arguments, out("rax") argument, options(readonly, nostack, preserves_flags));
     }

@@ -2,6 +2,7 @@
 //! then switches the machine off.
 
 use engines::{
+    PATIENCE,
     engine::{Containerd, Podman},
     kubelet,
     program::Program,
@@ -13,7 +14,7 @@ use nix::{
     sys::reboot::{RebootMode, reboot},
     unistd::{ForkResult, execv, fork},
 };
-use std::{ffi::CString, os::unix::ffi::OsStrExt};
+use std::{ffi::CString, os::unix::ffi::OsStrExt, sync::atomic::Ordering};
 
 /// Version 2 filters devices by a program of BPF, which refuses all of them on the aarch64 that QEMU 7.2
 /// emulates.
@@ -34,13 +35,9 @@ fn main() {
     init::load_modules();
     use_cgroups_of_version_1();
     // An emulated processor is slow.
-    for (name, value) in [
-        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("PATIENCE", "300"),
-    ] {
-        // SAFETY: there is no other thread yet.
-        unsafe { std::env::set_var(name, value) };
-    }
+    PATIENCE.store(300, Ordering::Relaxed);
+    // SAFETY: there is no other thread yet.
+    unsafe { std::env::set_var("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") };
     // pause becomes the first process, to reap the orphans that podman leaves.
     let pause = CString::new(Program::native().path.as_os_str().as_bytes()).unwrap();
     // SAFETY: there is still no other thread.

@@ -1,9 +1,7 @@
 //! `scripts/compare`, and so `make verify`, says that all digests match, or names what differs.
 
 use crate::{digest_of, digests, pause_image};
-use sandbox::{
-    End, output, project, run,
-};
+use sandbox::{End, output, project, run};
 use std::{fs, path::PathBuf, process::Command};
 use tempfile::TempDir;
 

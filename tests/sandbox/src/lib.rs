@@ -13,11 +13,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU64, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// The project's root folder.
+/// The project's root directory.
 pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
@@ -91,18 +92,20 @@ pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("output is UTF-8")
 }
 
-/// Waits until `happened`; panics with "not `what`" after 30 seconds, or after PATIENCE seconds where
-/// that variable is set. The default is long, so that only a hang fails, not a slow machine.
+/// How many seconds [`wait_until`] waits: long, so that only a hang fails, not a slow machine.
+pub static PATIENCE: AtomicU64 = AtomicU64::new(30);
+
+/// Waits until `happened`; panics with "timed out waiting until `what`" after [`PATIENCE`].
 pub fn wait_until(what: &str, happened: impl FnMut() -> bool) {
-    let patience = std::env::var("PATIENCE").map_or(30, |seconds| seconds.parse().unwrap());
+    let patience = PATIENCE.load(Ordering::Relaxed);
     wait_for(Duration::from_secs(patience), what, happened);
 }
 
-/// Waits until `happened`, for `patience` at most, whatever PATIENCE says.
+/// Waits until `happened`, for `patience` at most.
 pub fn wait_for(patience: Duration, what: &str, mut happened: impl FnMut() -> bool) {
     let start = Instant::now();
     while !happened() {
-        assert!(start.elapsed() < patience, "not {what}");
+        assert!(start.elapsed() < patience, "timed out waiting until {what}");
         sleep(Duration::from_millis(2));
     }
 }

@@ -10,19 +10,19 @@ use nix::{
         signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{ForkResult, Pid, fork, pipe2},
+    unistd::{ForkResult, Pid, fork, getgid, getuid, pipe2},
 };
 use std::{
     ffi::CString,
     fs::{self, File},
-    io::Read,
+    io::{self, Read},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread::{self, sleep},
     time::Duration,
@@ -76,6 +76,26 @@ pub fn become_nobody() {
         libc::syscall(SYS_setgroups, 0, 0);
         libc::syscall(SYS_setgid, 65535);
         libc::syscall(SYS_setuid, 65535);
+    }
+}
+
+/// Makes a user root in a user namespace, where that root may make the other namespaces. Ends the process if
+/// the machine refuses. To be called while the process has one thread (user_namespaces(7)).
+pub extern "C" fn become_root() {
+    let (user, group) = (getuid(), getgid());
+    if user.is_root() {
+        return;
+    }
+    let entered = sched::unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(io::Error::from)
+        .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {user} 1")))
+        .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
+        .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {group} 1")));
+    if let Err(error) = entered {
+        eprintln!(
+            "pause: the tests need root or user namespaces, and this machine refuses both: {error}"
+        );
+        process::exit(1);
     }
 }
 
@@ -260,7 +280,7 @@ impl Sandbox {
         // SAFETY: without CLONE_VM the child has a copy of the memory, its stack included.
         let pid =
             unsafe { sched::clone(Box::new(first), &mut stack, namespaces, Some(libc::SIGCHLD)) }
-                .expect("a PID namespace needs root");
+                .expect("namespaces need root");
         Self {
             pid,
             stdout: Some(stdout),
