@@ -194,6 +194,7 @@ test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as
 	$(build_pause_image)
 	cargo test --locked --package pause --test tests --test platforms
 	cargo test --locked --package pause-image --package use-pause --package engines
+	cargo build --locked $(quiet) --release # which the tests of the proof look at, too
 	cargo test --locked --package proof -- --nocapture
 
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
