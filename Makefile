@@ -190,6 +190,7 @@ test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as
 	$(build_pause_image)
 	cargo test --locked --package pause --test tests --test platforms
 	cargo test --locked --package pause-image --package use-pause --package engines
+	cargo build --locked $(quiet) --release # which the tests of the proof look at, too
 	cargo test --locked --package proof -- --nocapture
 
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
@@ -246,10 +247,13 @@ test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root
 
 prove: $(proved) ## proves for every input that each program keeps its contract: docs/proof.md
 	scripts/packages cc z3
-	cargo test --locked $(quiet) --package proof --test contract -- --nocapture every_program
+	cargo run --locked $(quiet) --package proof -- prove
+	cargo build --locked $(quiet) --release
+	cargo run --locked $(quiet) --package proof -- prove $(HOST) target/release/pause
 
 mutants: tools $(proved) ## breaks pause on purpose, and shows which tests fail: half an hour
-	EVERY=1 cargo test --locked $(quiet) --package proof --test flips -- --nocapture > target/flips.txt.new
+	scripts/packages cc z3
+	cargo run --locked $(quiet) --package proof -- flips > target/flips.txt.new
 	mv target/flips.txt.new target/flips.txt
 	scripts/mutants > target/mutants.md
 	mv target/mutants.md docs/mutants.md
@@ -276,8 +280,10 @@ target/bench/peers/%: bench/peers/build bench/peers/pause.c scripts/apart
 
 ##@ Release
 
-audit: $(proved) ## rewrites proof/listings and examples/seccomp.json
-	AUDIT=1 cargo test --locked $(quiet) --package proof --test contract -- every_program
+listings: $(proved) ## rewrites proof/listings and examples/seccomp.json
+	scripts/packages cc z3
+	cargo run --locked $(quiet) --package proof -- list --write
+	cargo run --locked $(quiet) --package proof -- seccomp --write
 
 digests: ## rebuilds and rewrites pause-image/digests
 	$(build_pause_image)

@@ -1,7 +1,7 @@
 //! The headers of the file: each field must have one number.
 
 use crate::platform::Platform;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use std::ops::Range;
 
 /// A field of a header: its name in elf(5), its place in the file, the number that must be there, and
@@ -63,14 +63,30 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
     all.into_iter().map(field).collect()
 }
 
-/// Where the kernel enters, if all of it is as it has to be.
-pub fn entry(platform: &Platform, file: &[u8]) -> Result<i64> {
-    for (name, place, value, _) in fields(platform, file.len()) {
+/// What the kernel loads of the file, and where it enters, if all of it is as it has to be. A linker may
+/// write section headers behind that, and name them in fields that the kernel does not read.
+pub fn load<'f>(platform: &Platform, file: &'f [u8]) -> Result<(&'f [u8], i64)> {
+    let number = |name, place| {
         let bytes = file.get(place);
-        let number = platform.number(bytes.with_context(|| format!("{name} is cut"))?);
-        ensure!(number == value, "{name} is {number:#x}, not {value:#x}");
+        Ok::<_, Error>(platform.number(bytes.with_context(|| format!("{name} is cut"))?))
+    };
+    let size = fields(platform, 0)
+        .into_iter()
+        .find(|it| it.0 == "p_filesz");
+    let size = number("p_filesz", size.context("no segment")?.1)? as usize;
+    let loaded = file
+        .get(..size)
+        .context("p_filesz is more than the file has")?;
+    for (name, place, value, _) in fields(platform, size) {
+        let number = number(name, place)?;
+        let may_be_any = name.starts_with("e_sh") && size < file.len();
+        let is_right = number == value || may_be_any;
+        ensure!(is_right, "{name} is {number:#x}, not {value:#x}");
     }
-    Ok(code(platform) as i64 + i64::from(platform.is_thumb()))
+    Ok((
+        loaded,
+        code(platform) as i64 + i64::from(platform.is_thumb()),
+    ))
 }
 
 /// Where the code begins.

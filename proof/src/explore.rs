@@ -194,14 +194,11 @@ impl Path {
 }
 
 impl Prover {
-    /// Proves that a file keeps the contract.
-    ///
-    /// # Errors
-    ///
-    /// It does not, or nobody knows: what it does, the way there, and an input that leads there.
+    /// Proves that a file keeps the contract. An error says what it does instead, the way there, and an
+    /// input that leads there.
     pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
-        let (platform, before) = (self.platform, self.solver.questions);
-        let entry = elf::entry(platform, bytes)?;
+        let (platform, size) = (self.platform, bytes.len());
+        let (bytes, entry) = elf::load(platform, bytes)?;
         let start = Path::new(platform, entry, Phase::Started);
         let mut proof = Proof {
             prover: self,
@@ -211,7 +208,12 @@ impl Prover {
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             against: None,
-            found: Report::default(),
+            found: Report {
+                headers: elf::code(platform),
+                loaded: bytes.len(),
+                size,
+                ..Report::default()
+            },
         };
         proof.explore()?;
         for ((signal, line), handler) in proof.handlers.clone().into_iter().rev() {
@@ -219,13 +221,12 @@ impl Prover {
             proof.open.push(Path::new(platform, handler, phase));
         }
         proof.explore()?;
-        let mut found = proof.found;
+        let found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at >= before.at + before.length;
             let otherwise = "it jumps into the middle of an instruction";
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
-        found.questions = self.solver.questions - before;
         Ok(found)
     }
 }

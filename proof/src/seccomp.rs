@@ -1,7 +1,8 @@
 //! The seccomp profile, from the system calls that the proof finds in the machine code (OCI runtime
 //! specification, config-linux.md, "Seccomp").
 
-use crate::platform::PLATFORMS;
+use crate::{Program, Report, compare, platform::PLATFORMS};
+use anyhow::Result;
 use itertools::Itertools;
 use serde_json::json;
 use std::{collections::BTreeSet, iter};
@@ -19,8 +20,14 @@ runc: the runtime of Go, which now and then needs one of these | clone epoll_ctl
     gettid madvise mmap munmap nanosleep rt_sigprocmask rt_sigreturn sched_yield sigaltstack tgkill
 ";
 
+/// Compares examples/seccomp.json with the system calls of these programs, or writes it.
+pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
+    let calls: BTreeSet<_> = proved.iter().flat_map(|it| &it.1.calls).copied().collect();
+    compare("examples/seccomp.json", &profile(&calls), write)
+}
+
 /// The profile for programs that make these calls, as JSON. Calls have the same names everywhere.
-pub fn profile(calls: &BTreeSet<&str>) -> String {
+fn profile(calls: &BTreeSet<&str>) -> String {
     let own = calls.iter().join(" ");
     let runtimes = RUNTIMES.lines().filter_map(|it| it.split_once(" | "));
     let all = iter::once(("pause: all that it ever makes", &*own)).chain(runtimes);

@@ -1,32 +1,38 @@
 //! Questions to z3, in SMT-LIB.
 
 use crate::term::Term;
-use anyhow::{Context as _, Result, anyhow};
-use easy_smt::{Context, ContextBuilder, Response};
-use std::collections::{BTreeMap, HashMap};
+use anyhow::{Context, Result, bail};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdout, Command, Stdio},
+};
 
 /// A signed number for each symbol.
 pub type Input = BTreeMap<String, i64>;
 
 pub struct Solver {
-    z3: Context,
+    z3: Child,
+    answers: BufReader<ChildStdout>,
     /// What was asked before: flipped programs have most of their paths in common.
     known: HashMap<Vec<Term>, Option<Input>>,
-    /// How many times z3 was asked.
-    pub questions: usize,
 }
 
 impl Solver {
     pub fn new() -> Result<Self> {
-        let z3 = ContextBuilder::new()
-            .with_z3_defaults()
-            .solver_args(["-smt2", "-in", "-t:1000"])
-            .build()
-            .context("z3: cannot be run; install it (Debian's package z3)")?;
+        let mut z3 = Command::new("z3");
+        z3.args(["-smt2", "-in", "-t:1000"]).stdin(Stdio::piped());
+        let z3 = z3.stdout(Stdio::piped()).spawn();
+        let mut z3 = z3.context("z3: cannot be run; install it (Debian's package z3)")?;
+        let answers = z3.stdout.take().context("z3 has no output")?;
+        z3.stdin
+            .as_ref()
+            .context("z3 has no input")?
+            .write_all(b"(push)")?;
         Ok(Self {
+            answers: BufReader::new(answers),
             z3,
             known: HashMap::new(),
-            questions: 0,
         })
     }
 
@@ -40,44 +46,38 @@ impl Solver {
         if let Some(answer) = self.known.get(&open) {
             return Ok(answer.clone());
         }
-        let answer = self.ask(&open)?;
+        let mut symbols = BTreeMap::new();
+        let mut question = "(pop)(push)".to_owned();
+        open.iter().for_each(|it| it.symbols(&mut symbols));
+        for (name, bits) in &symbols {
+            question += &format!("(declare-const {name} (_ BitVec {bits}))");
+        }
+        for condition in &open {
+            question += &format!("(assert (= {condition} #b1))");
+        }
+        let mut input = Input::new();
+        let is_met = match &*self.ask(&(question + "(check-sat)"))? {
+            "sat" => true,
+            "unsat" => false,
+            other => bail!("z3 does not know: {other}"),
+        };
+        for (name, bits) in symbols.into_iter().filter(|_| is_met) {
+            let value = self.ask(&format!("(eval {name} :completion true)"))?;
+            let base = if value.starts_with("#x") { 16 } else { 2 };
+            let value = u64::from_str_radix(&value[2..], base)?;
+            let value = Term::number(value as i64, bits).known_signed();
+            input.insert(name, value.context("it is open")?);
+        }
+        let answer = is_met.then_some(input);
         self.known.insert(open, answer.clone());
         Ok(answer)
     }
 
-    fn ask(&mut self, conditions: &[Term]) -> Result<Option<Input>> {
-        let mut symbols = BTreeMap::new();
-        conditions.iter().for_each(|it| it.symbols(&mut symbols));
-        self.questions += 1;
-        self.z3.push()?;
-        for (name, &bits) in &symbols {
-            let sort = self.z3.bit_vec_sort(self.z3.numeral(bits));
-            self.z3.declare_const(name, sort)?;
-        }
-        for condition in conditions {
-            let is_true = self.z3.atom(format!("(= {condition} #b1)"));
-            self.z3.assert(is_true)?;
-        }
-        let answer = match self.z3.check()? {
-            Response::Unsat => Ok(None),
-            Response::Unknown => Err(anyhow!("z3 does not know")),
-            Response::Sat => self.example(&symbols).map(Some),
-        };
-        self.z3.pop()?;
-        answer
-    }
-
-    fn example(&mut self, symbols: &BTreeMap<String, u32>) -> Result<Input> {
-        let names = symbols.keys().map(|name| self.z3.atom(name)).collect();
-        let mut input = Input::new();
-        for (name, value) in self.z3.get_value(names)? {
-            let name = self.z3.display(name).to_string();
-            let value = self.z3.display(value).to_string();
-            let base = if value.starts_with("#x") { 16 } else { 2 };
-            let value = u64::from_str_radix(&value[2..], base)?;
-            let value = Term::number(value as i64, symbols[&name]).known_signed();
-            input.insert(name, value.expect("it is a number"));
-        }
-        Ok(input)
+    /// The line that z3 answers.
+    fn ask(&mut self, question: &str) -> Result<String> {
+        writeln!(self.z3.stdin.as_ref().context("z3 is gone")?, "{question}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer.trim_end().to_owned())
     }
 }

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use proof::{
     Program,
     isa::{Flow, Instruction, Machine, Memory},
-    platform::Platform,
+    platform::{PLATFORMS, Platform},
     term::Term,
 };
+use sandbox::program::NATIVE_ARCH;
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
@@ -97,13 +98,13 @@ fn bytes(platform: &Platform, value: &Term) -> Vec<u8> {
 }
 
 impl Bench {
-    fn new(program: &Program, folder: &Path) -> Self {
+    fn new(program: &Program, directory: &Path) -> Self {
         let platform = program.platform;
         let (name, first, pc, flags) = layout(platform);
-        let socket = folder.join(platform.name);
+        let socket = directory.join(program.name.replace('/', "-"));
         let mut command = Command::new(format!("qemu-{name}-static"));
         command.arg("-g").arg(&socket);
-        command.arg(sandbox::built(&format!("{}/pause", program.name)));
+        command.arg(&program.path);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -132,7 +133,7 @@ impl Bench {
         let described = bench.ask("qXfer:features:read:target.xml:0,ffb");
         assert!(described.contains("<target>"), "{described}");
         let state = bench.bytes("g");
-        let entry = proof::elf::entry(platform, &program.bytes).unwrap() as u64;
+        let entry = proof::elf::load(platform, &program.bytes).unwrap().1 as u64;
         let place = |name| *bench.places.iter().find(|it| it.0 == name).unwrap();
         let address = |name| bench.get(&state, place(name)).known().unwrap();
         let (pc, stack) = (address("pc"), address(platform.stack()));
@@ -255,13 +256,17 @@ impl Bench {
 
 #[test]
 fn each_instruction_means_what_the_processor_makes_of_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let programs = Program::all().unwrap();
-    for program in programs.iter().filter(|it| it.name.starts_with("pause/")) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut programs = Program::all().unwrap();
+    programs.retain(|it| it.name.starts_with("pause/"));
+    let native = PLATFORMS.iter().find(|it| it.name == NATIVE_ARCH).unwrap();
+    let path = sandbox::built("release/pause");
+    programs.push(Program::read(native, "release".into(), path).unwrap());
+    for program in &programs {
         let mut instructions = program.prove().unwrap().instructions;
         let calls = ["syscall", "int 0x80", "svc #0", "svc 0", "sc", "ecall"];
         instructions.retain(|_, it| !calls.contains(&&*it.text));
-        let mut bench = Bench::new(program, folder.path());
+        let mut bench = Bench::new(program, directory.path());
         for instruction in instructions.values() {
             // In half of the states all registers lead to the window.
             let draws = (1..100 * ROUNDS).filter(|draw| bench.suits(instruction, draw % 2 == 0));

@@ -30,7 +30,7 @@ pub fn amd64() -> Platform {
         step: 1,
         registers: "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15",
         halves: "eax ebx ecx edx esi edi ebp esp r8d r9d r10d r11d r12d r13d r14d r15d",
-        low_bytes: "al bl cl dl sil dil bpl spl",
+        low_bytes: "al bl cl dl sil dil bpl spl r8b r9b r10b r11b r12b r13b r14b r15b",
         flags: "cf zf sf of",
         meanings: &[ONLY_64, BOTH],
         machine: 62,
@@ -67,9 +67,10 @@ syscall                  | kernel
 
 const BOTH: &str = "
 FLAGS A, B, C            | zf = A == 0; sf = sign(A); cf = B; of = C
-mov D, X                 | D = X
+mov/movabs D, X          | D = X
 mov [P], A               | [P] = A
 movzx D, A               | D = zeros(A)
+sete D                   | D = zeros(zf)
 xchg A, B                | A = B; B = A
 lea D, [P]               | D = P
 add D, X                 | D = D + X; FLAGS D + X, D + X <u D, sign((D ^ D + X) & (D + X ^ X))
