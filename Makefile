@@ -20,6 +20,11 @@ ifeq ($(V),)
 quiet := --quiet
 endif
 
+# Packages and kernels are fetched while cargo compiles. Two of cargo wait for each other.
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += --jobs=2
+endif
+
 # Ignores everything in the user's environment that would change the result.
 unexport $(filter RUSTC RUSTC_% RUSTFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_% CARGO_INCREMENTAL \
 	CARGO_PROFILE_% CARGO_TARGET_% CARGO_UNSTABLE_% CARGO_ENCODED_RUSTFLAGS,$(.VARIABLES))
@@ -103,7 +108,7 @@ $(foreach arch,$(PROGRAMS_SC),$(eval $(call program,pause-sc,$(arch))))
 # $(call target,TRIPLE): installs the target.
 target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and rustup is not installed" >&2; exit 1; }; \
-	  rustup $(quiet) target add $(1); }
+	  flock Makefile rustup $(quiet) target add $(1); }
 
 # --- The image -------------------------------------------------------------------------------------
 
@@ -185,13 +190,17 @@ KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
 bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
 	target/init/$(arch)/init target/pause/$(arch)/pause)
 
-test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as root on Debian it installs the packages that they need
+# All that is tested, in one call: each crate is compiled once.
+cargo_test = cargo test --locked --workspace --exclude bench --tests --test platforms
+
+test: tools all node $(proved) $(call bootable,$(KERNELS)) test-programs ## runs all tests; as root on Debian it installs the packages that they need
 	cargo fetch --locked $(quiet) # as some tests build where there is no network
-	$(build_pause_image)
-	cargo test --locked --package pause --test tests --test platforms
-	cargo test --locked --package pause-image --package use-pause --package engines
-	cargo build --locked $(quiet) --release # which the tests of the proof look at, too
-	cargo test --locked --package proof -- --nocapture
+	$(cargo_test)
+
+test-programs: target/pause.tar # compiles the tests, and what they run
+	scripts/packages cc
+	cargo build --locked $(quiet) --release # which the tests of the proof look at
+	$(cargo_test) $(quiet) --no-run
 
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
 
