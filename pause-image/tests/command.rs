@@ -112,7 +112,12 @@ fn keeps_the_old_archive_if_it_cannot_write() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("pause.tar");
     fs::write(&file, "before").unwrap();
-    fails(&mut pack(NAME, &file, "amd64=/nowhere"), "no binary");
+    // As on a full disk.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]);
+    let pack_it = pack(NAME, &file, BINARY);
+    limited.arg(pack_it.get_program()).args(pack_it.get_args());
+    fails(limited.current_dir(project()), "File too large");
     assert_eq!(fs::read(&file).unwrap(), b"before");
     let nowhere = Path::new("/nowhere/pause.tar");
     let why = "cannot write /nowhere/pause.tar: No such file";
