@@ -96,7 +96,6 @@ fn refuses_names_that_a_registry_would_refuse_or_an_engine_would_complete() {
         "localhost/Pause:1",
         "localhost/pause:",
         "localhost//pause:1",
-        "localhost/pause:.1",
         "https://localhost/pause:1",
     ];
     let incomplete = ["pause", "pause:1", "library/pause:1", "localhost/pause"];
@@ -120,8 +119,7 @@ fn keeps_the_old_archive_if_it_cannot_write() {
     fails(limited.current_dir(project()), "File too large");
     assert_eq!(fs::read(&file).unwrap(), b"before");
     let nowhere = Path::new("/nowhere/pause.tar");
-    let why = "cannot write /nowhere/pause.tar: No such file";
-    fails(&mut pack(NAME, nowhere, BINARY), why);
+    fails(&mut pack(NAME, nowhere, BINARY), "cannot write /nowhere/");
     fails(&mut pack(NAME, directory.path(), BINARY), "Is a directory");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
