@@ -12,9 +12,6 @@ use std::{fs, path::Path, process::Command};
 /// The SBOM's name.
 pub const FILE: &str = "pause.cdx.json";
 
-/// The licence of `core`, from its Cargo.toml.
-const RUST_LICENSE: &str = "MIT OR Apache-2.0";
-
 /// The SBOM of an image that was built from the project in the current directory. Its time is the image's.
 ///
 /// # Errors
@@ -22,8 +19,7 @@ const RUST_LICENSE: &str = "MIT OR Apache-2.0";
 /// cargo or rustc fails, or there is no Cargo.lock.
 pub fn of(image: &Image) -> Result<Value> {
     let version = env!("CARGO_PKG_VERSION");
-    let digest = image.index.digest();
-    let license = env!("CARGO_PKG_LICENSE");
+    let (digest, license) = (image.index.digest(), env!("CARGO_PKG_LICENSE"));
     let mut container = component("container", "pause", "oci/pause", digest.as_ref(), license);
     container["version"] = json!(version);
     container["hashes"] = hashes(digest.digest());
@@ -31,14 +27,15 @@ pub fn of(image: &Image) -> Result<Value> {
     let crates = crates()?;
     let rustc = output(Command::new("rustc").arg("--version"))?;
     let rustc = rustc.split(' ').nth(1).context("rustc has no version")?;
-    let core = component("library", "core", "generic/rust-core", rustc, RUST_LICENSE);
+    // The licence is that of its Cargo.toml.
+    let (purl, license) = ("generic/rust-core", "MIT OR Apache-2.0");
+    let core = component("library", "core", purl, rustc, license);
     let files = image.platforms.iter().map(|platform| {
         json!({
             "type": "file",
             "bom-ref": format!("linux/{}/pause", platform.name),
             "name": "/pause",
             "version": version,
-            "description": format!("for linux/{}", platform.name),
             "hashes": hashes(&platform.program),
         })
     });
@@ -66,10 +63,10 @@ pub fn of(image: &Image) -> Result<Value> {
     }))
 }
 
-/// Writes an archive of the SBOM as an artifact that refers to the image (OCI image specification 1.1, "Guidelines for Artifact
-/// Usage"). It needs an archive of its own: engines load each entry of an archive's index as an image. The one
-/// entry here is an index of referrers, which a registry without the referrers API serves under the tag
-/// `sha256-…`, the image's digest (distribution specification 1.1, "Listing Referrers").
+/// Writes an archive of the SBOM as an artifact that refers to the image (OCI image specification 1.1,
+/// "Guidelines for Artifact Usage"): engines load each entry of an archive's index as an image. The one entry
+/// here is an index of referrers, which a registry without the referrers API serves under the tag `sha256-…`,
+/// the image's digest (distribution specification 1.1, "Listing Referrers").
 ///
 /// # Errors
 ///

@@ -96,7 +96,6 @@ fn refuses_names_that_a_registry_would_refuse_or_an_engine_would_complete() {
         "localhost/Pause:1",
         "localhost/pause:",
         "localhost//pause:1",
-        "localhost/pause:.1",
         "https://localhost/pause:1",
     ];
     let incomplete = ["pause", "pause:1", "library/pause:1", "localhost/pause"];
@@ -112,11 +111,15 @@ fn keeps_the_old_archive_if_it_cannot_write() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("pause.tar");
     fs::write(&file, "before").unwrap();
-    fails(&mut pack(NAME, &file, "amd64=/nowhere"), "no binary");
+    // As on a full disk.
+    let mut limited = Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""]);
+    let pack_it = pack(NAME, &file, BINARY);
+    limited.arg(pack_it.get_program()).args(pack_it.get_args());
+    fails(limited.current_dir(project()), "File too large");
     assert_eq!(fs::read(&file).unwrap(), b"before");
     let nowhere = Path::new("/nowhere/pause.tar");
-    let why = "cannot write /nowhere/pause.tar: No such file";
-    fails(&mut pack(NAME, nowhere, BINARY), why);
+    fails(&mut pack(NAME, nowhere, BINARY), "cannot write /nowhere/");
     fails(&mut pack(NAME, directory.path(), BINARY), "Is a directory");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
