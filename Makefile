@@ -245,7 +245,7 @@ test-engines: tools image $(RELEASES:%=target/releases/%) ## runs the engines of
 	$(heavy) engines::
 	cat target/engines/*
 
-test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64: minutes, 3 GB
+test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
 	$(heavy) packager::
 
 test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them
