@@ -224,7 +224,7 @@ heavy = cargo test --locked --package engines --test engines -- --ignored --noca
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
 	scripts/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
-	$(heavy) kernels::platforms::
+	$(heavy) platforms::
 
 test-scale: tools build ## reaps a million orphans, starts a thousand sandboxes: minutes
 	cargo test --locked --test scale -- --nocapture --test-threads=1
@@ -236,14 +236,11 @@ test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33
 	$(heavy) --test-threads=1 kind::
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, and use-pause on 1.7 and 2.x, from newer Debian releases
-	$(heavy) in_containerd_2
-	$(heavy) --test-threads=1 use_pause::
+	$(heavy) --test-threads=1 containerd_2:: use_pause::
 
 RELEASES := trixie forky
-test-engines: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB
-	rm -rf target/engines
-	$(heavy) engines::
-	cat target/engines/*
+test-releases: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB
+	$(heavy) releases::
 
 test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
 	$(heavy) packager::
@@ -252,7 +249,7 @@ test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's 
 	$(heavy) cosign
 
 test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## runs pods in podman, containerd and a kubelet on an emulated arm64 machine: minutes
-	$(heavy) an_arm64_node
+	$(heavy) arm64_node::
 
 prove: $(proved) ## proves for every input that each program keeps its contract: docs/proof.md
 	scripts/packages cc z3
