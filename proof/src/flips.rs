@@ -25,7 +25,7 @@ fn equal(program: &Program, bits: &[Bit]) -> Result<Vec<Bit>> {
 fn describe(program: &Program, report: &Report, decoder: &mut Decoder, bit: Bit) -> String {
     let what = match report.instruction_around(bit.0) {
         Some(was) => {
-            let is = decoder.decode(&flip(&program.bytes, bit), was.at);
+            let is = decoder.read(&flip(&program.bytes, bit), was.at);
             let is = is.map_or("no instruction".to_owned(), |it| it.text.clone());
             format!("{} -> {is}", was.text)
         }

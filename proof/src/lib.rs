@@ -168,6 +168,8 @@ pub struct Prover {
     pub platform: &'static Platform,
     pub decoder: Decoder,
     pub solver: Solver,
+    /// Whether nothing was proved before.
+    is_new: bool,
 }
 
 impl Prover {
@@ -176,6 +178,7 @@ impl Prover {
             platform,
             decoder: Decoder::new(platform),
             solver: Solver::new()?,
+            is_new: true,
         })
     }
 }

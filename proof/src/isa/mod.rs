@@ -4,6 +4,7 @@
 
 pub mod arm;
 pub mod arm64;
+mod assembler;
 mod meaning;
 pub mod ppc64le;
 pub mod riscv64;
@@ -17,6 +18,7 @@ use meaning::Table;
 use regex::{Captures, Regex};
 use std::{
     collections::{BTreeMap, HashMap},
+    iter::zip,
     rc::Rc,
     sync::LazyLock,
 };
@@ -35,6 +37,7 @@ pub struct Instruction {
     /// Its offset in the file, and its length.
     pub at: i64,
     pub length: i64,
+    bytes: Vec<u8>,
     /// As capstone writes it.
     pub text: String,
     meaning: Option<String>,
@@ -48,15 +51,17 @@ impl Instruction {
 }
 
 pub struct Decoder {
+    platform: &'static Platform,
     capstone: Capstone,
     table: Table,
-    step: i64,
     /// What was decoded before: flipped programs have most of their instructions in common.
     known: HashMap<(i64, Vec<u8>), Rc<Instruction>>,
+    /// Whether an assembler writes an instruction so.
+    written: HashMap<Vec<u8>, bool>,
 }
 
 impl Decoder {
-    pub fn new(platform: &Platform) -> Self {
+    pub fn new(platform: &'static Platform) -> Self {
         let words: Vec<&str> = platform.decoder.split(' ').collect();
         let arch = words[0].parse().expect("it is an architecture");
         let mode = words[1].parse().expect("it is a mode");
@@ -66,15 +71,46 @@ impl Decoder {
         Self {
             capstone: capstone.expect("capstone has it"),
             table: Table::read(platform),
-            step: platform.step,
+            platform,
             known: HashMap::new(),
+            written: HashMap::new(),
         }
     }
 
-    /// The instruction at that offset.
+    /// The instruction at that offset, if it has a meaning in this encoding.
     pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
+        self.learn([(file, at)])?;
+        let it = self.read(file, at)?;
+        let is_written = self.written.get(&it.bytes) != Some(&false);
+        ensure!(
+            is_written,
+            "no assembler writes `{}` as {}",
+            it.text,
+            hex::encode(&it.bytes)
+        );
+        Ok(it)
+    }
+
+    /// Finds out at once how the instructions at all these places are written.
+    pub fn learn<'f>(&mut self, places: impl IntoIterator<Item = (&'f [u8], i64)>) -> Result<()> {
+        let places = places.into_iter();
+        let these = places.filter_map(|(file, at)| self.read(file, at).ok());
+        let these = these.filter(|it| it.meaning.is_some());
+        let these: HashMap<_, _> = these.map(|it| (it.bytes.clone(), it)).collect();
+        let is_new = |it: &Rc<Instruction>| !self.written.contains_key(&it.bytes);
+        let these: Vec<_> = these.into_values().filter(is_new).collect();
+        if !these.is_empty() {
+            let written = assembler::assemble(self.platform, &these)?;
+            let written = zip(these, written).map(|(it, is)| (it.bytes.clone(), is));
+            self.written.extend(written);
+        }
+        Ok(())
+    }
+
+    /// What the bytes at that offset say, even if no assembler writes them so.
+    pub fn read(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
         let none = "there is no instruction";
-        ensure!(at % self.step == 0, none);
+        ensure!(at % self.platform.step == 0, none);
         let bytes = file.get(at as usize..).context(none)?;
         let bytes = &bytes[..bytes.len().min(16)];
         if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
@@ -88,6 +124,7 @@ impl Decoder {
         let instruction = Rc::new(Instruction {
             at,
             length: found.bytes().len() as i64,
+            bytes: found.bytes().to_vec(),
             meaning: self.table.meaning(&plain(text.trim_end())),
             text: text.trim_end().to_owned(),
         });
