@@ -8,6 +8,7 @@ pub mod flips;
 pub mod isa;
 pub mod listing;
 pub mod platform;
+pub mod run;
 pub mod seccomp;
 pub mod solver;
 pub mod term;
@@ -22,7 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
@@ -41,7 +42,7 @@ pub struct Report {
     pub paths: usize,
     /// The system calls that the program makes.
     pub calls: BTreeSet<&'static str>,
-    pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
+    pub instructions: BTreeMap<i64, Arc<isa::Instruction>>,
     /// The bytes of the file that the program reads or writes out.
     pub read: BTreeSet<i64>,
     /// How many bytes the headers have, what is loaded, and the file.

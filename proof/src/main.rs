@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use itertools::Itertools;
-use proof::{Program, flips, listing, platform::PLATFORMS, seccomp};
-use std::{path::PathBuf, process::ExitCode};
+use proof::{Program, flips, listing, platform::PLATFORMS, run, seccomp};
+use std::{env, path::PathBuf, process::ExitCode};
 
 /// Proves, for every input, that the machine code of pause does what it promises
 #[derive(Parser)]
@@ -34,18 +34,26 @@ enum Command {
         /// Flip one of so many bits
         #[arg(long, default_value_t = 1)]
         every: usize,
+        /// Flip so many pairs of bits, each in one instruction
+        #[arg(long, default_value_t = 3000)]
+        pairs: usize,
+        /// Run the equal programs
+        #[arg(long)]
+        run: bool,
     },
+    /// Run a file: versions, lines, exit codes and orphans must be those of pause
+    Run { platform: String, file: PathBuf },
 }
 
 fn main() -> ExitCode {
-    let Err(error) = run(Command::parse()) else {
+    let Err(error) = obey(Command::parse()) else {
         return ExitCode::SUCCESS;
     };
     eprintln!("proof: {error:#}");
     ExitCode::FAILURE
 }
 
-fn run(command: Command) -> Result<()> {
+fn obey(command: Command) -> Result<()> {
     match command {
         Command::Prove {
             platform: Some(platform),
@@ -60,6 +68,13 @@ fn run(command: Command) -> Result<()> {
         Command::Prove { .. } => proof::prove().map(drop),
         Command::List { write } => listing::check(&proof::prove()?, write),
         Command::Seccomp { write } => seccomp::check(&proof::prove()?, write),
-        Command::Flips { every } => flips::check(&proof::prove()?, every),
+        Command::Flips { every, pairs, run } => {
+            let proof = run.then(env::current_exe).transpose()?;
+            flips::check(&proof::prove()?, every, pairs, proof.as_deref())
+        }
+        Command::Run { platform, file } => {
+            run::run(&platform, file);
+            Ok(())
+        }
     }
 }

@@ -8,11 +8,10 @@ use object::{Object, ObjectSection};
 use regex::Regex;
 use std::{
     collections::BTreeSet,
-    io::Write,
+    fs,
     iter::zip,
-    process::{Command, Stdio},
-    rc::Rc,
-    sync::LazyLock,
+    process::Command,
+    sync::{Arc, LazyLock},
 };
 
 /// How far apart instructions are written, in bytes, and the lines of assembly for each.
@@ -48,7 +47,7 @@ fn line(platform: &Platform, it: &Instruction, here: &str) -> String {
 }
 
 /// Whether the assembler writes each in these bytes.
-pub fn assemble(platform: &Platform, these: &[Rc<Instruction>]) -> Result<Vec<bool>> {
+pub fn assemble(platform: &Platform, these: &[Arc<Instruction>]) -> Result<Vec<bool>> {
     let mut refused = BTreeSet::new();
     loop {
         let mut source = String::new();
@@ -67,33 +66,29 @@ pub fn assemble(platform: &Platform, these: &[Rc<Instruction>]) -> Result<Vec<bo
             "#![no_std]\ncore::arch::global_asm!(r#\"{source}.org {}\"#, options(raw));",
             SLOT * these.len()
         );
+        let directory = tempfile::tempdir()?;
+        let [file, made] = ["lib.rs", "made.o"].map(|it| directory.path().join(it));
+        fs::write(&file, source)?;
         let mut rustc = Command::new("rustc");
         rustc.args([
             "--crate-type=lib",
-            "--emit=obj=-",
+            "--emit=obj",
             "--target",
             platform.triple,
-            "-",
+            "-o",
         ]);
-        rustc.current_dir(sandbox::project());
-        rustc
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut rustc = rustc.spawn().context("rustc")?;
-        let mut input = rustc.stdin.take().context("rustc has no input")?;
-        input.write_all(source.as_bytes())?;
-        drop(input);
-        let made = rustc.wait_with_output()?;
-        if made.status.success() {
-            let object = object::File::parse(&*made.stdout)?;
+        rustc.args([&made, &file]).current_dir(sandbox::project());
+        let run = rustc.output().context("rustc")?;
+        if run.status.success() {
+            let object = fs::read(made)?;
+            let object = object::File::parse(&*object)?;
             let text = object.section_by_name(".text").context("no .text")?;
-            let is_same = |(it, slot): (&Rc<Instruction>, &[u8])| {
+            let is_same = |(it, slot): (&Arc<Instruction>, &[u8])| {
                 slot.starts_with(&it.bytes) && slot[it.bytes.len()..].iter().all(|it| *it == 0)
             };
             return Ok(zip(these, text.data()?.chunks(SLOT)).map(is_same).collect());
         }
-        let errors = String::from_utf8_lossy(&made.stderr);
+        let errors = String::from_utf8_lossy(&run.stderr);
         let lines = LINE.captures_iter(&errors).map(|it| it[1].parse::<usize>());
         let before = refused.len();
         for line in lines {

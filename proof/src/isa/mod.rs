@@ -19,8 +19,7 @@ use regex::{Captures, Regex};
 use std::{
     collections::{BTreeMap, HashMap},
     iter::zip,
-    rc::Rc,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 /// Where the processor goes on.
@@ -55,7 +54,7 @@ pub struct Decoder {
     capstone: Capstone,
     table: Table,
     /// What was decoded before: flipped programs have most of their instructions in common.
-    known: HashMap<(i64, Vec<u8>), Rc<Instruction>>,
+    known: HashMap<(i64, Vec<u8>), Arc<Instruction>>,
     /// Whether an assembler writes an instruction so.
     written: HashMap<Vec<u8>, bool>,
 }
@@ -78,7 +77,7 @@ impl Decoder {
     }
 
     /// The instruction at that offset, if it has a meaning in this encoding.
-    pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
+    pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Arc<Instruction>> {
         self.learn([(file, at)])?;
         let it = self.read(file, at)?;
         let is_written = self.written.get(&it.bytes) != Some(&false);
@@ -97,7 +96,7 @@ impl Decoder {
         let these = places.filter_map(|(file, at)| self.read(file, at).ok());
         let these = these.filter(|it| it.meaning.is_some());
         let these: HashMap<_, _> = these.map(|it| (it.bytes.clone(), it)).collect();
-        let is_new = |it: &Rc<Instruction>| !self.written.contains_key(&it.bytes);
+        let is_new = |it: &Arc<Instruction>| !self.written.contains_key(&it.bytes);
         let these: Vec<_> = these.into_values().filter(is_new).collect();
         if !these.is_empty() {
             let written = assembler::assemble(self.platform, &these)?;
@@ -108,7 +107,7 @@ impl Decoder {
     }
 
     /// What the bytes at that offset say, even if no assembler writes them so.
-    pub fn read(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
+    pub fn read(&mut self, file: &[u8], at: i64) -> Result<Arc<Instruction>> {
         let none = "there is no instruction";
         ensure!(at % self.platform.step == 0, none);
         let bytes = file.get(at as usize..).context(none)?;
@@ -121,7 +120,7 @@ impl Decoder {
         let found = found.first().context(none)?;
         let (name, of) = (found.mnemonic(), found.op_str());
         let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
-        let instruction = Rc::new(Instruction {
+        let instruction = Arc::new(Instruction {
             at,
             length: found.bytes().len() as i64,
             bytes: found.bytes().to_vec(),

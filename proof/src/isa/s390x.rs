@@ -44,7 +44,7 @@ srl D, N                 | low(D) = low(D) >> (N & 63)
 # Rotates, and keeps the bits from the first to the last. Added to the last, 128 clears the others.
 KEEP D, A, B             | D = A & B; CC A & B, 0
 TURN D, A, N, M, K       | KEEP D, A << K | A >> 64 - K, -1 >> N & -1 << 63 - M
-risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64); TURN D, A, N, M - 128, K & 63
+risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64) & (K < 64); TURN D, A, N, M - 128, K
 cfi A, N                 | CC low(A), N
 ltg D, [P]               | D = [P]; CC [P], 0
 stmg A, B, [P]           | [P] = A .. B
