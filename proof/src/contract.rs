@@ -76,7 +76,7 @@ pub fn signal(path: &Path) -> Result<()> {
     let is_right = matches!(stack.place(), Some(("stack", offset)) if may_be(offset));
     ensure!(
         is_right,
-        "a signal finds the stack pointer at {}",
+        "no signal can come: the stack pointer is {}",
         show(stack)
     );
     Ok(())

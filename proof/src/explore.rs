@@ -254,7 +254,10 @@ impl Proof<'_> {
         let (name, at) = (self.path.platform.name, self.path.at);
         let instruction = self.found.instructions.get(&at);
         let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text));
-        let story = self.path.story.trim_start_matches("; ");
+        let story = match self.path.story.trim_start_matches("; ") {
+            "" => "the first instructions",
+            story => story,
+        };
         anyhow!("{name}, {at:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}")
     }
 

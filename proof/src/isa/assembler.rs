@@ -83,10 +83,13 @@ pub fn assemble(platform: &Platform, these: &[Arc<Instruction>]) -> Result<Vec<b
             let object = fs::read(made)?;
             let object = object::File::parse(&*object)?;
             let text = object.section_by_name(".text").context("no .text")?;
-            let is_same = |(it, slot): (&Arc<Instruction>, &[u8])| {
-                slot.starts_with(&it.bytes) && slot[it.bytes.len()..].iter().all(|it| *it == 0)
-            };
-            return Ok(zip(these, text.data()?.chunks(SLOT)).map(is_same).collect());
+            let slots = zip(these, text.data()?.chunks(SLOT)).enumerate();
+            let is_same = slots.map(|(index, (it, slot))| {
+                let (written, rest) = slot.split_at(it.bytes.len());
+                let is_alone = rest.iter().all(|it| *it == 0);
+                written == it.bytes && is_alone && !refused.contains(&index)
+            });
+            return Ok(is_same.collect());
         }
         let errors = String::from_utf8_lossy(&run.stderr);
         let lines = LINE.captures_iter(&errors).map(|it| it[1].parse::<usize>());

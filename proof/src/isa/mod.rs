@@ -83,7 +83,7 @@ impl Decoder {
         let is_written = self.written.get(&it.bytes) != Some(&false);
         ensure!(
             is_written,
-            "no assembler writes `{}` as {}",
+            "an assembler does not write `{}` as {}",
             it.text,
             hex::encode(&it.bytes)
         );
