@@ -211,12 +211,7 @@ impl Prover {
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             against: None,
-            found: Report {
-                headers: elf::code(platform),
-                loaded: bytes.len(),
-                size,
-                ..Report::default()
-            },
+            found: Report::default(),
         };
         proof.explore()?;
         for ((signal, line), handler) in proof.handlers.clone().into_iter().rev() {
@@ -224,12 +219,20 @@ impl Prover {
             proof.open.push(Path::new(platform, handler, phase));
         }
         proof.explore()?;
-        let found = proof.found;
+        let mut found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at >= before.at + before.length;
             let otherwise = "it jumps into the middle of an instruction";
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
+        let kind = |at| match found.instruction_around(at) {
+            Some(_) => "code",
+            None if at < elf::code(platform) => "headers",
+            None if found.read.contains(&(at as i64)) => "read",
+            None if at < bytes.len() => "filler",
+            None => "not loaded",
+        };
+        found.kinds = (0..size).map(kind).collect();
         Ok(found)
     }
 }

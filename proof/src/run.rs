@@ -1,6 +1,7 @@
 //! A short script of pause's behaviour, for any file: natively, or under qemu-user.
 
 use crate::contract::VERSION;
+use anyhow::Result;
 use nix::{
     libc,
     sched::CloneFlags,
@@ -11,7 +12,7 @@ use sandbox::{
     program::{INTERRUPT, Platform, Program, TERMINATED, WARNING},
     wait_until,
 };
-use std::{path::PathBuf, ptr, sync::atomic::Ordering};
+use std::{ptr, sync::atomic::Ordering};
 
 /// Starts the file with arguments. It dies with the caller.
 fn start(program: &Program, namespaces: CloneFlags, arguments: &[&str]) -> Sandbox {
@@ -28,15 +29,14 @@ fn start(program: &Program, namespaces: CloneFlags, arguments: &[&str]) -> Sandb
     })
 }
 
-/// Runs the file of a platform. Panics if it does anything else than pause.
-pub fn run(platform: &str, path: PathBuf) {
+/// Runs a program. Panics if it does anything else than pause.
+pub fn run(program: crate::Program) -> Result<()> {
     sandbox::PATIENCE.store(5, Ordering::Relaxed);
-    let platform = Platform::of(if platform == "arm" {
-        "arm/v6"
-    } else {
-        platform
-    });
-    let program = &Program { platform, path };
+    let name = program.platform.name;
+    let program = &Program {
+        platform: Platform::of(if name == "arm" { "arm/v6" } else { name }),
+        path: program.path,
+    };
     let first = CloneFlags::CLONE_NEWPID;
     for arguments in [&["-v"][..], &["sleep", "-V"], &["", "-v", "--"]] {
         let end = start(program, first, arguments).end();
@@ -62,4 +62,5 @@ pub fn run(platform: &str, path: PathBuf) {
         }
         sandbox.expect_end(signal, &line);
     }
+    Ok(())
 }

@@ -3,22 +3,24 @@
 //! input that shows it. If a bit is flipped, the proof fails or proves an equal program, which runs.
 
 use itertools::Itertools;
-use proof::{Program, Prover, elf, flips, listing, seccomp, term::Term};
+use proof::{
+    Program, Prover, elf,
+    flips::{self, Options},
+    listing, seccomp,
+    term::Term,
+};
 use sandbox::project;
 use std::{fs, path::Path};
-
-/// Of so many bits one is flipped. 13 is prime to 8, so that each bit of a byte has its turn.
-const EVERY: usize = 13;
-/// So many pairs of bits are flipped in each program.
-const PAIRS: usize = 200;
 
 #[test]
 fn every_program_keeps_the_contract_and_every_byte_is_accounted_for() {
     let proved = proof::prove().unwrap();
     listing::check(&proved, false).unwrap();
     seccomp::check(&proved, false).unwrap();
+    // 13 is prime to 8, so that each bit of a byte has its turn.
+    let (every, pairs, run) = (13, 200, true);
     let proof = Path::new(env!("CARGO_BIN_EXE_proof"));
-    flips::check(&proved, EVERY, PAIRS, Some(proof)).unwrap();
+    flips::check(&proved, &Options { every, pairs, run }, proof).unwrap();
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn a_byte_that_is_left_over_and_a_stale_file_are_found() {
         profile,
         "examples/seccomp.json is stale: run `make listings`"
     );
-    assert_eq!(left, "pause/amd64: 1 bytes are filler, not 0");
+    assert_eq!(left, "pause/amd64/pause: 1 bytes are filler, not 0");
 }
 
 /// Mistakes: what it is, in which program, the bytes that it replaces and those that it puts there, and

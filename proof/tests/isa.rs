@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use proof::{
     Program,
     isa::{Flow, Instruction, Machine, Memory},
-    platform::{PLATFORMS, Platform},
+    platform::Platform,
     term::Term,
 };
 use sandbox::program::NATIVE_ARCH;
@@ -101,7 +101,7 @@ impl Bench {
     fn new(program: &Program, directory: &Path) -> Self {
         let platform = program.platform;
         let (name, first, pc, flags) = layout(platform);
-        let socket = directory.join(program.name.replace('/', "-"));
+        let socket = directory.join(program.name().replace('/', "-"));
         let mut command = Command::new(format!("qemu-{name}-static"));
         command.arg("-g").arg(&socket);
         command.arg(&program.path);
@@ -258,10 +258,8 @@ impl Bench {
 fn each_instruction_means_what_the_processor_makes_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs = Program::all().unwrap();
-    programs.retain(|it| it.name.starts_with("pause/"));
-    let native = PLATFORMS.iter().find(|it| it.name == NATIVE_ARCH).unwrap();
-    let path = sandbox::built("release/pause");
-    programs.push(Program::read(native, "release".into(), path).unwrap());
+    programs.retain(|it| it.name().starts_with("pause/"));
+    programs.push(Program::read(NATIVE_ARCH, sandbox::built("release/pause")).unwrap());
     for program in &programs {
         let mut instructions = program.prove().unwrap().instructions;
         let calls = ["syscall", "int 0x80", "svc #0", "svc 0", "sc", "ecall"];
@@ -271,7 +269,7 @@ fn each_instruction_means_what_the_processor_makes_of_it() {
             // In half of the states all registers lead to the window.
             let draws = (1..100 * ROUNDS).filter(|draw| bench.suits(instruction, draw % 2 == 0));
             let rounds = draws.take(ROUNDS).count();
-            let (name, text) = (&program.name, &instruction.text);
+            let (name, text) = (program.name(), &instruction.text);
             assert_eq!(rounds, ROUNDS, "{name}: too few states suit {text}");
         }
         let (name, count) = (program.platform.name, instructions.len());
