@@ -158,6 +158,14 @@ impl Platform {
         }
     }
 
+    /// The bytes of memory that make a known number.
+    pub fn bytes_of(&self, number: &Term) -> Vec<u8> {
+        let bytes = self.split(number).into_iter();
+        bytes
+            .map(|it| it.known().expect("all are known") as u8)
+            .collect()
+    }
+
     /// The number that known bytes make.
     pub fn number(&self, bytes: &[u8]) -> u64 {
         let bytes = bytes.iter().map(|it| Term::number((*it).into(), 8));

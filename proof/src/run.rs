@@ -43,24 +43,20 @@ pub fn run(program: crate::Program) -> Result<()> {
         assert_eq!(end, End::exit(0, VERSION, ""), "{arguments:?}");
     }
     let others = ["", "v", "-vv", "-w", "--version"];
+    let warned = format!("{WARNING}{TERMINATED}");
     for (namespaces, signal, line) in [
-        (first, SIGINT, INTERRUPT.to_owned()),
-        (first, SIGTERM, TERMINATED.to_owned()),
-        (
-            CloneFlags::empty(),
-            SIGTERM,
-            format!("{WARNING}{TERMINATED}"),
-        ),
+        (first, SIGINT, INTERRUPT),
+        (first, SIGTERM, TERMINATED),
+        (CloneFlags::empty(), SIGTERM, &warned),
     ] {
         let sandbox = start(program, namespaces, &others);
         sandbox.wait_until_asleep();
-        wait_until("the zombie from before is reaped", || {
-            sandbox.children().is_empty()
-        });
+        let has_none = || sandbox.children().is_empty();
+        wait_until("the zombie from before is reaped", has_none);
         if namespaces == first {
             sandbox.expect_reaping();
         }
-        sandbox.expect_end(signal, &line);
+        sandbox.expect_end(signal, line);
     }
     Ok(())
 }

@@ -38,12 +38,8 @@ fn a_byte_that_is_left_over_and_a_stale_file_are_found() {
     // Behind the messages, in the segment.
     program.bytes.push(0);
     for (_, place, value, _) in elf::fields(program.platform, program.bytes.len()) {
-        let value = Term::number(value as i64, 8 * place.len().min(8) as u32);
-        let bytes = program.platform.split(&value);
-        let bytes = bytes.iter().map(|it| it.known().unwrap() as u8);
-        program
-            .bytes
-            .splice(place.start..place.start + bytes.len(), bytes);
+        let value = Term::number(value as i64, 8 * place.len() as u32);
+        program.bytes[place].copy_from_slice(&program.platform.bytes_of(&value));
     }
     let report = program.prove().unwrap();
     let [listing, profile] = stale.map(|it| it.to_string());

@@ -36,7 +36,7 @@ pub struct Instruction {
     /// Its offset in the file, and its length.
     pub at: i64,
     pub length: i64,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// As capstone writes it.
     pub text: String,
     meaning: Option<String>,
@@ -81,27 +81,29 @@ impl Decoder {
         self.learn([(file, at)])?;
         let it = self.read(file, at)?;
         let is_written = self.written.get(&it.bytes) != Some(&false);
+        let (text, bytes) = (&it.text, hex::encode(&it.bytes));
         ensure!(
             is_written,
-            "an assembler does not write `{}` as {}",
-            it.text,
-            hex::encode(&it.bytes)
+            "an assembler does not write `{text}` as {bytes}"
         );
         Ok(it)
     }
 
     /// Finds out at once how the instructions at all these places are written.
     pub fn learn<'f>(&mut self, places: impl IntoIterator<Item = (&'f [u8], i64)>) -> Result<()> {
-        let places = places.into_iter();
-        let these = places.filter_map(|(file, at)| self.read(file, at).ok());
-        let these = these.filter(|it| it.meaning.is_some());
-        let these: HashMap<_, _> = these.map(|it| (it.bytes.clone(), it)).collect();
-        let is_new = |it: &Arc<Instruction>| !self.written.contains_key(&it.bytes);
-        let these: Vec<_> = these.into_values().filter(is_new).collect();
-        if !these.is_empty() {
+        let mut new = BTreeMap::new();
+        for (file, at) in places {
+            if let Ok(it) = self.read(file, at)
+                && it.meaning.is_some()
+                && !self.written.contains_key(&it.bytes)
+            {
+                new.insert(it.bytes.clone(), it);
+            }
+        }
+        if !new.is_empty() {
+            let these: Vec<_> = new.values().map(|it| &**it).collect();
             let written = assembler::assemble(self.platform, &these)?;
-            let written = zip(these, written).map(|(it, is)| (it.bytes.clone(), is));
-            self.written.extend(written);
+            self.written.extend(zip(new.into_keys(), written));
         }
         Ok(())
     }
