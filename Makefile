@@ -20,6 +20,11 @@ ifeq ($(V),)
 quiet := --quiet
 endif
 
+# Packages and kernels are fetched while cargo compiles. Two of cargo wait for each other.
+ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
+MAKEFLAGS += --jobs=2
+endif
+
 # Ignores everything in the user's environment that would change the result.
 unexport $(filter RUSTC RUSTC_% RUSTFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_% CARGO_INCREMENTAL \
 	CARGO_PROFILE_% CARGO_TARGET_% CARGO_UNSTABLE_% CARGO_ENCODED_RUSTFLAGS,$(.VARIABLES))
@@ -103,7 +108,7 @@ $(foreach arch,$(PROGRAMS_SC),$(eval $(call program,pause-sc,$(arch))))
 # $(call target,TRIPLE): installs the target.
 target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and rustup is not installed" >&2; exit 1; }; \
-	  rustup $(quiet) target add $(1); }
+	  flock Makefile rustup $(quiet) target add $(1); }
 
 # --- The image -------------------------------------------------------------------------------------
 
@@ -166,16 +171,12 @@ docker-load: build ## loads the image into docker, for docker's own platform
 kind: image ## creates a kind cluster whose pods all run on pause; needs kind and docker
 	examples/kind/up '$(IMAGE)' target
 
-attest = $(build_pause_image); $(pause_image) attest target/pause.tar \
-	$(if $(SOURCE),--source '$(SOURCE)') $(if $(BUILDER),--builder '$(BUILDER)')
-
-push: target/pause.tar ## copies the image, SBOM and provenance to REGISTRY, as REGISTRY/pause:TAG
+push: target/pause.tar sbom ## copies the image and its SBOM to REGISTRY, as REGISTRY/pause:TAG
 	test -n '$(REGISTRY)' || { echo 'pause: REGISTRY is not set: make push REGISTRY=registry.example/team' >&2; exit 1; }
 	scripts/packages skopeo
-	$(attest)
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.tar 'docker://$(REGISTRY)/$(notdir $(IMAGE))'
 	skopeo copy --all $(PUSH_FLAGS) oci-archive:target/pause.referrers.tar \
-		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):sha256-$$($(pause_image) digests target/pause.tar | sed -n 's/  index$$//p')"
+		"docker://$(REGISTRY)/$(firstword $(subst :, ,$(notdir $(IMAGE)))):$$($(pause_image) digest target/pause.tar | tr : -)"
 
 ##@ Check
 
@@ -189,18 +190,22 @@ KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
 bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
 	target/init/$(arch)/init target/pause/$(arch)/pause)
 
-test: tools all node $(proved) $(call bootable,$(KERNELS)) ## runs all tests; as root on Debian it installs the packages that they need
+# All that is tested, in one call: each crate is compiled once.
+cargo_test = cargo test --locked --workspace --exclude bench --tests --test platforms
+
+test: tools all node $(proved) $(call bootable,$(KERNELS)) test-programs ## runs all tests; as root on Debian it installs the packages that they need
 	cargo fetch --locked $(quiet) # as some tests build where there is no network
-	$(build_pause_image)
-	cargo test --locked --package pause --test tests --test platforms
-	cargo test --locked --package pause-image --package use-pause --package engines
-	cargo build --locked $(quiet) --release # which the tests of the proof look at, too
-	cargo test --locked --package proof -- --nocapture
+	$(cargo_test)
+
+test-programs: target/pause.tar # compiles the tests, and what they run
+	scripts/packages cc
+	cargo build --locked $(quiet) --release # which the tests of the proof look at
+	$(cargo_test) $(quiet) --no-run
 
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
 
 lint: ## runs rustfmt, clippy and rustdoc
-	scripts/packages cc protoc
+	scripts/packages cc
 	cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked $(quiet) --workspace --all-targets -- -D warnings
@@ -243,7 +248,7 @@ test-engines: tools image $(RELEASES:%=target/releases/%) ## runs the engines of
 test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64: minutes, 3 GB
 	$(heavy) packager::
 
-test-cosign: tools image target/cosign ## signs image, SBOM and provenance with Debian 13's cosign, and verifies them
+test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them
 	$(heavy) cosign
 
 test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## runs pods in podman, containerd and a kubelet on an emulated arm64 machine: minutes
@@ -273,12 +278,13 @@ $(deny): # minutes, once
 
 ##@ Measure
 
-bench: tools image target/bench/peers ## measures pause and its peers: five minutes, or one with QUICK=1
-	cargo build --locked $(quiet) --release --package bench --package pause-image
-	target/release/bench $(if $(QUICK),--quick) $(if $(SIZES),--sizes) $(if $(KEEP),--keep)
+bench: build $(platforms:%=target/bench/peers/%) ## measures pause beside its peers: minutes, or one with QUICK=1
+	scripts/packages cc containerd ctr runc ip nsenter
+	$(build_pause_image) --package bench
+	target/debug/bench $(if $(QUICK),--quick) $(if $(KEEP),--keep)
 
-target/bench/peers: $(wildcard bench/peers/*) linker.ld
-	bench/peers/build $@ $(KNOWN)
+target/bench/peers/%: bench/peers/build bench/peers/pause.c scripts/apart
+	bench/peers/build $@ $*
 
 ##@ Release
 
@@ -287,12 +293,13 @@ listings: $(proved) ## rewrites proof/listings and examples/seccomp.json
 	cargo run --locked $(quiet) --package proof -- list --write
 	cargo run --locked $(quiet) --package proof -- seccomp --write
 
-digests: ## builds afresh and rewrites pause-image/digests
+digests: ## rebuilds and rewrites pause-image/digests
 	$(build_pause_image)
 	scripts/verify --write
 
-attestations: target/pause.tar ## writes SBOM and provenance, target/pause.cdx.json and pause.provenance.json
-	$(attest)
+sbom: target/pause.tar ## writes the SBOM target/pause.cdx.json
+	$(build_pause_image)
+	$(pause_image) sbom target/pause.tar
 
 release: ## runs all tests, and writes the files of release VERSION= to target/release-VERSION
 	scripts/release '$(VERSION)'
@@ -309,8 +316,7 @@ help: ## prints this list
 	echo '  V=1  prints the commands'
 	echo '  ARCHS="$(ARCHS)"  the platforms; docker load takes amd64, or the first'
 	echo '  IMAGE=$(IMAGE)  the name of the image, with registry and tag'
-	echo '  QUICK=1  takes few samples in make bench; SIZES=1  measures sizes alone; KEEP=1  keeps the run in bench/run'
-	echo '  SOURCE=  BUILDER=  URIs of repository and builder, for the provenance'
+	echo '  QUICK=1  takes few samples in make bench; KEEP=1  keeps the run in bench/run'
 	echo '  KIND_IMAGE=  another node image for make kind; KIND_FLAGS=  further options of kind create cluster'
 	echo '  REGISTRY=  where make push copies to; PUSH_FLAGS=  and PULL_FLAGS= (make verify)  options of skopeo copy'
 

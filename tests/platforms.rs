@@ -12,7 +12,7 @@ macro_rules! promises {
             arm64 "pause" "arm64",
             ppc64le "pause" "ppc64le",
             riscv64 "pause" "riscv64",
-            // amd64's and arm64's files are the same with either crate (tests/files.rs).
+            // amd64's and arm64's files are the same with either crate (pause-image/digests).
             riscv64_sc "pause-sc" "riscv64",
             s390x "pause" "s390x",
         }

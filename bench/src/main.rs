@@ -1,175 +1,162 @@
-//! Measures pause and its peers, and writes the numbers, a report and a plot.
+//! Measures pause beside its peers, and writes the numbers, a report and plots.
 
-mod machine;
 mod measure;
-mod memory;
 mod node;
-mod peers;
 mod plot;
-mod process;
-mod reaping;
 mod report;
-mod size;
-mod start;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use engines::{engine::Docker, project};
-use itertools::izip;
-use machine::Machine;
-use nix::unistd::Uid;
-use pause_image::layout;
-use peers::Peer;
+use engines::{
+    program::{PLATFORMS, Platform},
+    project,
+};
 use report::{Figures, Results};
-use size::Size;
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Instant,
 };
 
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Take fewer samples: one minute instead of five
+    /// Take fewer samples
     #[arg(long)]
     quick: bool,
-    /// Keep the numbers, the report and the plot in bench/run
+    /// Keep the numbers, the report and the plots in bench/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
-    /// Read the numbers from an earlier run's results.json instead of measuring
+    /// Take the numbers from an earlier run's results.json instead of measuring
     #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     from: Option<PathBuf>,
-    /// Measure only sizes, which do not depend on load, and take the rest from the kept run
-    #[arg(long, conflicts_with_all = ["quick", "from"])]
-    sizes: bool,
-    /// Create orphans, as a child of this program
-    #[arg(long, value_name = "COUNT", hide = true)]
-    orphans: Option<u64>,
+}
+
+/// A program that waits as the first process of a pod does: its name, the arguments that make it sleep until a
+/// signal, and the argument that makes it print its version.
+struct Peer(&'static str, &'static [&'static str], &'static str);
+
+/// pause, what the others are compared with, which is upstream's way to build pause, and the others.
+const PEERS: [Peer; 5] = [
+    Peer("pause", &[], "-v"),
+    Peer(BASE, &[], "-v"),
+    Peer("c-musl", &[], "-v"),
+    Peer("catatonit", &["-P"], "--version"),
+    Peer("tini", &["--", "/bin/sleep", "infinity"], "--version"),
+];
+const BASE: &str = "c-glibc";
+
+impl Peer {
+    /// Where its program for a platform is, if there is one.
+    fn path(&self, platform: &Platform) -> PathBuf {
+        let path = match self.0 {
+            "pause" => format!("pause/{}/pause", platform.arch),
+            name => format!("bench/peers/{}/{name}", platform.name),
+        };
+        project().join("target").join(path)
+    }
+
+    /// Runs it on this machine, without input and output.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path(Platform::native()));
+        command.args(arguments).env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// The bytes of its file on each platform.
+    fn sizes(&self) -> BTreeMap<String, u64> {
+        let all = PLATFORMS.iter().filter_map(|platform| {
+            let file = fs::metadata(self.path(platform)).ok()?;
+            Some((platform.name.to_owned(), file.len()))
+        });
+        all.collect()
+    }
+
+    /// Its version on this machine, and how it was built.
+    fn version(&self) -> Result<String> {
+        let peers = project().join("target/bench/peers");
+        let all = fs::read_to_string(peers.join(Platform::native().name).join("built.tsv"))?;
+        let mut all = all.lines().filter_map(|line| line.split_once('\t'));
+        let found = all.find(|it| it.0 == self.0);
+        Ok(found
+            .map_or(env!("CARGO_PKG_VERSION"), |it| it.1)
+            .to_owned())
+    }
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(count) = arguments.orphans {
-        return reaping::orphans(count);
-    }
-    let kept = project().join("bench/run");
-    let before = kept.join("results.json");
     let results = match &arguments.from {
-        Some(file) => read(file)?,
-        None => {
-            ensure!(
-                Uid::effective().is_root(),
-                "run this as root: it creates cgroups and PID namespaces and starts engines"
-            );
-            match arguments.sizes {
-                true => with_sizes(read(&before)?)?,
-                false => measure(arguments.quick)?,
-            }
+        Some(file) => {
+            let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+            serde_json::from_str(&text).with_context(|| file.display().to_string())?
         }
+        None => measure(arguments.quick)?,
     };
-    let folder = project().join("target/bench/run");
-    write(&folder, &results)?;
+    let run = project().join("target/bench/run");
+    write(&run, &results)?;
     if arguments.keep {
-        write(&kept, &results)?;
+        write(&project().join("bench/run"), &results)?;
     }
-    eprintln!("bench: {}", folder.join("report.md").display());
+    println!("bench: {}", run.join("report.md").display());
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Results> {
-    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| file.display().to_string())
-}
-
-/// Replaces the sizes of a run by those of today's files.
-fn with_sizes(mut kept: Results) -> Result<Results> {
-    let peers = Peer::all()?;
-    for (peer, size) in peers.iter().zip(measure_sizes(&peers, false)?) {
-        let figures = kept.figures.iter_mut().find(|it| it.peer.name == peer.name);
-        let figures = figures.with_context(|| format!("the kept run lacks {}", peer.name))?;
-        figures.peer = peer.clone();
-        figures.size = size;
-    }
-    kept.sized = Some(Machine::this()?.date);
-    Ok(kept)
-}
-
-/// Measures the sizes of all programs.
-fn measure_sizes(peers: &[Peer], quick: bool) -> Result<Vec<BTreeMap<String, Size>>> {
-    let docker = Docker::start();
-    let sizes = peers.iter().map(|peer| {
-        let sizes = size::measure(peer, &docker, quick);
-        sizes.with_context(|| peer.name.clone())
-    });
-    sizes.collect()
-}
-
-/// Measures everything.
 fn measure(quick: bool) -> Result<Results> {
+    ensure!(
+        fs::metadata("/proc/self")?.uid() == 0,
+        "bench needs root, for cgroups, PID namespaces and containerd"
+    );
+    let mut files = PEERS.iter().map(|it| it.path(Platform::native()));
+    if let Some(file) = files.find(|it| !it.exists()) {
+        bail!(
+            "{} is missing; `make bench` builds it for amd64 and arm64",
+            file.display()
+        );
+    }
     let begin = Instant::now();
-    let say = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
+    let progress = |what: &str| eprintln!("{:>4} s  {what}", begin.elapsed().as_secs());
     let less = |full, few| if quick { few } else { full };
-    let peers = Peer::all()?;
 
-    say("size");
-    let sizes = measure_sizes(&peers, quick)?;
-
-    say("start and stop: all programs in turn");
-    let starts = start::measure(&peers, less(400, 40), quick);
-
-    let (processes, rounds) = (less(1000, 200), less(3, 1));
-    let plan = reaping::Plan {
-        alone: less(100_000, 5_000) as u64,
-        busy: less(20_000, 1_000) as u64,
-        counted: less(5_000, 1_000) as u64,
-    };
-    let figures = izip!(peers, sizes, starts).map(|(peer, size, start)| {
-        say(&format!("memory, reaping: {}", peer.name));
-        let measure = || {
-            let memory = memory::measure(&peer, processes, rounds)?;
-            anyhow::Ok((memory, reaping::measure(&peer, &plan)?))
-        };
-        let measured = peer.sits().then(measure).transpose();
-        let (memory, reaping) = measured.with_context(|| peer.name.clone())?.unzip();
-        Ok(Figures {
-            peer,
-            size,
-            memory,
+    progress("start");
+    let starts = measure::start(&PEERS, less(400, 40));
+    let mut figures = Vec::new();
+    for (peer, start) in PEERS.iter().zip(starts) {
+        progress(&format!("memory and reaping: {}", peer.0));
+        figures.push(Figures {
+            name: peer.0.to_owned(),
+            version: peer.version()?,
+            sizes: peer.sizes(),
+            memory: measure::memory(peer, less(1000, 200), less(3, 1))?,
             start,
-            reaping,
-        })
-    });
-    let figures = figures.collect::<Result<_>>()?;
-    let tried = peers::tried()?.into_iter().map(|peer| {
-        say(&format!("memory: {}", peer.name));
-        let memory = memory::measure(&peer, processes, rounds);
-        Ok((peer.name.clone(), memory.with_context(|| peer.name)?))
-    });
-    let tried = tried.collect::<Result<_>>()?;
-
-    say("full node: both images in turn");
-    let nodes = node::measure(less(110, 20), less(5, 1))?;
-
+            reaping: measure::reaping(peer, less(100_000, 5_000) as u64)?,
+        });
+    }
+    progress("a node, with each image in turn");
+    let nodes = node::measure(&PEERS[..2], less(110, 20), less(5, 1))?;
     Ok(Results {
-        machine: Machine::this()?,
-        sized: None,
+        machine: report::machine(),
         quick,
-        seconds: begin.elapsed().as_secs(),
+        pulled: node::pulled(&PEERS[0])?,
         figures,
-        tried,
         nodes,
     })
 }
 
-/// Writes the numbers, which took minutes to measure, and then the report and the plots.
-fn write(folder: &Path, results: &Results) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let write = |name: &str, text: String| layout::write(&folder.join(name), text.as_bytes());
-    let numbers = serde_json::to_string_pretty(results)? + "\n";
-    write("results.json", numbers)?;
-    write("report.md", report::report(results)?)?;
-    let mut plots = plot::draw(results)?.into_iter();
-    plots.try_for_each(|(name, svg)| write(name, svg))
+/// Writes the numbers, and then what is made of them.
+fn write(directory: &Path, results: &Results) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    let write = |name: &str, text: String| fs::write(directory.join(name), text);
+    write(
+        "results.json",
+        serde_json::to_string_pretty(results)? + "\n",
+    )?;
+    write("report.md", report::report(results))?;
+    write("size.svg", report::size_plot(results).draw())?;
+    write("memory.svg", report::memory_plot(results).draw())?;
+    Ok(())
 }

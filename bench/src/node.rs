@@ -1,97 +1,127 @@
-//! A full node: pod sandboxes created through containerd's CRI, with the images taking turns.
+//! A node full of sandboxes, which containerd creates through the CRI, and what a node pulls.
 
 use crate::{
-    measure::Spread,
-    process::is_asleep_in,
-    size::{self, pack},
+    Peer,
+    measure::{Spread, is_asleep},
 };
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use engines::{
     built, cgroup,
     engine::{Containerd, IMAGE},
-    program::{Platform, Program},
+    output,
+    program::{PLATFORMS, Platform},
     story::Engine,
     wait_until,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::Path,
+    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 /// A node whose sandboxes run one image.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Node {
-    pub image: String,
+    /// The name of the program in the image.
+    pub name: String,
+    pub sandboxes: usize,
     /// Bytes that a pull of the image transfers.
     pub pulled: u64,
-    pub pods: usize,
     /// Bytes charged to the cgroups of all sandboxes.
-    pub charged: Spread,
-    /// Seconds to create all sandboxes, and to stop and remove them.
-    pub made: Spread,
-    pub removed: Spread,
+    pub memory: Spread,
+    /// Seconds to create all sandboxes.
+    pub seconds: Spread,
 }
 
-const PEER: &str = "localhost/c-glibc:bench";
-
-/// Measures the image of pause and that of the C program.
+/// Measures a node for each peer, in turn.
 ///
 /// # Errors
 ///
-/// An archive has no manifest. A failure of the packer or of containerd panics.
-pub fn measure(pods: usize, rounds: usize) -> Result<Vec<Node>> {
-    let platform = Platform::native();
-    let images = [
-        (IMAGE, Program::native().path),
-        (
-            PEER,
-            built(&format!("bench/peers/{}/c-glibc", platform.name)),
-        ),
-    ];
-    let nodes = images.map(|(image, program)| {
-        let containerd = Containerd::start_with_sandbox(image);
+/// An archive has no manifest. A failure of containerd panics.
+pub fn measure(peers: &[Peer], sandboxes: usize, rounds: usize) -> Result<Vec<Node>> {
+    let start = |peer: &Peer| {
+        let image = format!("localhost/{}:bench", peer.0);
+        let containerd = Containerd::start_with_sandbox(&image);
         let archive = containerd.nest().path("image.tar");
-        pack(&program, platform, image, archive.as_ref());
+        let pulled = pack(peer, Platform::native(), &image, archive.as_ref())?;
         containerd.ctr(&["--namespace=k8s.io", "images", "import", &archive]);
-        let (_, pulled) = size::pulled(archive.as_ref())?;
-        Ok((image, pulled, containerd))
-    });
-    let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
-
-    let mut samples: [[Vec<f64>; 3]; 2] = Default::default();
+        Ok((peer.0, pulled, containerd, [vec![], vec![]]))
+    };
+    let mut nodes = peers.iter().map(start).collect::<Result<Vec<_>>>()?;
     // The first round fills the caches and does not count.
     for round in 0..=rounds {
-        for ((_, _, node), samples) in nodes.iter().zip(&mut samples) {
+        for (_, _, node, samples) in &mut nodes {
             let start = Instant::now();
-            let sandboxes: Vec<_> = (0..pods)
+            let pids: Vec<_> = (0..sandboxes)
                 .map(|pod| node.start_sandbox(&format!("pod{pod}")))
                 .collect();
-            for sandbox in sandboxes {
-                wait_until("asleep", || is_asleep_in(&node.nest().proc(), sandbox));
+            let proc = node.nest().proc();
+            for pid in pids {
+                wait_until("asleep", || is_asleep(&proc, pid.as_raw().cast_unsigned()));
             }
-            let made = start.elapsed().as_secs_f64();
+            let seconds = start.elapsed().as_secs_f64();
             // The kernel frees some memory with a delay.
             sleep(Duration::from_secs(1));
-            let charged = cgroup::charged_within(&node.nest().cgroup());
-            let start = Instant::now();
+            let charged = cgroup::charged_within(&node.nest().cgroup()) as f64;
             node.remove_sandboxes();
-            let removed = start.elapsed().as_secs_f64();
             if round > 0 {
-                for (of, value) in samples.iter_mut().zip([charged as f64, made, removed]) {
-                    of.push(value);
-                }
+                samples[0].push(charged);
+                samples[1].push(seconds);
             }
         }
     }
-    let all = nodes.iter().zip(&samples);
-    let all = all.map(|((image, pulled, _), [charged, made, removed])| Node {
-        image: (*image).to_owned(),
-        pulled: *pulled,
-        pods,
-        charged: Spread::of(charged),
-        made: Spread::of(made),
-        removed: Spread::of(removed),
-    });
-    Ok(all.collect())
+    let nodes = nodes
+        .iter()
+        .map(|(name, pulled, _, [memory, seconds])| Node {
+            name: (*name).to_owned(),
+            sandboxes,
+            pulled: *pulled,
+            memory: Spread::of(memory),
+            seconds: Spread::of(seconds),
+        });
+    Ok(nodes.collect())
+}
+
+/// What a pull of the program's image transfers on each platform, in bytes.
+///
+/// # Errors
+///
+/// An archive has no manifest.
+pub fn pulled(peer: &Peer) -> Result<BTreeMap<String, u64>> {
+    let directory = tempfile::tempdir()?;
+    let archive = directory.path().join("image.tar");
+    let there = PLATFORMS.iter().filter(|it| peer.path(it).exists());
+    there
+        .map(|it| Ok((it.name.to_owned(), pack(peer, it, IMAGE, &archive)?)))
+        .collect()
+}
+
+/// Packs a program like pause, and returns the bytes of manifest, config and layer, which a pull transfers.
+fn pack(peer: &Peer, platform: &Platform, image: &str, archive: &Path) -> Result<u64> {
+    let mut pack = Command::new(built("debug/pause-image"));
+    // Any day does: all are equally long.
+    pack.args(["pack", "--image", image, "--created=2026-01-01T00:00:00Z"]);
+    pack.arg("--output").arg(archive);
+    pack.arg(format!(
+        "{}={}",
+        platform.name,
+        peer.path(platform).display()
+    ));
+    output(&mut pack);
+    for entry in tar::Archive::new(fs::File::open(archive)?).entries()? {
+        let mut content = Vec::new();
+        entry?.read_to_end(&mut content)?;
+        let json: Value = serde_json::from_slice(&content).unwrap_or_default();
+        if json["layers"].is_array() {
+            let size = |it: &Value| it["size"].as_u64().context("a manifest without sizes");
+            return Ok(content.len() as u64 + size(&json["config"])? + size(&json["layers"][0])?);
+        }
+    }
+    bail!("{} has no manifest", archive.display())
 }

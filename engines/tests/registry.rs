@@ -1,95 +1,131 @@
-//! A registry accepts the image with all platforms, and engines pull each platform back: the same bytes, and
-//! few.
+//! A registry accepts the image with all platforms and its SBOM, and engines pull each platform back.
 
 use engines::{
-    engine::{Cli, Containerd, Nest, Podman, Registry, archive},
+    built,
+    engine::{Cli, Containerd, Nest, Podman, Registry, archive, sha256},
     output,
     program::{PLATFORMS, Platform},
+    said,
     story::Engine,
 };
+use serde_json::Value;
+use std::fs;
 
-/// The limit of a platform's manifest, config and layer together, in bytes.
-const GOAL: u64 = 1280;
-
-/// The archive's index, and the digest of each platform's manifest.
-fn digests(nest: &Nest) -> (String, Vec<(&'static Platform, String)>) {
+/// Each platform, and the digest of its manifest in the archive.
+fn platforms(nest: &Nest) -> Vec<(&'static Platform, String)> {
     let packed = format!("oci-archive:{}", archive().display());
     let raw = output(nest.command("skopeo").args(["inspect", "--raw", &packed]));
-    let index: serde_json::Value = serde_json::from_str(&raw).unwrap();
-    let manifests = index["manifests"].as_array().unwrap();
-    assert_eq!(manifests.len(), PLATFORMS.len());
-    let digests = manifests
-        .iter()
-        .map(|it| it["digest"].as_str().unwrap().to_owned());
-    (raw.clone(), PLATFORMS.iter().zip(digests).collect())
-}
-
-/// The bytes of the image that the registry sent after its first `before` responses, without the index.
-fn count(registry: &Registry, before: usize, index: &str) -> u64 {
-    let sent = registry.sent();
-    let pulled = sent[before..].iter();
-    // A request for a tag gets the index.
-    let pulled = pulled.filter(|(path, bytes)| {
-        let is_of_image = path.contains("/manifests/") || path.contains("/blobs/");
-        is_of_image && *bytes != index.len() as u64
-    });
-    pulled.map(|(_, bytes)| bytes).sum()
+    let index: Value = serde_json::from_str(&raw).unwrap();
+    let manifests = index["manifests"].as_array().unwrap().iter();
+    let digests = manifests.map(|it| it["digest"].as_str().unwrap().to_owned());
+    PLATFORMS.iter().zip(digests).collect()
 }
 
 #[test]
-fn podman_pulls_each_platform_in_few_bytes() {
+fn podman_pulls_each_platform() {
     let podman = Podman::with_images();
     let nest = podman.nest();
-    let registry = Registry::start(nest);
-    registry.push();
-    let (index, platforms) = digests(nest);
-    let remote = format!("docker://{}", Registry::IMAGE);
-    let inspect = ["inspect", "--tls-verify=false", "--raw", &remote];
-    assert_eq!(output(nest.command("skopeo").args(inspect)), index);
-
+    Registry::start(nest).push();
     // podman does not pull what it has.
     podman.run(&["image", "rm", "--all", "--force"]);
-    for (platform, digest) in platforms {
-        let before = registry.sent().len();
-        let pull = ["pull", "--tls-verify=false"];
-        podman.run(&[&pull[..], &platform.options(), &[Registry::IMAGE]].concat());
-        let format = "--format={{.Architecture}} {{.RepoDigests}}";
-        let pulled = podman.run(&["image", "inspect", format, Registry::IMAGE]);
-        let is_meant = pulled.starts_with(platform.arch) && pulled.contains(&digest);
-        assert!(is_meant, "{}: {pulled}", platform.name);
-        let bytes = count(&registry, before, &index);
-        println!("podman pulled {bytes} bytes for {}", platform.name);
-        assert!(bytes > 1000 && bytes <= GOAL, "{bytes}");
-        podman.run(&["image", "rm", "--force", Registry::IMAGE]);
-
-        // The digest alone selects the platform.
+    let pull = ["pull", "--tls-verify=false"];
+    for (platform, digest) in platforms(nest) {
+        // By the platform, and by the digest, which alone selects it.
         let (name, _) = Registry::IMAGE.rsplit_once(':').unwrap();
-        let name = format!("{name}@{digest}");
-        podman.run(&["pull", "--tls-verify=false", &name]);
-        let arch = podman.run(&["image", "inspect", "--format={{.Architecture}}", &name]);
-        assert_eq!(arch, platform.arch);
-        podman.run(&["image", "rm", "--force", &name]);
+        let by_digest = format!("{name}@{digest}");
+        for (options, image) in [(platform.options(), Registry::IMAGE), (vec![], &by_digest)] {
+            podman.run(&[&pull[..], &options, &[image]].concat());
+            let format = "--format={{.Architecture}} {{.RepoDigests}}";
+            let pulled = podman.run(&["image", "inspect", format, image]);
+            let is_meant = pulled.starts_with(platform.arch) && pulled.contains(&digest);
+            assert!(is_meant, "{}: {pulled}", platform.name);
+            podman.run(&["image", "rm", "--force", image]);
+        }
     }
 }
 
 #[test]
-fn containerd_pulls_each_platform_in_few_bytes() {
+fn containerd_pulls_each_platform_and_no_other() {
     let containerd = Containerd::start();
     let nest = containerd.nest();
-    let registry = Registry::start(nest);
-    registry.push();
-    let (index, platforms) = digests(nest);
-    for (Platform { name, .. }, digest) in platforms {
-        let before = registry.sent().len();
+    Registry::start(nest).push();
+    for (platform, digest) in platforms(nest) {
         // containerd shares no content between namespaces, so each platform is pulled whole.
-        let namespace = format!("--namespace={}", name.replace('/', "-"));
-        let platform = format!("--platform=linux/{name}");
-        let pull = [&namespace, "images", "pull", "--plain-http"];
-        containerd.ctr(&[&pull[..], &[&platform, Registry::IMAGE]].concat());
+        let namespace = format!("--namespace={}", platform.name.replace('/', "-"));
+        let pull = [&namespace, "images", "pull", "--plain-http", "--platform"];
+        let name = format!("linux/{}", platform.name);
+        containerd.ctr(&[&pull[..], &[&name, Registry::IMAGE]].concat());
         let stored = containerd.ctr(&[&namespace, "content", "list", "--quiet"]);
         assert!(stored.contains(&digest), "{stored}");
-        let bytes = count(&registry, before, &index);
-        println!("containerd pulled {bytes} bytes for {name}");
-        assert!(bytes <= GOAL, "{bytes}");
+        // Beside the index a manifest, a config and a layer.
+        assert_eq!(stored.lines().count(), 4, "{stored}");
     }
+}
+
+/// The manifest that the registry has for a tag or digest of the image's repository.
+fn manifest(nest: &Nest, reference: &str) -> Value {
+    let name = format!("docker://localhost:5000/team/pause{reference}");
+    let mut inspect = nest.command("skopeo");
+    let inspect = inspect.args(["inspect", "--raw", "--tls-verify=false", &name]);
+    serde_json::from_str(&output(inspect)).unwrap()
+}
+
+/// The image's digest in the registry.
+fn digest(nest: &Nest) -> String {
+    let name = format!("docker://{}", Registry::IMAGE);
+    let format = "--format={{.Digest}}";
+    let mut inspect = nest.command("skopeo");
+    said(inspect.args(["inspect", "--tls-verify=false", format, &name]))
+}
+
+/// docker-registry has no referrers API, so the referrers are listed under a tag. (skopeo 1.9 omits their
+/// types there; a registry with the API takes them from the manifests.)
+#[test]
+fn the_sbom_refers_to_the_image() {
+    let nest = Nest::new();
+    Registry::start(&nest).push();
+    let image = digest(&nest);
+    let listed = manifest(&nest, &format!(":{}", image.replace(':', "-")));
+    let [referrer] = &**listed["manifests"].as_array().unwrap() else {
+        panic!("{listed}");
+    };
+    let digest = referrer["digest"].as_str().unwrap();
+    let artifact = manifest(&nest, &format!("@{digest}"));
+    assert_eq!(artifact["artifactType"], "application/vnd.cyclonedx+json");
+    assert_eq!(artifact["subject"]["digest"], image);
+    let sbom = fs::read(built("pause.cdx.json")).unwrap();
+    let digest = format!("sha256:{}", sha256(&sbom));
+    assert_eq!(artifact["layers"][0]["digest"], digest);
+}
+
+/// As docs/verify.md says, but without a transparency log, which needs a network. Before it is signed, and
+/// with another key, verification fails.
+#[test]
+#[ignore = "wants a cosign of another release: make test-cosign"]
+fn cosign_signs_and_verifies() {
+    let nest = Nest::new();
+    Registry::start(&nest).push();
+    let script = r#"cd "$1"; export HOME=$1 COSIGN_PASSWORD= registry=--allow-insecure-registry
+        sign() { "$cosign" "$@" --yes --key own.key --tlog-upload=false $registry $image; }
+        verify() { "$cosign" "$@" --insecure-ignore-tlog $registry $image; }
+        for name in own other; do "$cosign" generate-key-pair --output-key-prefix $name; done
+        attestation='verify-attestation --type cyclonedx'
+        verify verify --key own.pub && exit 1
+        sign sign
+        verify verify --key own.pub | grep --quiet "${image#*@}"
+        verify verify --key other.pub && exit 1
+        verify $attestation --key own.pub && exit 1
+        sign attest --type cyclonedx --predicate "$sbom"
+        verify $attestation --key own.pub | grep --quiet in-toto
+        verify $attestation --key other.pub && exit 1
+        echo signed"#;
+    let mut bash = nest.command("bash");
+    bash.env(
+        "image",
+        format!("localhost:5000/team/pause@{}", digest(&nest)),
+    );
+    bash.env("cosign", built("cosign/cosign"));
+    bash.env("sbom", built("pause.cdx.json"));
+    bash.args(["-euo", "pipefail", "-c", script, "bash"]);
+    assert!(output(bash.arg(nest.folder.path())).ends_with("signed\n"));
 }

@@ -1,7 +1,6 @@
 //! The binaries to pack.
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{Architecture, Endianness, Object, ObjectKind};
 use oci_spec::image::Platform;
 use pause_image::platform;
 use std::fs;
@@ -31,7 +30,7 @@ impl Binary {
                 bail!("platform {name} is given twice");
             }
             let bytes = fs::read(path).with_context(|| format!("no binary for {name}: {path}"))?;
-            let built_for = arch(&bytes).with_context(|| path.to_owned())?;
+            let built_for = platform::arch_of(&bytes).with_context(|| path.to_owned())?;
             if *platform.architecture() != built_for.into() {
                 swapped.push(format!("{path}, given as {name}, is for {built_for}"));
             }
@@ -40,21 +39,4 @@ impl Binary {
         ensure!(swapped.is_empty(), "{}", swapped.join("; "));
         Ok(binaries)
     }
-}
-
-/// The architecture in the ELF header, by its OCI name.
-fn arch(binary: &[u8]) -> Result<&'static str> {
-    let elf = object::File::parse(binary).context("not an ELF file")?;
-    let is_executable = matches!(elf.kind(), ObjectKind::Executable | ObjectKind::Dynamic);
-    ensure!(is_executable, "an ELF file, but not an executable");
-    Ok(match (elf.architecture(), elf.endianness()) {
-        (Architecture::I386, _) => "386",
-        (Architecture::X86_64, _) => "amd64",
-        (Architecture::Arm, Endianness::Little) => "arm",
-        (Architecture::Aarch64, Endianness::Little) => "arm64",
-        (Architecture::PowerPc64, Endianness::Little) => "ppc64le",
-        (Architecture::Riscv64, Endianness::Little) => "riscv64",
-        (Architecture::S390x, _) => "s390x",
-        other => bail!("an ELF file for {other:?}, which pause is not built for"),
-    })
 }

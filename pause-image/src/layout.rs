@@ -1,11 +1,11 @@
 //! Writes an OCI image layout to a tar file (OCI image specification 1.1, "Image Layout").
 
+use crate::sha256;
 use anyhow::{Context, Result};
 use oci_spec::image::{
     Descriptor, ImageIndexBuilder, MediaType, OciLayoutBuilder, SCHEMA_VERSION, Sha256Digest,
 };
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::Permissions,
@@ -44,21 +44,17 @@ impl Layout {
         self.files.insert(path.to_owned(), content);
     }
 
-    /// Adds oci-layout and an index.json with one entry: engines load each entry as an image.
-    pub fn finish(&mut self, entry: &Descriptor) -> Result<()> {
-        let index = index_of(vec![entry.clone()]).build()?;
-        self.add_file("index.json", json(&index)?);
-        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0");
-        self.add_file("oci-layout", json(&layout.build()?)?);
-        Ok(())
-    }
-
-    /// Writes the archive. If that fails, the file at `output` stays what it was.
+    /// Writes the archive, with oci-layout and an index.json with one entry: engines load each entry as an
+    /// image. If that fails, the file at `output` stays what it was.
     ///
     /// # Errors
     ///
     /// Those of the file system.
-    pub fn write(&self, output: &Path) -> Result<()> {
+    pub fn write(mut self, entry: &Descriptor, output: &Path) -> Result<()> {
+        let index = index_of(vec![entry.clone()]).build()?;
+        self.add_file("index.json", json(&index)?);
+        let layout = OciLayoutBuilder::default().image_layout_version("1.0.0");
+        self.add_file("oci-layout", json(&layout.build()?)?);
         let mut tar = tar::Builder::new(Vec::new());
         for (path, content) in &self.files {
             append(&mut tar, path, 0o444, content)?;
@@ -75,10 +71,10 @@ impl Layout {
 pub fn write(output: &Path, content: &[u8]) -> Result<()> {
     let replace = || -> Result<_> {
         let output = std::path::absolute(output)?;
-        let folder = output.parent().unwrap_or(&output);
+        let directory = output.parent().unwrap_or(&output);
         let mut file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o666)) // minus the umask
-            .tempfile_in(folder)?;
+            .tempfile_in(directory)?;
         file.write_all(content)?;
         Ok(file.persist(output)?)
     };
@@ -106,15 +102,12 @@ pub fn owned<const N: usize>(annotations: [(&str, &str); N]) -> HashMap<String, 
         .into()
 }
 
-/// The sha256 in hex.
-pub fn sha256(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// JSON with sorted keys: oci-spec's map of annotations has a random order.
+/// JSON with sorted keys: oci-spec's map of annotations has a random order, which another package's feature
+/// of serde_json would keep.
 pub fn json(content: &impl Serialize) -> Result<Vec<u8>> {
-    Ok(serde_json::to_vec(&serde_json::to_value(content)?)?)
+    let mut content = serde_json::to_value(content)?;
+    content.sort_all_objects();
+    Ok(serde_json::to_vec(&content)?)
 }
 
 /// Appends a file owned by root, dated 1970.

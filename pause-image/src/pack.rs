@@ -10,11 +10,14 @@ use flate2::{Compression, bufread::GzEncoder};
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_TITLE,
     ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageManifestBuilder, MediaType, Os, Platform, RootFsBuilder, SCHEMA_VERSION,
+    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
 };
-use pause_image::layout::{Layout, append, index_of, json, owned, path, sha256};
+use pause_image::{
+    layout::{Layout, append, index_of, json, owned, path},
+    name, platform, sha256,
+};
 use serde_json::json;
-use std::io::Read;
+use std::{io::Read, path::PathBuf};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// The name that containerd imports an image under.
@@ -23,60 +26,61 @@ const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// In the index and in each manifest. A manifest has no other annotation, as each node pulls one.
 const VERSION: (&str, &str) = (ANNOTATION_VERSION, env!("CARGO_PKG_VERSION"));
 
-/// What the image says about itself.
 #[derive(clap::Args)]
-pub struct About {
+#[command(
+    after_help = "docker load with the classic store takes amd64, or else the first platform."
+)]
+pub struct Pack {
+    /// The image's name with registry and tag: localhost/pause:0.1.0
+    #[arg(long, value_name = "NAME")]
+    image: String,
     /// The program's name in the image and in the annotations
     #[arg(long, value_name = "NAME", default_value = "pause")]
-    pub title: String,
+    title: String,
     /// The description in the annotations
     #[arg(
         long,
         value_name = "TEXT",
         default_value = "The first process of a pod: holds its namespaces, reaps its orphans, sleeps"
     )]
-    pub description: String,
+    description: String,
     /// The image's time of creation: 2026-11-25T00:00:00Z
     #[arg(long, value_name = "TIME")]
-    pub created: Option<String>,
+    created: Option<String>,
+    /// The archive to write, atomically
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Each platform with its binary: amd64=target/pause/amd64/pause
+    #[arg(required = true, value_name = "PLATFORM=FILE")]
+    binaries: Vec<String>,
 }
 
-/// A multi-arch image.
-pub struct Archive {
-    pub layout: Layout,
-    /// The index of all platforms. Its digest is the image's in a registry.
-    pub index: Descriptor,
-    /// The bytes that an engine pulls for each binary: manifest, config and compressed layer.
-    pub pulled: Vec<u64>,
-}
-
-impl Archive {
-    /// Packs an image per binary and their index. The same arguments give the same bytes. Panics without a
-    /// binary.
+impl Pack {
+    /// Packs an image per binary and their index. Prints what an engine pulls for each, and the image's
+    /// digest. The same arguments give the same bytes.
     ///
     /// # Errors
     ///
-    /// The image's time of creation is not in RFC 3339.
-    pub fn pack(name: &str, binaries: &[Binary], about: &About) -> Result<Self> {
-        let About {
-            title,
-            description,
-            created,
-        } = about;
-        if let Some(created) = created {
+    /// An argument is wrong, or a file cannot be read or written.
+    pub fn run(&self) -> Result<()> {
+        name::check(&self.image)?;
+        if let Some(created) = &self.created {
             OffsetDateTime::parse(created, &Rfc3339)
                 .with_context(|| format!("{created:?} is not a time"))?;
         }
+        let binaries = Binary::read_all(&self.binaries)?;
         let mut layout = Layout::default();
         let mut manifests = Vec::new();
         let mut docker = Vec::new();
-        let mut pulled = Vec::new();
-        for binary in binaries {
-            let [manifest, config, layer] = add_image(&mut layout, binary, about)?;
-            pulled.push(manifest.size() + config.size() + layer.size());
+        let mut table = "platform  bytes of /pause  bytes pulled\n".to_owned();
+        for binary in &binaries {
+            let [manifest, config, layer] = self.add_image(&mut layout, binary)?;
+            let (name, bytes) = (platform::name(&binary.platform), binary.bytes.len());
+            let pulled = manifest.size() + config.size() + layer.size();
+            table += &format!("{name:<8}  {bytes:>15}  {pulled:>12}\n");
             // Moby's `image/tarexport` is the only description of this format.
             docker.push(json!({
-                "Config": path(&config), "RepoTags": [name], "Layers": [path(&layer)],
+                "Config": path(&config), "RepoTags": [&self.image], "Layers": [path(&layer)],
             }));
             manifests.push(manifest);
         }
@@ -84,48 +88,58 @@ impl Archive {
         let annotations = [
             VERSION,
             (ANNOTATION_LICENSES, env!("CARGO_PKG_LICENSE")),
-            (ANNOTATION_TITLE, title),
-            (ANNOTATION_DESCRIPTION, description),
+            (ANNOTATION_TITLE, &self.title),
+            (ANNOTATION_DESCRIPTION, &self.description),
         ];
-        let index = index_of(manifests)
-            .annotations(owned(annotations))
-            .build()?;
-        let mut index = layout.add_json(MediaType::ImageIndex, &index)?;
+        let index = index_of(manifests).annotations(owned(annotations));
+        let mut index = layout.add_json(MediaType::ImageIndex, &index.build()?)?;
         // Both hold the full name: containerd turns a bare tag into "import-<date>:tag".
         let names = [ANNOTATION_CONTAINERD_NAME, ANNOTATION_REF_NAME];
-        index.set_annotations(Some(owned(names.map(|key| (key, name)))));
+        index.set_annotations(Some(owned(names.map(|key| (key, &*self.image)))));
 
-        layout.finish(&index)?;
         // docker's classic store holds one platform. Most machines with such a store are amd64.
         let mut platforms = binaries.iter().map(|it| it.platform.architecture());
         let amd64 = platforms.position(|arch| *arch == Arch::Amd64);
         layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
-        Ok(Self {
-            layout,
-            index,
-            pulled,
-        })
+        layout.write(&index, &self.output)?;
+        let (digest, output) = (index.digest(), self.output.display());
+        println!("{table}{}\n{digest}\n{output}", self.image);
+        Ok(())
     }
-}
 
-/// Adds the manifest, the config and the layer of one platform.
-fn add_image(layout: &mut Layout, binary: &Binary, about: &About) -> Result<[Descriptor; 3]> {
-    let mut tar = tar::Builder::new(Vec::new());
-    append(&mut tar, &about.title, 0o555, &binary.bytes)?;
-    let unpacked = tar.into_inner()?;
-    let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
-    let diff_id = format!("sha256:{}", sha256(&unpacked));
-    let config = add_config(layout, &binary.platform, about, diff_id)?;
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageManifest)
-        .config(config.clone())
-        .layers([layer.clone()])
-        .annotations(owned([VERSION]))
-        .build()?;
-    let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
-    manifest.set_platform(Some(binary.platform.clone()));
-    Ok([manifest, config, layer])
+    /// Adds the manifest, the config and the layer of one platform.
+    fn add_image(&self, layout: &mut Layout, binary: &Binary) -> Result<[Descriptor; 3]> {
+        let mut tar = tar::Builder::new(Vec::new());
+        append(&mut tar, &self.title, 0o555, &binary.bytes)?;
+        let unpacked = tar.into_inner()?;
+        let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
+
+        let run = ConfigBuilder::default()
+            .user("65535:65535")
+            .entrypoint([format!("/{}", self.title)]);
+        let diff_id = format!("sha256:{}", sha256(&unpacked));
+        let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);
+        let mut config = ImageConfigurationBuilder::default()
+            .architecture(binary.platform.architecture().clone())
+            .os(Os::Linux)
+            .config(run.build()?)
+            .rootfs(layers.build()?)
+            .build()?;
+        config.set_created(self.created.clone());
+        config.set_variant(binary.platform.variant().clone());
+        let config = layout.add_json(MediaType::ImageConfig, &config)?;
+
+        let manifest = ImageManifestBuilder::default()
+            .schema_version(SCHEMA_VERSION)
+            .media_type(MediaType::ImageManifest)
+            .config(config.clone())
+            .layers([layer.clone()])
+            .annotations(owned([VERSION]))
+            .build()?;
+        let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
+        manifest.set_platform(Some(binary.platform.clone()));
+        Ok([manifest, config, layer])
+    }
 }
 
 /// Compresses a layer. Zopfli gives the fewest bytes, but takes half a minute for a large layer.
@@ -138,28 +152,4 @@ fn gzip(unpacked: &[u8]) -> Result<Vec<u8>> {
         zopfli::compress(options, zopfli::Format::Gzip, unpacked, &mut packed)?;
     }
     Ok(packed)
-}
-
-fn add_config(
-    layout: &mut Layout,
-    platform: &Platform,
-    about: &About,
-    diff_id: String,
-) -> Result<Descriptor> {
-    let run = ConfigBuilder::default()
-        .user("65535:65535")
-        .entrypoint([format!("/{}", about.title)]);
-    let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);
-    let mut config = ImageConfigurationBuilder::default();
-    if let Some(created) = &about.created {
-        config = config.created(created);
-    }
-    let mut config = config
-        .architecture(platform.architecture().clone())
-        .os(Os::Linux)
-        .config(run.build()?)
-        .rootfs(layers.build()?)
-        .build()?;
-    config.set_variant(platform.variant().clone());
-    layout.add_json(MediaType::ImageConfig, &config)
 }

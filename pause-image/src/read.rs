@@ -1,19 +1,21 @@
 //! Reads archives and checks them.
 
-use crate::{
-    layout::{path, sha256},
-    platform,
-};
+use crate::{layout::path, platform, sha256};
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::GzDecoder;
-use oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageManifest};
+use oci_spec::image::{
+    ANNOTATION_REF_NAME, Descriptor, ImageConfiguration, ImageIndex, ImageManifest,
+};
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
 /// No file of ours has nearly this many bytes.
 const TOO_LARGE: u64 = 1 << 20;
 
-/// An image all of whose blobs match their digests.
+/// An image all of whose blobs match their digests, from an archive with no other file.
 pub struct Image {
     /// The image's name, as engines read it.
     pub name: Option<String>,
@@ -25,11 +27,8 @@ pub struct Image {
 pub struct Platform {
     /// As OCI writes it: amd64, arm/v7.
     pub name: String,
-    pub manifest: Descriptor,
-    pub config: Descriptor,
-    pub layer: Descriptor,
-    /// sha256 of the unpacked layer, in hex.
-    pub unpacked: String,
+    /// The image's time of creation, in RFC 3339.
+    pub created: Option<String>,
     /// sha256 of /pause, in hex.
     pub program: String,
 }
@@ -39,8 +38,8 @@ impl Image {
     ///
     /// The archive cannot be read, or `make` did not make it, or a blob is damaged.
     pub fn read(archive: &[u8]) -> Result<Self> {
-        let files = Files::read(archive)?;
-        let entries: ImageIndex = parse(files.file("index.json", "index.json")?, "index.json")?;
+        let mut files = Files::read(archive)?;
+        let entries: ImageIndex = parse(files.file("index.json", "list of images")?, "index.json")?;
         let [index] = &**entries.manifests() else {
             bail!("index.json has {} images", entries.manifests().len());
         };
@@ -49,37 +48,54 @@ impl Image {
         let platforms = parse(files.blob(index, "index")?, "index");
         let platforms: ImageIndex = platforms.context("not an image of several platforms")?;
         let platforms = platforms.manifests().iter();
-        Ok(Self {
+        let platforms = platforms.map(|it| files.platform(it));
+        let image = Self {
             name,
             index: index.clone(),
-            platforms: platforms
-                .map(|it| files.platform(it))
-                .collect::<Result<_>>()?,
-        })
+            platforms: platforms.collect::<Result<_>>()?,
+        };
+        // docker reads manifest.json, which may name any file.
+        files
+            .read
+            .extend(["manifest.json", "oci-layout"].map(str::to_owned));
+        if let Some(path) = files.content.keys().find(|it| !files.read.contains(*it)) {
+            bail!("the archive has a file that is no part of the image: {path}");
+        }
+        Ok(image)
     }
 }
 
-/// The files of an archive by path.
-struct Files(BTreeMap<String, Vec<u8>>);
+/// The files of an archive.
+struct Files {
+    /// By path.
+    content: BTreeMap<String, Vec<u8>>,
+    /// The paths of those that were read.
+    read: BTreeSet<String>,
+}
 
 impl Files {
     fn read(archive: &[u8]) -> Result<Self> {
-        let mut files = BTreeMap::new();
+        let mut content = BTreeMap::new();
         let mut archive = tar::Archive::new(archive);
         for entry in archive.entries().context("not a tar archive")? {
             let entry = entry.context("not a tar archive")?;
             let path = entry.path()?.to_string_lossy().into_owned();
-            files.insert(path.clone(), limited(entry, &path)?);
+            if !entry.header().entry_type().is_dir() {
+                let twice = content.insert(path.clone(), limited(entry, &path)?);
+                ensure!(twice.is_none(), "the archive has {path} twice");
+            }
         }
-        Ok(Self(files))
+        let read = BTreeSet::new();
+        Ok(Self { content, read })
     }
 
-    fn file(&self, path: &str, name: &str) -> Result<&[u8]> {
-        let content = self.0.get(path);
+    fn file(&mut self, path: &str, name: &str) -> Result<&[u8]> {
+        self.read.insert(path.to_owned());
+        let content = self.content.get(path);
         Ok(content.with_context(|| format!("the archive lacks the {name} ({path})"))?)
     }
 
-    fn blob(&self, blob: &Descriptor, name: &str) -> Result<&[u8]> {
+    fn blob(&mut self, blob: &Descriptor, name: &str) -> Result<&[u8]> {
         let content = self.file(&path(blob), name)?;
         let digest = blob.digest();
         let is_whole = digest.digest() == sha256(content);
@@ -90,7 +106,7 @@ impl Files {
         Ok(content)
     }
 
-    fn platform(&self, descriptor: &Descriptor) -> Result<Platform> {
+    fn platform(&mut self, descriptor: &Descriptor) -> Result<Platform> {
         let platform = descriptor.platform().as_ref();
         let platform = platform.context("the index has a manifest without a platform")?;
         let platform = platform::name(platform);
@@ -99,16 +115,14 @@ impl Files {
         let [layer] = &**manifest.layers() else {
             bail!("the {name} has {} layers", manifest.layers().len());
         };
-        self.blob(manifest.config(), &format!("config of {platform}"))?;
+        let name = format!("config of {platform}");
+        let config: ImageConfiguration = parse(self.blob(manifest.config(), &name)?, &name)?;
         let name = format!("layer of {platform}");
         let unpacked = limited(GzDecoder::new(self.blob(layer, &name)?), &name)
             .with_context(|| format!("cannot decompress the {name}"))?;
         Ok(Platform {
-            manifest: descriptor.clone(),
-            config: manifest.config().clone(),
-            layer: layer.clone(),
+            created: config.created().clone(),
             program: sha256(Self::read(&unpacked)?.file("pause", "program")?),
-            unpacked: sha256(&unpacked),
             name: platform,
         })
     }

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod command;
 pub mod containerd;
+pub mod cri;
 pub mod crio;
 pub mod drop_in;
 pub mod edit;

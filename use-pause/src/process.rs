@@ -71,5 +71,5 @@ pub fn has_started_since(socket: &Path, file: &Path) -> bool {
 /// The sha256, in hex, of the file that a process runs, in whatever mount namespace.
 pub fn sha256(pid: i32) -> Option<String> {
     let content = fs::read(format!("/proc/{pid}/exe")).ok()?;
-    Some(pause_image::layout::sha256(&content))
+    Some(pause_image::sha256(&content))
 }

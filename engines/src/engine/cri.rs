@@ -2,46 +2,76 @@
 
 use super::{APP_IMAGE, Containerd, IMAGE, Nest};
 use crate::{story::Engine, wait_until};
-use k8s_cri::v1::{
-    ContainerConfig, ContainerMetadata, ContainerState, ContainerStatusRequest,
-    CreateContainerRequest, Image, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, ListImagesRequest, ListPodSandboxRequest,
-    NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState,
-    PodSandboxStatusRequest, PodSandboxStatusResponse, RemovePodSandboxRequest,
-    RunPodSandboxRequest, SecurityProfile, StartContainerRequest, StopPodSandboxRequest,
-    VersionRequest, image_service_client::ImageServiceClient,
-    runtime_service_client::RuntimeServiceClient, security_profile::ProfileType,
-};
 use nix::unistd::Pid;
 use std::{cell::RefCell, fs, path::Path};
-use tokio::runtime::Runtime;
-use tonic::transport::{Channel, Endpoint};
+use use_pause::{
+    calls,
+    cri::{
+        self, Image, ImageSpec, LinuxPodSandboxConfig, LinuxSandboxSecurityContext,
+        ListPodSandboxRequest, NamespaceMode, NamespaceOption, PodSandboxConfig,
+        PodSandboxMetadata, PodSandboxState, PodSandboxStatusRequest, PodSandboxStatusResponse,
+        ProfileType, RemovePodSandboxRequest, RunPodSandboxRequest, SecurityProfile,
+        StopPodSandboxRequest, VersionRequest,
+    },
+    messages,
+};
 
-/// Makes a call, which must succeed, and returns the response.
-macro_rules! call {
-    ($containerd:ident.$client:ident, $call:ident, $request:expr) => {{
-        let mut client = $containerd.cri.$client.clone();
-        let answer = $containerd.cri.runtime.block_on(client.$call($request));
-        answer
-            .unwrap_or_else(|status| panic!("{status}"))
-            .into_inner()
-    }};
+// What use-pause makes no use of.
+messages! {
+    ListImagesRequest {}
+    ListImagesResponse { images: Vec<Image> = (message, repeated) "1" }
+
+    CreateContainerRequest {
+        pod_sandbox_id: String = (string) "1",
+        config: Option<ContainerConfig> = (message, optional) "2",
+        sandbox_config: Option<PodSandboxConfig> = (message, optional) "3"
+    }
+    CreateContainerResponse { container_id: String = (string) "1" }
+    ContainerConfig {
+        metadata: Option<ContainerMetadata> = (message, optional) "1",
+        image: Option<ImageSpec> = (message, optional) "2",
+        command: Vec<String> = (string, repeated) "3",
+        log_path: String = (string) "11",
+        linux: Option<LinuxContainerConfig> = (message, optional) "15"
+    }
+    ContainerMetadata { name: String = (string) "1" }
+    LinuxContainerConfig {
+        security_context: Option<LinuxContainerSecurityContext> = (message, optional) "2"
+    }
+    LinuxContainerSecurityContext {
+        namespace_options: Option<NamespaceOption> = (message, optional) "3"
+    }
+
+    StartContainerRequest { container_id: String = (string) "1" }
+    ContainerStatusRequest { container_id: String = (string) "1" }
+    ContainerStatusResponse { status: Option<ContainerStatus> = (message, optional) "1" }
+    ContainerStatus {
+        state: i32 = (int32) "3",
+        exit_code: i32 = (int32) "7"
+    }
 }
+
+calls! {
+    ImageService.ListImages(ListImagesRequest) -> ListImagesResponse, 30;
+    RuntimeService.CreateContainer(CreateContainerRequest) -> CreateContainerResponse, 30;
+    RuntimeService.StartContainer(StartContainerRequest) -> cri::Empty, 30;
+    RuntimeService.ContainerStatus(ContainerStatusRequest) -> ContainerStatusResponse, 30;
+}
+
+/// The state of a container that has ended.
+const EXITED: i32 = 2;
 
 /// One PID namespace for the whole pod, and that network.
 fn namespaces(network: NamespaceMode) -> Option<NamespaceOption> {
     Some(NamespaceOption {
         pid: NamespaceMode::Pod.into(),
         network: network.into(),
-        ..Default::default()
     })
 }
 
-/// A client of a CRI.
+/// A client of a CRI, and its last pod.
 pub(super) struct Client {
-    runtime: Runtime,
-    pods: RuntimeServiceClient<Channel>,
-    images: ImageServiceClient<Channel>,
+    cri: cri::Client,
     /// The sandbox's seccomp profile.
     seccomp: SecurityProfile,
     /// The id of the last sandbox.
@@ -52,19 +82,11 @@ pub(super) struct Client {
 impl Client {
     /// A client for the runtime at that socket, which need not run yet.
     pub(super) fn of(socket: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
-        let channel = runtime.block_on(async { endpoint.connect_lazy() });
         Self {
-            runtime,
-            pods: RuntimeServiceClient::new(channel.clone()),
-            images: ImageServiceClient::new(channel),
+            cri: cri::Client::of(socket),
             seccomp: SecurityProfile {
                 profile_type: ProfileType::RuntimeDefault.into(),
-                ..Default::default()
+                localhost_ref: String::new(),
             },
             pod: RefCell::default(),
             apps: RefCell::default(),
@@ -82,6 +104,14 @@ impl Containerd {
         self
     }
 
+    /// Makes a call, which must succeed.
+    fn call<C: cri::Call>(&self, request: C) -> C::Response {
+        self.cri
+            .cri
+            .call(request)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn config(&self, name: &str, network: NamespaceMode) -> PodSandboxConfig {
         PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
@@ -97,29 +127,21 @@ impl Containerd {
                     namespace_options: namespaces(network),
                     readonly_rootfs: true,
                     seccomp: Some(self.cri.seccomp.clone()),
-                    ..Default::default()
                 }),
-                ..Default::default()
             }),
-            ..Default::default()
         }
     }
 
     /// Finds an image in the runtime's list.
     pub fn image(&self, name: &str) -> Option<Image> {
-        let list = call!(self.images, list_images, ListImagesRequest::default());
+        let list = self.call(ListImagesRequest::default());
         let is_named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
         list.images.into_iter().find(is_named)
     }
 
     /// Starts a sandbox on the node's own network, and returns its process in the nest.
     pub fn start_sandbox(&self, name: &str) -> Pid {
-        // The client may still be connected to a containerd that has been restarted since.
-        wait_until("served", || {
-            let mut client = self.cri.pods.clone();
-            let version = async { client.version(VersionRequest::default()).await };
-            self.cri.runtime.block_on(version).is_ok()
-        });
+        wait_until("served", || self.cri.cri.call(VersionRequest {}).is_ok());
         self.run_sandbox(self.config(name, NamespaceMode::Node))
     }
 
@@ -127,9 +149,8 @@ impl Containerd {
     fn run_sandbox(&self, config: PodSandboxConfig) -> Pid {
         let request = RunPodSandboxRequest {
             config: Some(config),
-            ..Default::default()
         };
-        let pod = call!(self.pods, run_pod_sandbox, request);
+        let pod = self.call(request);
         self.cri.pod.replace(pod.pod_sandbox_id);
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
@@ -145,7 +166,7 @@ impl Containerd {
     /// The ids of all sandboxes.
     fn sandboxes(&self) -> Vec<String> {
         let request = ListPodSandboxRequest::default();
-        let list = call!(self.pods, list_pod_sandbox, request);
+        let list = self.call(request);
         list.items.into_iter().map(|pod| pod.id).collect()
     }
 
@@ -156,12 +177,12 @@ impl Containerd {
 
     fn stop(&self, pod_sandbox_id: String) {
         let request = StopPodSandboxRequest { pod_sandbox_id };
-        call!(self.pods, stop_pod_sandbox, request);
+        self.call(request);
     }
 
     fn remove(&self, pod_sandbox_id: String) {
         let request = RemovePodSandboxRequest { pod_sandbox_id };
-        call!(self.pods, remove_pod_sandbox, request);
+        self.call(request);
     }
 
     /// containerd's own information on the last sandbox, beyond the CRI.
@@ -174,13 +195,13 @@ impl Containerd {
             pod_sandbox_id: self.pod(),
             verbose: true,
         };
-        call!(self.pods, pod_sandbox_status, request)
+        self.call(request)
     }
 
     /// Whether the runtime reports the last sandbox as ready.
     pub fn is_ready(&self) -> bool {
         let state = self.pod_status().status.unwrap().state;
-        state == i32::from(PodSandboxState::SandboxReady)
+        state == i32::from(PodSandboxState::Ready)
     }
 
     /// Starts an app, and returns its id and its log file.
@@ -188,35 +209,28 @@ impl Containerd {
         let number = self.cri.apps.replace_with(|number| *number + 1);
         let name = format!("app-{number}");
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata {
-                name: name.clone(),
-                attempt: 0,
-            }),
+            metadata: Some(ContainerMetadata { name: name.clone() }),
             image: Some(ImageSpec {
                 image: APP_IMAGE.to_owned(),
-                ..Default::default()
             }),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             log_path: format!("{name}.log"),
             linux: Some(LinuxContainerConfig {
                 security_context: Some(LinuxContainerSecurityContext {
                     namespace_options: namespaces(NamespaceMode::Pod),
-                    ..Default::default()
                 }),
-                ..Default::default()
             }),
-            ..Default::default()
         };
         let request = CreateContainerRequest {
             pod_sandbox_id: self.pod(),
             config: Some(config),
             sandbox_config: Some(self.config("pod", NamespaceMode::Pod)),
         };
-        let container = call!(self.pods, create_container, request).container_id;
+        let container = self.call(request).container_id;
         let request = StartContainerRequest {
             container_id: container.clone(),
         };
-        call!(self.pods, start_container, request);
+        self.call(request);
         (container, self.nest.path(&format!("logs/{name}.log")))
     }
 }
@@ -246,12 +260,11 @@ impl Engine for Containerd {
         wait_until("ended", || {
             let request = ContainerStatusRequest {
                 container_id: container.clone(),
-                verbose: false,
             };
-            let status = call!(self.pods, container_status, request);
+            let status = self.call(request);
             let status = status.status.unwrap();
             code = status.exit_code;
-            status.state == i32::from(ContainerState::ContainerExited)
+            status.state == EXITED
         });
         // A line of the log: time, stream, "F" for full, and the output.
         let log = fs::read_to_string(log).unwrap();

@@ -13,7 +13,7 @@ pub use nest::{Cgroups, Nest, RUNC};
 pub use podman::Podman;
 pub use registry::Registry;
 
-pub use pause_image::layout::sha256;
+pub use pause_image::sha256;
 
 use crate::{built, program::Platform, project, said, text};
 use k8s_openapi::api::core::v1::Pod;

@@ -19,7 +19,6 @@ impl<'a> Registry<'a> {
             "version": 0.1,
             "storage": {"filesystem": {"rootdirectory": nest.path("registry")}},
             "http": {"addr": "127.0.0.1:5000"},
-            "log": {"formatter": "json"},
         });
         let path = nest.path("registry.yml");
         // JSON is YAML.
@@ -38,19 +37,5 @@ impl<'a> Registry<'a> {
         let flags = "PUSH_FLAGS=--dest-tls-verify=false";
         push.args(["push", "REGISTRY=localhost:5000/team", flags]);
         output(&mut push);
-    }
-
-    /// The path and the bytes sent of each successful GET so far, from the log.
-    pub fn sent(&self) -> Vec<(String, u64)> {
-        let log = fs::read_to_string(self.0.path("registry.log")).unwrap();
-        let sent = log.lines().filter_map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            let is_sent = line["msg"] == "response completed"
-                && line["http.request.method"] == "GET"
-                && line["http.response.status"] == 200;
-            let path = line["http.request.uri"].as_str()?.to_owned();
-            is_sent.then_some((path, line["http.response.written"].as_u64()?))
-        });
-        sent.collect()
     }
 }
