@@ -31,7 +31,8 @@ fn start(program: &Program, namespaces: CloneFlags, arguments: &[&str]) -> Sandb
 
 /// Runs a program. Panics if it does anything else than pause.
 pub fn run(program: crate::Program) -> Result<()> {
-    sandbox::PATIENCE.store(5, Ordering::Relaxed);
+    sandbox::become_root();
+    sandbox::PATIENCE.store(10, Ordering::Relaxed);
     let name = program.platform.name;
     let program = &Program {
         platform: Platform::of(if name == "arm" { "arm/v6" } else { name }),

@@ -2,7 +2,7 @@
 //! that encoding. So no reserved bit is set, and no encoding is taken that only capstone reads as one.
 
 use super::{Instruction, number, regex};
-use crate::platform::Platform;
+use crate::{platform::Platform, term::Term};
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection};
 use regex::Regex;
@@ -22,12 +22,14 @@ fn line(platform: &Platform, it: &Instruction, here: &str) -> String {
     let (start, to) = it.text.split_at(it.text.rfind([' ', '#']).unwrap_or(0) + 1);
     let is_place = |it: &String| it.contains(&format!("file + {to} "));
     let text = match number(to) {
-        Ok(to) if it.meaning.as_ref().is_some_and(is_place) => match to - it.at {
-            // A number is relative to what Thumb takes for the instruction's address.
-            by if platform.is_thumb() => format!("{start}{}", by - 4),
-            by if platform.is_32_bit => format!("{start}{here} + {}", by as i32),
-            by => format!("{start}{here} + {by}"),
-        },
+        Ok(to) if it.meaning.as_ref().is_some_and(is_place) => {
+            let by = Term::number(to - it.at, platform.bits()).known_signed();
+            match by.unwrap_or_default() {
+                // A number is relative to what Thumb takes for the instruction's address.
+                by if platform.is_thumb() => format!("{start}{}", by - 4),
+                by => format!("{start}{here} + {by}"),
+            }
+        }
         _ => it.text.clone(),
     };
     match platform.name {
