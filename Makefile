@@ -262,8 +262,7 @@ prove: $(proved) ## proves for every input that each program keeps its contract:
 	$(unwind) cargo run --locked $(quiet) --package proof -- prove $(HOST) target/release/pause
 
 mutants: tools $(proved) ## breaks pause on purpose, and shows which tests fail: half an hour
-	scripts/packages cc z3
-	$(unwind) cargo run --locked $(quiet) --package proof -- flips > target/flips.txt.new
+	$(unwind) cargo run --locked $(quiet) --package proof -- flips --run > target/flips.txt.new
 	mv target/flips.txt.new target/flips.txt
 	scripts/mutants > target/mutants.md
 	mv target/mutants.md docs/mutants.md
