@@ -21,6 +21,8 @@ const MASK: u64 = 1 << 1 | 1 << 14;
 const SIG_IGN: i64 = 1;
 const EINTR: i64 = 4;
 const WNOHANG: i64 = 1;
+/// The bytes below the first stack pointer that pause may use.
+pub const ROOM: i64 = 256;
 
 /// How far the program has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +65,21 @@ pub fn again(path: &Path) -> Option<Term> {
         Slept => Some(path.answer.is_number(-EINTR)),
         _ => None,
     }
+}
+
+/// Sees that the kernel can deliver a signal before the next instruction: it writes its frame below the
+/// stack pointer, so that this must lie where it may, and be aligned as the ABI has it.
+pub fn signal(path: &Path) -> Result<()> {
+    let stack = &path.registers[path.platform.stack()];
+    let may_be =
+        |offset| (-ROOM..=path.end).contains(&offset) && offset % path.platform.stack_step == 0;
+    let is_right = matches!(stack.place(), Some(("stack", offset)) if may_be(offset));
+    ensure!(
+        is_right,
+        "no signal can come: the stack pointer is {}",
+        show(stack)
+    );
+    Ok(())
 }
 
 /// Proves that a system call is the one that must come now, and moves on to the next phase.

@@ -23,8 +23,6 @@ use std::{
 /// The most instructions of a path, and the most paths: a program with more makes no progress.
 const LONGEST: usize = 300;
 const MOST: usize = 400;
-/// Bytes below the stack pointer that a program may use.
-const ROOM: i64 = 4096;
 
 /// A way through the program, up to an instruction.
 #[derive(Clone)]
@@ -43,7 +41,7 @@ pub struct Path {
     arguments: Term,
     argument: &'static str,
     /// Where writing must end, as a distance from the first stack pointer.
-    end: i64,
+    pub end: i64,
     /// The system calls and signals so far, in words.
     story: String,
     calls: usize,
@@ -199,6 +197,11 @@ impl Prover {
     pub fn prove(&mut self, bytes: &[u8]) -> Result<Report> {
         let (platform, size) = (self.platform, bytes.len());
         let (bytes, entry) = elf::load(platform, bytes)?;
+        if self.is_new {
+            let all = entry..bytes.len() as i64;
+            self.decoder.learn(all.map(|at| (bytes, at)))?;
+            self.is_new = false;
+        }
         let start = Path::new(platform, entry, Phase::Started);
         let mut proof = Proof {
             prover: self,
@@ -208,12 +211,7 @@ impl Prover {
             heads: Vec::new(),
             handlers: BTreeSet::new(),
             against: None,
-            found: Report {
-                headers: elf::code(platform),
-                loaded: bytes.len(),
-                size,
-                ..Report::default()
-            },
+            found: Report::default(),
         };
         proof.explore()?;
         for ((signal, line), handler) in proof.handlers.clone().into_iter().rev() {
@@ -221,12 +219,20 @@ impl Prover {
             proof.open.push(Path::new(platform, handler, phase));
         }
         proof.explore()?;
-        let found = proof.found;
+        let mut found = proof.found;
         for ((_, before), (at, _)) in found.instructions.iter().tuple_windows() {
             let is_behind = *at >= before.at + before.length;
             let otherwise = "it jumps into the middle of an instruction";
             ensure!(is_behind, "{at:#x}: {otherwise}");
         }
+        let kind = |at| match found.instruction_around(at) {
+            Some(_) => "code",
+            None if at < elf::code(platform) => "headers",
+            None if found.read.contains(&(at as i64)) => "read",
+            None if at < bytes.len() => "filler",
+            None => "not loaded",
+        };
+        found.kinds = (0..size).map(kind).collect();
         Ok(found)
     }
 }
@@ -251,7 +257,10 @@ impl Proof<'_> {
         let (name, at) = (self.path.platform.name, self.path.at);
         let instruction = self.found.instructions.get(&at);
         let instruction = instruction.map_or(String::new(), |it| format!(", {}", it.text));
-        let story = self.path.story.trim_start_matches("; ");
+        let story = match self.path.story.trim_start_matches("; ") {
+            "" => "the first instructions",
+            story => story,
+        };
         anyhow!("{name}, {at:#x}{instruction}: {error:#}\n  way: {story}\n  input: {input}")
     }
 
@@ -261,6 +270,7 @@ impl Proof<'_> {
         if self.path.phase == Phase::Gone || self.is_loop()? {
             return Ok(false);
         }
+        contract::signal(&self.path)?;
         self.path.length += 1;
         let has_end = self.path.length < LONGEST && self.found.paths < MOST;
         ensure!(has_end, "goes on without an end");
@@ -276,9 +286,6 @@ impl Proof<'_> {
         };
         let flow = machine.run();
         self.path.registers = machine.registers;
-        let stack = self.path.registers[platform.stack()].place();
-        let is_aligned = stack.is_none_or(|it| it.1 % 16 == 0) || !platform.aligned_stack;
-        ensure!(is_aligned, "the stack is not aligned");
         let next = at + instruction.length;
         self.path.at = match flow? {
             Flow::Next => next,
@@ -461,7 +468,8 @@ impl Memory for Proof<'_> {
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
         let count = i64::from(value.bits / 8);
         let (place, offset) = self.place(address, count)?;
-        let is_ours = place == "stack" && offset >= -ROOM && offset + count <= self.path.end;
+        let is_ours =
+            place == "stack" && offset >= -contract::ROOM && offset + count <= self.path.end;
         ensure!(is_ours, "writes where it should not: {address}");
         self.path.put(offset, value);
         Ok(())

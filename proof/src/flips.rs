@@ -1,64 +1,143 @@
-//! Flipped bits: the proof fails, or proves the new program as well. Then it is an equal one.
+//! Flipped bits: the proof fails, or proves the new program as well. Then it is an equal one, and behaves
+//! like one.
 
-use crate::{Program, Prover, Report, isa::Decoder};
+use crate::{Program, Prover, Report};
 use anyhow::{Result, ensure};
-use itertools::iproduct;
-use std::thread;
+use itertools::{Itertools, iproduct};
+use std::{
+    fs::{self, Permissions},
+    iter::zip,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    thread,
+};
 
-/// A bit of the file: the byte's offset, and the bit's number, 0 the lowest.
-type Bit = (usize, u32);
-
-fn flip(file: &[u8], (offset, bit): Bit) -> Vec<u8> {
-    let mut flipped = file.to_vec();
-    flipped[offset] ^= 1 << bit;
-    flipped
+#[derive(clap::Args)]
+pub struct Options {
+    /// Flip one of so many bits
+    #[arg(long, default_value_t = 1)]
+    pub every: usize,
+    /// Flip so many pairs of bits, each in one instruction
+    #[arg(long, default_value_t = 3000)]
+    pub pairs: usize,
+    /// Run the equal programs
+    #[arg(long)]
+    pub run: bool,
 }
 
-/// The bits that make a program which is proved as well.
-fn equal(program: &Program, bits: &[Bit]) -> Result<Vec<Bit>> {
+/// Bits of a file: each byte's offset, and the bit's number, 0 the lowest.
+type Bits = Vec<(usize, usize)>;
+/// An equal program: `0x95.3 mov r2, r0 -> mov r2, r8`, and its file.
+type Equal = (String, Vec<u8>);
+
+/// The bits to flip. Pairs are random, and the same each time.
+fn choose(size: usize, report: &Report, options: &Options) -> Vec<Bits> {
+    let bits = iproduct!(0..size, 0..8).step_by(options.every);
+    let mut random = fastrand::Rng::with_seed(0);
+    let instructions: Vec<_> = report.instructions.values().collect();
+    let pairs = (0..options.pairs).map(|_| {
+        let it = instructions[random.usize(..instructions.len())];
+        let bits = random
+            .choose_multiple(0..8 * it.length as usize, 2)
+            .into_iter();
+        bits.map(|bit| (it.at as usize + bit / 8, bit % 8))
+            .collect()
+    });
+    bits.map(|bit| vec![bit]).chain(pairs).collect()
+}
+
+/// The programs that are proved as well.
+fn equal(program: &Program, report: &Report, all: &[Bits]) -> Result<Vec<Equal>> {
     let mut prover = Prover::new(program.platform)?;
-    let is_equal = |bit: &Bit| prover.prove(&flip(&program.bytes, *bit)).is_ok();
-    Ok(bits.iter().copied().filter(is_equal).collect())
-}
-
-/// The instruction without and with the bit flipped: `0x95.3 mov r2, r0 -> mov r2, r8`.
-fn describe(program: &Program, report: &Report, decoder: &mut Decoder, bit: Bit) -> String {
-    let what = match report.instruction_around(bit.0) {
-        Some(was) => {
-            let is = decoder.decode(&flip(&program.bytes, bit), was.at);
-            let is = is.map_or("no instruction".to_owned(), |it| it.text.clone());
-            format!("{} -> {is}", was.text)
-        }
-        None => "read by nothing".to_owned(),
+    let flip = |bits: &Bits| {
+        let mut flipped = program.bytes.clone();
+        bits.iter().for_each(|(at, bit)| flipped[*at] ^= 1 << bit);
+        flipped
     };
-    format!("{:#x}.{}  {what}", bit.0, bit.1)
+    let files: Vec<_> = all.iter().map(flip).collect();
+    let was = |bits: &Bits| report.instruction_around(bits[0].0);
+    // An instruction may become a shorter one, and others after it.
+    let places = zip(&files, all).filter_map(|(file, bits)| Some((&**file, was(bits)?.at)));
+    let places = places.flat_map(|(file, at)| (at..at + 8).map(move |at| (file, at)));
+    prover.decoder.learn(places)?;
+    let mut found = Vec::new();
+    for (file, bits) in zip(files, all) {
+        if prover.prove(&file).is_ok() {
+            let (name, kind) = (program.name(), report.kinds[bits[0].0]);
+            let places = bits
+                .iter()
+                .map(|(at, bit)| format!("{at:#x}.{bit}"))
+                .join(" ");
+            let may_be = ["code", "filler"].contains(&kind);
+            ensure!(
+                may_be,
+                "{name}: {places} may be another, and is of the {kind}"
+            );
+            let what = match was(bits) {
+                Some(was) => format!(
+                    "{} -> {}",
+                    was.text,
+                    prover.decoder.read(&file, was.at)?.text
+                ),
+                None => "read by nothing".to_owned(),
+            };
+            found.push((format!("{places}  {what}"), file));
+        }
+    }
+    Ok(found)
 }
 
-/// Flips one of so many bits of each program, and prints those that make an equal program.
-pub fn check(proved: &[(Program, Report)], every: usize) -> Result<()> {
-    for (program, report) in proved {
-        let name = &program.name;
-        let bits = iproduct!(0..program.bytes.len(), 0..8).step_by(every);
-        let bits: Vec<Bit> = bits.collect();
-        let (some, others) = bits.split_at(bits.len() / 2);
-        let found = thread::scope(|scope| {
-            let others = scope.spawn(|| equal(program, others));
-            let others = others.join().expect("it does not panic");
-            Ok::<_, anyhow::Error>([equal(program, some)?, others?].concat())
-        })?;
-        let (equal, all) = (found.len(), bits.len());
-        let caught = all - equal;
-        println!("{name}: {all} bits = {caught} caught + {equal} proved, too");
-        let mut decoder = Decoder::new(program.platform);
-        for bit in found {
-            println!("    {}", describe(program, report, &mut decoder, bit));
-            let may_be = ["code", "filler"].contains(&report.kind(bit.0));
-            let otherwise = "is a header or a text that may be another";
-            ensure!(may_be, "{name}: {:#x}.{} {otherwise}", bit.0, bit.1);
-        }
-        // A processor looks at most bits of an instruction.
-        let otherwise = format!("{name}: {equal} of {all} are proved, too");
-        ensure!(equal * 8 < caught, "{otherwise}");
+/// Runs equal programs by the command `proof`, and returns what those that misbehave do.
+fn misbehaving(program: &Program, proof: &Path, all: &[Equal]) -> Result<Vec<String>> {
+    let directory = tempfile::tempdir()?;
+    let path = |index: usize| directory.path().join(index.to_string());
+    for (index, (_, file)) in all.iter().enumerate() {
+        fs::write(path(index), file)?;
+        fs::set_permissions(path(index), Permissions::from_mode(0o755))?;
     }
+    let mut found = Vec::new();
+    for (index, (what, _)) in all.iter().enumerate() {
+        let mut run = Command::new(proof);
+        run.args(["run", program.platform.name]).arg(path(index));
+        let run = run.env_remove("RUST_BACKTRACE").output()?;
+        let errors = String::from_utf8_lossy(&run.stderr).replace('\n', " ");
+        let line = format!("{}: {what}: {errors}", program.name());
+        found.extend((!run.status.success()).then_some(line));
+    }
+    Ok(found)
+}
+
+/// Flips bits of each program, prints which make an equal program, and runs these by the command `proof`.
+///
+/// # Errors
+///
+/// A header or a text may be another, or an equal program misbehaves.
+pub fn check(proved: &[(Program, Report)], options: &Options, proof: &Path) -> Result<()> {
+    let mut wrong = Vec::new();
+    for (program, report) in proved {
+        let all = choose(program.bytes.len(), report, options);
+        // On both of two processors.
+        let (some, others) = all.split_at(all.len() / 2);
+        let found = thread::scope(|scope| {
+            let others = scope.spawn(|| equal(program, report, others));
+            let some = equal(program, report, some)?;
+            anyhow::Ok([some, others.join().expect("it does not panic")?].concat())
+        })?;
+        let (equal, pairs) = (found.len(), options.pairs);
+        let (bits, caught) = (all.len() - pairs, all.len() - equal);
+        let name = program.name();
+        println!("{name}: {bits} bits + {pairs} pairs = {caught} caught + {equal} proved, too");
+        found.iter().for_each(|(what, _)| println!("    {what}"));
+        if options.run {
+            wrong.extend(misbehaving(program, proof, &found)?);
+        }
+    }
+    ensure!(
+        wrong.is_empty(),
+        "{} misbehave:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     Ok(())
 }

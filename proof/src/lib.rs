@@ -8,12 +8,13 @@ pub mod flips;
 pub mod isa;
 pub mod listing;
 pub mod platform;
+pub mod run;
 pub mod seccomp;
 pub mod solver;
 pub mod term;
 
 use anyhow::{Context, Result, ensure};
-use isa::Decoder;
+use isa::{Decoder, Instruction};
 use itertools::{Itertools, iproduct};
 use platform::{PLATFORMS, Platform};
 use sandbox::{built, project};
@@ -22,15 +23,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
-    rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
 /// A program that ships, the same built with the other crate for system calls, or any other file.
 pub struct Program {
     pub platform: &'static Platform,
-    /// Its directory in target/, pause/amd64, or its path.
-    pub name: String,
     pub path: PathBuf,
     pub bytes: Vec<u8>,
 }
@@ -41,21 +40,20 @@ pub struct Report {
     pub paths: usize,
     /// The system calls that the program makes.
     pub calls: BTreeSet<&'static str>,
-    pub instructions: BTreeMap<i64, Rc<isa::Instruction>>,
+    pub instructions: BTreeMap<i64, Arc<Instruction>>,
     /// The bytes of the file that the program reads or writes out.
     pub read: BTreeSet<i64>,
-    /// How many bytes the headers have, what is loaded, and the file.
-    pub headers: usize,
-    pub loaded: usize,
-    pub size: usize,
+    /// What each byte of the file is.
+    pub kinds: Vec<&'static str>,
 }
 
 impl Program {
-    pub fn read(platform: &'static Platform, name: String, path: PathBuf) -> Result<Self> {
+    pub fn read(platform: &str, path: PathBuf) -> Result<Self> {
         let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        let found = PLATFORMS.iter().find(|it| it.name == platform);
+        let names = || PLATFORMS.iter().map(|it| it.name).join(" ");
         Ok(Self {
-            platform,
-            name,
+            platform: found.with_context(|| format!("no platform {platform}: {}", names()))?,
             path,
             bytes,
         })
@@ -65,51 +63,55 @@ impl Program {
     /// with the crate sc. Two of the same bytes count once.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];
-        let both = iproduct!(["pause", "pause-sc"], PLATFORMS.iter());
-        let both = both.filter(|(directory, it)| *directory == "pause" || sc.contains(&it.name));
-        let programs = both.map(|(directory, platform)| {
-            let name = format!("{directory}/{}", platform.name);
-            let path = built(&name).join("pause");
-            Self::read(platform, name, path)
-        });
-        let programs: Vec<Self> = programs.collect::<Result<_>>()?;
+        let both = iproduct!(["pause", "pause-sc"], PLATFORMS.iter().map(|it| it.name));
+        let both = both.filter(|(directory, name)| *directory == "pause" || sc.contains(name));
+        let read =
+            |(directory, name)| Self::read(name, built(&format!("{directory}/{name}/pause")));
+        let programs: Vec<Self> = both.map(read).collect::<Result<_>>()?;
         Ok(programs
             .into_iter()
             .unique_by(|it| it.bytes.clone())
             .collect())
     }
 
+    /// Its path in target/, if it lies there.
+    pub fn name(&self) -> String {
+        let path = self.path.strip_prefix(project().join("target"));
+        path.unwrap_or(&self.path).display().to_string()
+    }
+
     /// Proves that the program keeps the contract, and prints a line.
     pub fn prove(&self) -> Result<Report> {
-        let start = Instant::now();
-        let report = Prover::new(self.platform)?.prove(&self.bytes)?;
-        let bytes = report.count().into_iter();
+        let (name, size, start) = (self.name(), self.bytes.len(), Instant::now());
+        let proved = Prover::new(self.platform)?.prove(&self.bytes);
+        let report = proved.with_context(|| name.clone())?;
+        let (seconds, paths) = (start.elapsed().as_secs_f64(), report.paths);
+        let kinds = report.kinds.iter().counts().into_iter().sorted();
+        let kinds = kinds
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .join(", ");
+        let count = report.instructions.len();
         println!(
-            "{}: {} paths, {:.1} s; {} bytes: {}; {} instructions",
-            self.name,
-            report.paths,
-            start.elapsed().as_secs_f64(),
-            self.bytes.len(),
-            bytes
-                .map(|(kind, count)| format!("{count} {kind}"))
-                .format(", "),
-            report.instructions.len(),
+            "{name}: {paths} paths, {seconds:.1} s; {size} bytes: {kinds}; {count} instructions"
         );
         Ok(report)
     }
 
     /// Sees that no byte of a program that ships is left over, nor one of its system calls.
     pub fn account(&self, report: &Report) -> Result<()> {
-        let (name, platform, bytes) = (&self.name, self.platform, report.count());
-        for (kind, most) in [("filler", platform.filler), ("not loaded", 0)] {
-            let count = bytes.get(kind).copied().unwrap_or_default();
+        for (kind, most) in [("filler", self.platform.filler), ("not loaded", 0)] {
+            let count = report.kinds.iter().filter(|it| **it == kind).count();
             ensure!(
                 count == most,
-                "{name}: {count} bytes are {kind}, not {most}"
+                "{}: {count} bytes are {kind}, not {most}",
+                self.name()
             );
         }
-        let (made, all) = (&report.calls, platform.calls().map(|it| it.0).collect());
-        ensure!(*made == all, "{name}: makes {made:?}, not {all:?}");
+        let (made, all) = (
+            &report.calls,
+            self.platform.calls().map(|it| it.0).collect(),
+        );
+        ensure!(*made == all, "{}: makes {made:?}, not {all:?}", self.name());
         Ok(())
     }
 }
@@ -118,7 +120,7 @@ impl Program {
 /// to where one breaks its contract, and an input that leads there.
 pub fn prove() -> Result<Vec<(Program, Report)>> {
     let proved = Program::all()?.into_iter().map(|program| {
-        let report = program.prove().with_context(|| program.name.clone())?;
+        let report = program.prove()?;
         program.account(&report)?;
         Ok((program, report))
     });
@@ -140,26 +142,9 @@ fn compare(name: &str, text: &str, write: bool) -> Result<()> {
 
 impl Report {
     /// The instruction that a byte of the file belongs to.
-    pub fn instruction_around(&self, offset: usize) -> Option<&isa::Instruction> {
+    pub fn instruction_around(&self, offset: usize) -> Option<&Instruction> {
         let (_, before) = self.instructions.range(..=offset as i64).next_back()?;
         ((offset as i64) < before.at + before.length).then_some(before)
-    }
-
-    /// What a byte of the file is.
-    pub fn kind(&self, offset: usize) -> &'static str {
-        match self.instruction_around(offset) {
-            Some(_) => "code",
-            None if offset < self.headers => "headers",
-            None if self.read.contains(&(offset as i64)) => "read",
-            None if offset < self.loaded => "filler",
-            None => "not loaded",
-        }
-    }
-
-    /// How many bytes there are of each kind.
-    fn count(&self) -> BTreeMap<&'static str, usize> {
-        let kinds = (0..self.size).map(|at| self.kind(at));
-        kinds.counts().into_iter().collect()
     }
 }
 
@@ -168,6 +153,8 @@ pub struct Prover {
     pub platform: &'static Platform,
     pub decoder: Decoder,
     pub solver: Solver,
+    /// Whether nothing was proved before.
+    is_new: bool,
 }
 
 impl Prover {
@@ -176,6 +163,7 @@ impl Prover {
             platform,
             decoder: Decoder::new(platform),
             solver: Solver::new()?,
+            is_new: true,
         })
     }
 }

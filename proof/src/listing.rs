@@ -14,7 +14,7 @@ const WIDTH: usize = 12;
 pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
     for (program, report) in proved {
         let name = program.platform.name;
-        if program.name == format!("pause/{name}") {
+        if program.name() == format!("pause/{name}/pause") {
             let listing = list(program, report)?;
             compare(&format!("proof/listings/{name}.txt"), &listing, write)?;
         }
@@ -27,7 +27,7 @@ pub fn check(proved: &[(Program, Report)], write: bool) -> Result<()> {
 fn list(program: &Program, report: &Report) -> Result<String> {
     let symbols = &program.path.with_extension("symbols");
     let (platform, file) = (program.platform, &program.bytes);
-    let (path, name, size) = (symbols.display(), &program.name, file.len());
+    let (path, name, size) = (symbols.display(), &program.name(), file.len());
     let bytes = fs::read(symbols).with_context(|| path.to_string())?;
     let object = object::File::parse(&*bytes)?;
     let text = object.section_by_name(".text").context("no .text")?;
@@ -65,8 +65,8 @@ fn list(program: &Program, report: &Report) -> Result<String> {
         let source = source(&lines, it.at as u64)?;
         parts.insert(it.at as usize, format!("{:36} {source}", it.text));
     }
-    for at in (code..messages).filter(|at| report.kind(*at) != report.kind(at - 1)) {
-        let what = match report.kind(at) {
+    for at in (code..messages).filter(|at| report.kinds[*at] != report.kinds[at - 1]) {
+        let what = match report.kinds[at] {
             "code" => continue,
             "read" => "numbers that the code reads",
             _ => "of no use: aligns what follows, or ends the code",

@@ -23,6 +23,8 @@ pub static PLATFORMS: LazyLock<[Platform; 7]> = LazyLock::new(|| {
 pub struct Platform {
     /// The architecture's name in OCI.
     pub name: &'static str,
+    /// rustc's name of the target.
+    pub triple: &'static str,
     /// Its name in a seccomp profile. s390x has none, as libseccomp does not mix byte
     /// orders, nor has riscv64, which runc 1.1 does not know: a runtime adds its machine's own.
     pub seccomp: Option<&'static str>,
@@ -34,8 +36,8 @@ pub struct Platform {
     pub step: i64,
     /// Whether an access to memory needs an address that is a multiple of its size.
     pub aligned: bool,
-    /// Whether the stack pointer must be a multiple of 16.
-    pub aligned_stack: bool,
+    /// What the stack pointer must be a multiple of at each instruction, by the ABI.
+    pub stack_step: i64,
     /// The registers that pause uses, each as long as an address.
     pub registers: &'static str,
     /// The name of each register's lower 32 bits; writing these clears the upper 32.
@@ -154,6 +156,14 @@ impl Platform {
             true => bytes.rev().collect(),
             false => bytes.collect(),
         }
+    }
+
+    /// The bytes of memory that make a known number.
+    pub fn bytes_of(&self, number: &Term) -> Vec<u8> {
+        let bytes = self.split(number).into_iter();
+        bytes
+            .map(|it| it.known().expect("all are known") as u8)
+            .collect()
     }
 
     /// The number that known bytes make.

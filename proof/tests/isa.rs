@@ -4,14 +4,13 @@
 
 use anyhow::{Context, Result};
 use proof::{
-    Program,
-    isa::{Flow, Instruction, Machine, Memory},
-    platform::{PLATFORMS, Platform},
+    Program, elf,
+    isa::{Flow, Instruction, Machine, Memory, Registers, number},
+    platform::Platform,
     term::Term,
 };
-use sandbox::program::NATIVE_ARCH;
+use sandbox::{built, program::NATIVE_ARCH, wait_until};
 use std::{
-    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
@@ -43,8 +42,7 @@ fn layout(platform: &Platform) -> (&'static str, usize, usize, Vec<(usize, u32)>
 
 /// A register or flag in a packet: where it begins, how many bytes it is in, its lowest bit there, and
 /// how many bits it has.
-#[derive(Clone, Copy)]
-struct Place(&'static str, usize, usize, u32, u32);
+type Place = (&'static str, usize, usize, u32, u32);
 
 /// A program in its emulator, stopped before its first instruction.
 struct Bench {
@@ -77,12 +75,15 @@ impl Memory for Bench {
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
-        let address = address.known().context("it is open")?;
-        let start = address.wrapping_sub(self.window) as usize;
-        let bytes = bytes(self.platform, value);
-        let place = self.memory.get_mut(start..).context("outside")?;
-        let place = place.get_mut(..bytes.len()).context("outside")?;
-        place.copy_from_slice(&bytes);
+        let start = address
+            .known()
+            .context("it is open")?
+            .wrapping_sub(self.window) as usize;
+        let bytes = self.platform.bytes_of(value);
+        let place = self
+            .memory
+            .get_mut(start..start.saturating_add(bytes.len()));
+        place.context("outside")?.copy_from_slice(&bytes);
         Ok(())
     }
 
@@ -91,57 +92,53 @@ impl Memory for Bench {
     }
 }
 
-/// The bytes of a known number in memory.
-fn bytes(platform: &Platform, value: &Term) -> Vec<u8> {
-    let bytes = platform.split(value).into_iter();
-    bytes.map(|it| it.known().unwrap() as u8).collect()
-}
-
 impl Bench {
     fn new(program: &Program, directory: &Path) -> Self {
         let platform = program.platform;
         let (name, first, pc, flags) = layout(platform);
-        let socket = directory.join(program.name.replace('/', "-"));
+        let socket = directory.join(program.name().replace('/', "-"));
         let mut command = Command::new(format!("qemu-{name}-static"));
-        command.arg("-g").arg(&socket);
-        command.arg(&program.path);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn();
+        command.arg("-g").arg(&socket).arg(&program.path);
+        let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let mut stream = None;
-        sandbox::wait_until("a socket", || {
+        wait_until("its socket is there", || {
             stream = UnixStream::connect(&socket).ok();
             stream.is_some()
         });
         let (word, bits) = (platform.bytes() as usize, platform.bits());
         let registers = platform.registers.split(' ').enumerate();
-        let registers = registers.map(|(at, name)| Place(name, first + at * word, word, 0, bits));
+        let registers = registers.map(|(at, name)| (name, first + at * word, word, 0, bits));
         let flags = platform.flags.split_terminator(' ').zip(flags);
-        let flags = flags.map(|(name, (at, low))| Place(name, at, 4, low, 1));
-        let pc = [Place("pc", pc, word, 0, bits)];
+        let flags = flags.map(|(name, (at, low))| (name, at, 4, low, 1));
         let mut bench = Self {
             platform,
             child,
             stream: BufReader::new(stream.unwrap()),
-            places: registers.chain(flags).chain(pc).collect(),
+            places: registers
+                .chain(flags)
+                .chain([("pc", pc, word, 0, bits)])
+                .collect(),
             file: 0,
             window: 0,
-            memory: Vec::new(),
+            memory: vec![0; WINDOW],
             random: fastrand::Rng::with_seed(0),
         };
         // A debugger that does not ask for this is given other registers.
         let described = bench.ask("qXfer:features:read:target.xml:0,ffb");
         assert!(described.contains("<target>"), "{described}");
         let state = bench.bytes("g");
-        let entry = proof::elf::load(platform, &program.bytes).unwrap().1 as u64;
-        let place = |name| *bench.places.iter().find(|it| it.0 == name).unwrap();
-        let address = |name| bench.get(&state, place(name)).known().unwrap();
-        let (pc, stack) = (address("pc"), address(platform.stack()));
-        bench.file = pc - (entry & !(platform.step as u64 - 1));
+        let state = bench.get(&state);
+        let [pc, stack] = ["pc", platform.stack()].map(|it| state[it].known().unwrap());
+        let (_, entry) = elf::load(platform, &program.bytes).unwrap();
+        bench.file = pc - (entry as u64 & !(platform.step as u64 - 1));
         bench.window = (stack - 4 * WINDOW as u64) & !15;
-        let random: Vec<u8> = (0..WINDOW).map(|_| bench.random.u8(..)).collect();
-        let write = format!("M{:x},{WINDOW:x}:{}", bench.window, hex::encode(random));
-        assert_eq!(bench.ask(&write), "OK");
+        bench.random.fill(&mut bench.memory);
+        let random = hex::encode(&bench.memory);
+        assert_eq!(
+            bench.ask(&format!("M{:x},{WINDOW:x}:{random}", bench.window)),
+            "OK"
+        );
         bench
     }
 
@@ -160,17 +157,23 @@ impl Bench {
         hex::decode(&answer).unwrap_or_else(|_| panic!("{packet}: {answer}"))
     }
 
-    fn get(&self, state: &[u8], Place(_, at, size, low, bits): Place) -> Term {
-        let number = self.platform.number(&state[at..at + size]) >> low;
-        Term::number(number as i64, bits)
+    /// The registers and flags in a packet.
+    fn get(&self, state: &[u8]) -> Registers {
+        let get = |(name, at, size, low, bits): &Place| {
+            let number = self.platform.number(&state[*at..at + size]) >> low;
+            (*name, Term::number(number as i64, *bits))
+        };
+        self.places.iter().map(get).collect()
     }
 
-    fn set(&self, state: &mut [u8], Place(_, at, size, low, bits): Place, value: &Term) {
-        let mask = u64::MAX >> (64 - bits) << low;
-        let number = self.platform.number(&state[at..at + size]) & !mask;
-        let number = number | value.known().unwrap() << low;
-        let number = Term::number(number as i64, 8 * size as u32);
-        state[at..at + size].copy_from_slice(&bytes(self.platform, &number));
+    fn set(&self, state: &mut [u8], registers: &Registers) {
+        for (name, at, size, low, bits) in &self.places {
+            let place = &mut state[*at..at + size];
+            let others = self.platform.number(place) & !(u64::MAX >> (64 - bits) << low);
+            let number = others | registers[name].known().unwrap() << low;
+            let number = Term::number(number as i64, 8 * *size as u32);
+            place.copy_from_slice(&self.platform.bytes_of(&number));
+        }
     }
 
     /// A value for a register: with `reach` an address in the window, else a number at an edge, around
@@ -183,31 +186,32 @@ impl Bench {
         let bits = self.platform.bits();
         let mut pool = vec![0, 1, u64::MAX >> (64 - bits), 1 << (bits - 1)];
         pool.extend([0x7fff_ffff, 0x8000_0000, random.u64(..), random.u64(..)]);
-        let numbers = instruction.text.split([' ', ',', '#']);
-        for number in numbers.filter_map(|it| proof::isa::number(it).ok()) {
+        for number in instruction
+            .text
+            .split([' ', ',', '#'])
+            .filter_map(|it| number(it).ok())
+        {
             let number = number as u64;
             pool.extend([number, number.wrapping_neg(), number & 0xffff_ffff]);
         }
         *random.choice(&pool).unwrap()
     }
 
-    /// Compares one instruction in one state; false where the state does not suit it. With `reach`
-    /// all registers lead to the window.
+    /// Compares one instruction in one state; false if the state does not suit it. With `reach` all
+    /// registers lead to the window.
     fn suits(&mut self, instruction: &Instruction, reach: bool) -> bool {
-        let platform = self.platform;
-        let mut state = self.bytes("g");
-        let at = self.file + instruction.at as u64;
-        let mut registers = BTreeMap::new();
-        for place in self.places.clone() {
-            let value = match place {
-                Place("pc", ..) => at,
-                Place(.., 1) => self.random.u64(..),
-                _ => self.draw(instruction, reach),
+        let (platform, at) = (self.platform, self.file as i64 + instruction.at);
+        let mut registers = Registers::new();
+        for (name, .., bits) in self.places.clone() {
+            let value = match name {
+                "pc" => at,
+                _ if bits == 1 => self.random.i64(..),
+                _ => self.draw(instruction, reach) as i64,
             };
-            let value = Term::number(value as i64, place.4);
-            self.set(&mut state, place, &value);
-            registers.insert(place.0, value);
+            registers.insert(name, Term::number(value, bits));
         }
+        let mut state = self.bytes("g");
+        self.set(&mut state, &registers);
         let window = format!("m{:x},{WINDOW:x}", self.window);
         self.memory = self.bytes(&window);
         let mut machine = Machine {
@@ -217,14 +221,10 @@ impl Bench {
             file: Term::number(self.file as i64, platform.bits()),
             memory: self,
         };
-        let Ok(flow) = machine.run() else {
-            return false;
-        };
-        let behind = Term::number(at as i64 + instruction.length, platform.bits());
-        let next = match flow {
-            Flow::Branch(condition, to) if condition.known() == Some(1) => to,
-            Flow::Branch(..) | Flow::Next => behind,
-            Flow::Kernel => unreachable!("a system call is the kernel's"),
+        let next = match machine.run() {
+            Ok(Flow::Branch(condition, to)) if condition.known() == Some(1) => to,
+            Ok(_) => Term::number(at + instruction.length, platform.bits()),
+            Err(_) => return false,
         };
         if next.known().unwrap() as i64 % platform.step != 0 {
             // It would leave Thumb, which is against the contract.
@@ -235,18 +235,19 @@ impl Bench {
 
         assert_eq!(self.ask(&format!("G{}", hex::encode(state))), "OK");
         let stopped = self.ask("s");
-        let is_trap = stopped.starts_with("T05") || stopped == "S05";
         let what = format!(
             "{}: {:#x} {}",
             platform.name, instruction.at, instruction.text
         );
-        assert!(is_trap, "{what}: {stopped}");
+        assert!(
+            stopped.starts_with("T05") || stopped == "S05",
+            "{what}: {stopped}"
+        );
         let after = self.bytes("g");
-        for place in &self.places {
-            let value = &registers[place.0];
+        for (name, value) in self.get(&after) {
             // A flag may be left open.
-            if value.known().is_some() || place.4 > 1 {
-                assert_eq!(self.get(&after, *place), *value, "{what}: {}", place.0);
+            if registers[name].known().is_some() || value.bits > 1 {
+                assert_eq!(value, registers[name], "{what}: {name}");
             }
         }
         assert!(self.bytes(&window) == self.memory, "{what}: memory");
@@ -258,12 +259,11 @@ impl Bench {
 fn each_instruction_means_what_the_processor_makes_of_it() {
     let directory = tempfile::tempdir().unwrap();
     let mut programs = Program::all().unwrap();
-    programs.retain(|it| it.name.starts_with("pause/"));
-    let native = PLATFORMS.iter().find(|it| it.name == NATIVE_ARCH).unwrap();
-    let path = sandbox::built("release/pause");
-    programs.push(Program::read(native, "release".into(), path).unwrap());
+    programs.retain(|it| it.name().starts_with("pause/"));
+    programs.push(Program::read(NATIVE_ARCH, built("release/pause")).unwrap());
     for program in &programs {
         let mut instructions = program.prove().unwrap().instructions;
+        // System calls are the kernel's.
         let calls = ["syscall", "int 0x80", "svc #0", "svc 0", "sc", "ecall"];
         instructions.retain(|_, it| !calls.contains(&&*it.text));
         let mut bench = Bench::new(program, directory.path());
@@ -271,10 +271,12 @@ fn each_instruction_means_what_the_processor_makes_of_it() {
             // In half of the states all registers lead to the window.
             let draws = (1..100 * ROUNDS).filter(|draw| bench.suits(instruction, draw % 2 == 0));
             let rounds = draws.take(ROUNDS).count();
-            let (name, text) = (&program.name, &instruction.text);
+            let (name, text) = (program.name(), &instruction.text);
             assert_eq!(rounds, ROUNDS, "{name}: too few states suit {text}");
         }
-        let (name, count) = (program.platform.name, instructions.len());
-        println!("{name}: {count} instructions, each from {ROUNDS} states");
+        println!(
+            "{} instructions, each from {ROUNDS} states",
+            instructions.len()
+        );
     }
 }

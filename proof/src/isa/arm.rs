@@ -5,6 +5,7 @@ use crate::platform::Platform;
 pub fn platform() -> Platform {
     Platform {
         name: "arm",
+        triple: "thumbv6m-none-eabi",
         seccomp: Some("SCMP_ARCH_ARM"),
         machine: 40,
         elf_flags: 0x0500_0200,
@@ -16,6 +17,7 @@ pub fn platform() -> Platform {
         decoder: "arm thumb",
         is_32_bit: true,
         step: 2,
+        stack_step: 4,
         aligned: true,
         registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 sb sl fp ip sp lr",
         flags: "n z c v",

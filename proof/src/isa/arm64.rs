@@ -6,6 +6,7 @@ use crate::platform::Platform;
 pub fn platform() -> Platform {
     Platform {
         name: "arm64",
+        triple: "aarch64-unknown-linux-gnu",
         seccomp: Some("SCMP_ARCH_AARCH64"),
         machine: 183,
         page: 0x10000,
@@ -15,7 +16,7 @@ pub fn platform() -> Platform {
         word: Some((-1, 2)),
         decoder: "arm64 arm",
         step: 4,
-        aligned_stack: true,
+        stack_step: 16,
         registers: "x0 x1 x2 x3 x4 x5 x6 x7 x8 x9 x10 x11 x12 x13 x14 x15 x16 x17 x18 x19 x20 x21 x22 \
                 x23 x24 x25 x26 x27 x28 x29 x30 sp",
         halves: "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12 w13 w14 w15 w16 w17 w18 w19 w20 w21 w22 \

@@ -140,6 +140,8 @@ impl<'a> Machine<'a> {
                 },
             }
         }
+        let is_once = sets.iter().map(|it| it.0).all_unique();
+        ensure!(is_once, "`{}` sets a register twice", instruction.text);
         for (name, value) in sets {
             match name {
                 // The lowest bit says that the code there is Thumb.

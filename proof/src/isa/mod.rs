@@ -4,6 +4,7 @@
 
 pub mod arm;
 pub mod arm64;
+mod assembler;
 mod meaning;
 pub mod ppc64le;
 pub mod riscv64;
@@ -17,8 +18,8 @@ use meaning::Table;
 use regex::{Captures, Regex};
 use std::{
     collections::{BTreeMap, HashMap},
-    rc::Rc,
-    sync::LazyLock,
+    iter::zip,
+    sync::{Arc, LazyLock},
 };
 
 /// Where the processor goes on.
@@ -35,6 +36,7 @@ pub struct Instruction {
     /// Its offset in the file, and its length.
     pub at: i64,
     pub length: i64,
+    pub bytes: Vec<u8>,
     /// As capstone writes it.
     pub text: String,
     meaning: Option<String>,
@@ -48,15 +50,17 @@ impl Instruction {
 }
 
 pub struct Decoder {
+    platform: &'static Platform,
     capstone: Capstone,
     table: Table,
-    step: i64,
     /// What was decoded before: flipped programs have most of their instructions in common.
-    known: HashMap<(i64, Vec<u8>), Rc<Instruction>>,
+    known: HashMap<(i64, Vec<u8>), Arc<Instruction>>,
+    /// Whether an assembler writes an instruction so.
+    written: HashMap<Vec<u8>, bool>,
 }
 
 impl Decoder {
-    pub fn new(platform: &Platform) -> Self {
+    pub fn new(platform: &'static Platform) -> Self {
         let words: Vec<&str> = platform.decoder.split(' ').collect();
         let arch = words[0].parse().expect("it is an architecture");
         let mode = words[1].parse().expect("it is a mode");
@@ -66,15 +70,48 @@ impl Decoder {
         Self {
             capstone: capstone.expect("capstone has it"),
             table: Table::read(platform),
-            step: platform.step,
+            platform,
             known: HashMap::new(),
+            written: HashMap::new(),
         }
     }
 
-    /// The instruction at that offset.
-    pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Rc<Instruction>> {
+    /// The instruction at that offset, if it has a meaning in this encoding.
+    pub fn decode(&mut self, file: &[u8], at: i64) -> Result<Arc<Instruction>> {
+        self.learn([(file, at)])?;
+        let it = self.read(file, at)?;
+        let is_written = self.written.get(&it.bytes) != Some(&false);
+        let (text, bytes) = (&it.text, hex::encode(&it.bytes));
+        ensure!(
+            is_written,
+            "an assembler does not write `{text}` as {bytes}"
+        );
+        Ok(it)
+    }
+
+    /// Finds out at once how the instructions at all these places are written.
+    pub fn learn<'f>(&mut self, places: impl IntoIterator<Item = (&'f [u8], i64)>) -> Result<()> {
+        let mut new = BTreeMap::new();
+        for (file, at) in places {
+            if let Ok(it) = self.read(file, at)
+                && it.meaning.is_some()
+                && !self.written.contains_key(&it.bytes)
+            {
+                new.insert(it.bytes.clone(), it);
+            }
+        }
+        if !new.is_empty() {
+            let these: Vec<_> = new.values().map(|it| &**it).collect();
+            let written = assembler::assemble(self.platform, &these)?;
+            self.written.extend(zip(new.into_keys(), written));
+        }
+        Ok(())
+    }
+
+    /// What the bytes at that offset say, even if no assembler writes them so.
+    pub fn read(&mut self, file: &[u8], at: i64) -> Result<Arc<Instruction>> {
         let none = "there is no instruction";
-        ensure!(at % self.step == 0, none);
+        ensure!(at % self.platform.step == 0, none);
         let bytes = file.get(at as usize..).context(none)?;
         let bytes = &bytes[..bytes.len().min(16)];
         if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
@@ -85,9 +122,10 @@ impl Decoder {
         let found = found.first().context(none)?;
         let (name, of) = (found.mnemonic(), found.op_str());
         let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
-        let instruction = Rc::new(Instruction {
+        let instruction = Arc::new(Instruction {
             at,
             length: found.bytes().len() as i64,
+            bytes: found.bytes().to_vec(),
             meaning: self.table.meaning(&plain(text.trim_end())),
             text: text.trim_end().to_owned(),
         });

@@ -5,6 +5,7 @@ use crate::platform::Platform;
 pub fn platform() -> Platform {
     Platform {
         name: "ppc64le",
+        triple: "powerpc64le-unknown-linux-gnu",
         seccomp: Some("SCMP_ARCH_PPC64LE"),
         machine: 21,
         elf_flags: 2,
@@ -18,6 +19,7 @@ pub fn platform() -> Platform {
         filler: 12,
         decoder: "ppc mode64 little",
         step: 4,
+        stack_step: 16,
         registers: "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20 r21 r22 \
                 r23 r24 r25 r26 r27 r28 r29 r30 r31",
         flags: "lt gt eq so xer.so",

@@ -5,6 +5,7 @@ use crate::platform::Platform;
 pub fn platform() -> Platform {
     Platform {
         name: "riscv64",
+        triple: "riscv64gc-unknown-linux-gnu",
         machine: 243,
         elf_flags: 5,
         page: 0x10000,
@@ -14,6 +15,7 @@ pub fn platform() -> Platform {
         no_restorer: true,
         decoder: "riscv riscv64 riscvc",
         step: 2,
+        stack_step: 16,
         aligned: true,
         registers: "ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 \
                 t3 t4 t5 t6",

@@ -5,6 +5,7 @@ use crate::platform::Platform;
 pub fn platform() -> Platform {
     Platform {
         name: "s390x",
+        triple: "s390x-unknown-linux-gnu",
         machine: 22,
         page: 0x1000,
         calls: "getpid 20, write 4, rt_sigaction 174, wait4 114, pause 29, exit_group 248",
@@ -14,6 +15,7 @@ pub fn platform() -> Platform {
         word: Some((0, 3)),
         decoder: "sysz default big",
         step: 2,
+        stack_step: 8,
         registers: "%r0 %r1 %r2 %r3 %r4 %r5 %r6 %r7 %r8 %r9 %r10 %r11 %r12 %r13 %r14 %r15",
         flags: "below above",
         meanings: &[MEANINGS],
@@ -42,7 +44,7 @@ srl D, N                 | low(D) = low(D) >> (N & 63)
 # Rotates, and keeps the bits from the first to the last. Added to the last, 128 clears the others.
 KEEP D, A, B             | D = A & B; CC A & B, 0
 TURN D, A, N, M, K       | KEEP D, A << K | A >> 64 - K, -1 >> N & -1 << 63 - M
-risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64); TURN D, A, N, M - 128, K & 63
+risbg D, A, N, M, K      | only !(M - 128 < N) & (M - 128 < 64) & (K < 64); TURN D, A, N, M - 128, K
 cfi A, N                 | CC low(A), N
 ltg D, [P]               | D = [P]; CC [P], 0
 stmg A, B, [P]           | [P] = A .. B

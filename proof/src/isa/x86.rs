@@ -5,9 +5,11 @@ use crate::platform::Platform;
 pub fn i386() -> Platform {
     Platform {
         name: "386",
+        triple: "i586-unknown-linux-gnu",
         seccomp: Some("SCMP_ARCH_X86"),
         decoder: "x86 mode32",
         is_32_bit: true,
+        stack_step: 4,
         registers: "eax ecx edx ebx esp ebp esi edi",
         halves: "",
         low_bytes: "al cl dl bl",
@@ -25,9 +27,11 @@ pub fn i386() -> Platform {
 pub fn amd64() -> Platform {
     Platform {
         name: "amd64",
+        triple: "x86_64-unknown-linux-gnu",
         seccomp: Some("SCMP_ARCH_X86_64"),
         decoder: "x86 mode64",
         step: 1,
+        stack_step: 8,
         registers: "rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15",
         halves: "eax ebx ecx edx esi edi ebp esp r8d r9d r10d r11d r12d r13d r14d r15d",
         low_bytes: "al bl cl dl sil dil bpl spl r8b r9b r10b r11b r12b r13b r14b r15b",
