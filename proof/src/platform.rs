@@ -131,22 +131,20 @@ impl Platform {
             "wzr" => Some((None, 32)),
             _ if let Some(whole) = among(self.halves) => Some((whole, 32)),
             _ if let Some(whole) = among(self.low_bytes) => Some((whole, 8)),
-            _ => self
-                .state()
-                .find(|it| it.0 == name)
-                .map(|it| (Some(it.0), it.1)),
+            _ => {
+                let (whole, bits) = self.state().find(|it| it.0 == name)?;
+                Some((Some(whole), bits))
+            }
         }
     }
 
     /// The number that bytes of memory make.
     pub fn join(&self, bytes: impl IntoIterator<Item = Term>) -> Term {
-        let joined = bytes
-            .into_iter()
-            .reduce(|first, next| match self.is_big_endian() {
-                true => first.concat(&next),
-                false => next.concat(&first),
-            });
-        joined.expect("there is one")
+        let join = |first: Term, next: Term| match self.is_big_endian() {
+            true => first.concat(&next),
+            false => next.concat(&first),
+        };
+        bytes.into_iter().reduce(join).expect("there is one")
     }
 
     /// The bytes of memory that make a number.
@@ -160,10 +158,8 @@ impl Platform {
 
     /// The bytes of memory that make a known number.
     pub fn bytes_of(&self, number: &Term) -> Vec<u8> {
-        let bytes = self.split(number).into_iter();
-        bytes
-            .map(|it| it.known().expect("all are known") as u8)
-            .collect()
+        let known = |it: &Term| it.known().expect("all are known") as u8;
+        self.split(number).iter().map(known).collect()
     }
 
     /// The number that known bytes make.

@@ -82,10 +82,8 @@ impl Decoder {
         let it = self.read(file, at)?;
         let is_written = self.written.get(&it.bytes) != Some(&false);
         let (text, bytes) = (&it.text, hex::encode(&it.bytes));
-        ensure!(
-            is_written,
-            "an assembler does not write `{text}` as {bytes}"
-        );
+        let otherwise = "an assembler does not write";
+        ensure!(is_written, "{otherwise} `{text}` as {bytes}");
         Ok(it)
     }
 
