@@ -112,8 +112,10 @@ target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 
 # --- The image -------------------------------------------------------------------------------------
 
+# The tools unwind, as tests do: a crate is compiled once for both. The program alone aborts.
+unwind := CARGO_PROFILE_DEV_PANIC=unwind
 pause_image := target/debug/pause-image
-build_pause_image = scripts/packages cc; cargo build --locked $(quiet) --package pause-image
+build_pause_image = scripts/packages cc; $(unwind) cargo build --locked $(quiet) --package pause-image
 
 # The options that the archive was packed with: another IMAGE or other ARCHS pack it again.
 packed := $(IMAGE) $(platforms)
@@ -149,7 +151,7 @@ target/use-pause/%/use-pause: $(wildcard use-pause/src/*.rs pause-image/src/*.rs
 	scripts/packages cc
 	$(call target,$(musl_$*))
 	mkdir -p $(@D)
-	export PAUSE_ARCHIVE="$$PWD/target/pause.tar"; $(remap) cargo rustc --locked $(quiet) --package use-pause --bin use-pause \
+	$(remap) cargo rustc --locked $(quiet) --package use-pause --bin use-pause \
 		--profile node --target $(musl_$*) -- $(static)
 	cp target/$(musl_$*)/node/use-pause $@.new
 	mv $@.new $@
@@ -190,17 +192,19 @@ KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
 bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
 	target/init/$(arch)/init target/pause/$(arch)/pause)
 
-# All that is tested, in one call: each crate is compiled once.
-cargo_test = cargo test --locked --workspace --exclude bench --tests --test platforms
+cargo_test_program = cargo test --locked --test tests --test platforms
+cargo_test_others = $(unwind) cargo test --locked --workspace --exclude pause --exclude bench --tests
 
-test: tools all node $(proved) $(call bootable,$(KERNELS)) test-programs ## runs all tests; as root on Debian it installs the packages that they need
+test: tools all $(proved) $(call bootable,$(KERNELS)) test-programs ## runs all tests; as root on Debian it installs the packages that they need
 	cargo fetch --locked $(quiet) # as some tests build where there is no network
-	$(cargo_test)
+	$(cargo_test_program)
+	$(cargo_test_others)
 
 test-programs: target/pause.tar # compiles the tests, and what they run
 	scripts/packages cc
 	cargo build --locked $(quiet) --release # which the tests of the proof look at
-	$(cargo_test) $(quiet) --no-run
+	$(cargo_test_program) $(quiet) --no-run
+	$(cargo_test_others) $(quiet) --no-run
 
 clippy_pause = cargo clippy --locked $(quiet) --target $(1) -- -D warnings
 
@@ -220,11 +224,11 @@ verify: ## rebuilds and compares digests (IMAGE= adds an archive or an image in 
 	$(if $(given),test -e '$(IMAGE)' || scripts/packages skopeo)
 	scripts/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS))
 
-heavy = cargo test --locked --package engines --test engines -- --ignored --nocapture
+heavy = $(unwind) cargo test --locked --package engines --test engines -- --ignored --nocapture
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
 	scripts/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
-	$(heavy) kernels::platforms::
+	$(heavy) platforms::
 
 test-scale: tools build ## reaps a million orphans, starts a thousand sandboxes: minutes
 	cargo test --locked --test scale -- --nocapture --test-threads=1
@@ -236,32 +240,29 @@ test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33
 	$(heavy) --test-threads=1 kind::
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, and use-pause on 1.7 and 2.x, from newer Debian releases
-	$(heavy) in_containerd_2
-	$(heavy) --test-threads=1 use_pause::
+	$(heavy) --test-threads=1 containerd_2:: use_pause::
 
 RELEASES := trixie forky
-test-engines: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB
-	rm -rf target/engines
-	$(heavy) engines::
-	cat target/engines/*
+test-releases: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB
+	$(heavy) releases::
 
-test-packager: tools build target/releases/rust-amd64 target/releases/rust-arm64 ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64: minutes, 3 GB
+test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
 	$(heavy) packager::
 
 test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them
 	$(heavy) cosign
 
 test-arm64-node: tools image target/node/arm64/arm64-node target/node/arm64/root.cpio target/kubelet/arm64/kubelet target/kernels/arm64-6.1 ## runs pods in podman, containerd and a kubelet on an emulated arm64 machine: minutes
-	$(heavy) an_arm64_node
+	$(heavy) arm64_node::
 
 prove: $(proved) ## proves for every input that each program keeps its contract: docs/proof.md
 	scripts/packages cc z3
-	cargo run --locked $(quiet) --package proof -- prove
+	$(unwind) cargo run --locked $(quiet) --package proof -- prove
 	cargo build --locked $(quiet) --release
-	cargo run --locked $(quiet) --package proof -- prove $(HOST) target/release/pause
+	$(unwind) cargo run --locked $(quiet) --package proof -- prove $(HOST) target/release/pause
 
 mutants: tools $(proved) ## breaks pause on purpose, and shows which tests fail: half an hour
-	cargo run --locked $(quiet) --package proof -- flips --run > target/flips.txt.new
+	$(unwind) cargo run --locked $(quiet) --package proof -- flips --run > target/flips.txt.new
 	mv target/flips.txt.new target/flips.txt
 	scripts/mutants > target/mutants.md
 	mv target/mutants.md docs/mutants.md
@@ -290,8 +291,8 @@ target/bench/peers/%: bench/peers/build bench/peers/pause.c scripts/apart
 
 listings: $(proved) ## rewrites proof/listings and examples/seccomp.json
 	scripts/packages cc z3
-	cargo run --locked $(quiet) --package proof -- list --write
-	cargo run --locked $(quiet) --package proof -- seccomp --write
+	$(unwind) cargo run --locked $(quiet) --package proof -- list --write
+	$(unwind) cargo run --locked $(quiet) --package proof -- seccomp --write
 
 digests: ## rebuilds and rewrites pause-image/digests
 	$(build_pause_image)

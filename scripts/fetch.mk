@@ -57,10 +57,14 @@ target/releases/%: scripts/debian-root
 
 packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
 target/releases/rust-%: scripts/debian-root
-	ARCH=$* scripts/debian-root forky $@ $(packager)
+	scripts/debian-root forky/$* $@ $(packager)
+
+# What the image rust has besides the toolchain.
+target/releases/container: scripts/debian-root
+	scripts/debian-root bookworm $@ make gcc libc6-dev bash coreutils dash grep sed gawk util-linux
 
 target/node/arm64/root.cpio: scripts/debian-root
-	ARCH=arm64 scripts/debian-root bookworm $(@D)/root podman runc conmon containerd \
+	scripts/debian-root bookworm/arm64 $(@D)/root podman runc conmon containerd \
 		containernetworking-plugins busybox-static bash coreutils iproute2 mount util-linux
 	touch $(@D)/root/etc/hosts # an installer writes it, and engines copy it into containers
 	cd $(@D)/root && find . -mindepth 1 | cpio --create --format=newc --quiet >../root.cpio

@@ -2,10 +2,10 @@
 
 use crate::{
     Processes, built,
-    engine::{Cli, Docker, Nest, RUNC},
+    engine::{Cli, Docker, Nest, RUNC, app_archive},
+    kubelet::Sysctls,
     make, output, project,
     story::Engine,
-    sysctl::Sysctls,
     text, write_script,
 };
 use nix::unistd::Pid;
@@ -20,7 +20,7 @@ const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"
 /// A version of kind.
 pub struct Kind {
     pub docker: Docker,
-    folder: PathBuf,
+    commands: PathBuf,
     // Restored after the nodes and their kubelets are gone.
     _sysctls: Sysctls,
 }
@@ -43,27 +43,25 @@ impl Kind {
     pub const IMAGE: &'static str = "node:test";
 
     /// Starts docker for a version of kind, and builds the node image with `files` in it. `containerd` is
-    /// a folder in target/ whose commands replace the nodes' containerd.
+    /// a directory in target/ whose commands replace the nodes' containerd.
     pub fn start(version: &str, containerd: Option<&str>, files: &[(&str, &str)]) -> Self {
-        let sysctls = Sysctls::remember();
+        let sysctls = Sysctls::record();
         let nest = Nest::new();
         let runc = nest.path("runc");
         write_script(&runc, RUNC);
         let config = serde_json::json!({
             "runtimes": {"less": {"path": runc}}, "default-runtime": "less",
         });
-        let docker = Docker::start_in(nest, &config.to_string());
         let kind = Self {
-            docker,
-            folder: built(&format!("kind-{version}")),
+            docker: Docker::start_in(nest, &config.to_string()),
+            commands: built(&format!("kind-{version}")),
             _sysctls: sysctls,
         };
-        kind.make_image(containerd, files);
+        kind.build_image(containerd, files);
         kind
     }
 
-    fn make_image(&self, containerd: Option<&str>, files: &[(&str, &str)]) {
-        let nest = self.docker.nest();
+    fn build_image(&self, containerd: Option<&str>, files: &[(&str, &str)]) {
         let root = built("kind-node.tar");
         self.docker.run(&[
             "import",
@@ -72,13 +70,14 @@ impl Kind {
             root.to_str().unwrap(),
             "node:base",
         ]);
-        let context = nest.path("node");
-        fs::create_dir_all(format!("{context}/usr/bin")).unwrap();
-        if let Some(folder) = containerd {
+        let context = self.docker.nest().path("node");
+        for directory in ["usr/bin", "etc"] {
+            fs::create_dir_all(format!("{context}/{directory}")).unwrap();
+        }
+        if let Some(commands) = containerd {
             let mut copy = Command::new("cp");
-            copy.args(["-rL", "--no-target-directory"])
-                .arg(built(folder));
-            output(copy.arg(format!("{context}/usr/bin")));
+            copy.args(["-rL", "--no-target-directory"]);
+            output(copy.arg(built(commands)).arg(format!("{context}/usr/bin")));
         }
         for (path, content) in files {
             let path = Path::new(&context).join(path);
@@ -87,19 +86,19 @@ impl Kind {
         }
         // The signal that makes systemd shut down.
         let dockerfile = "FROM node:base\nSTOPSIGNAL SIGRTMIN+3\nCOPY usr /usr\nCOPY etc* /etc/\n";
-        fs::create_dir_all(format!("{context}/etc")).unwrap();
         fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
         self.docker
             .run(&["build", "--quiet", "--tag", Self::IMAGE, &context]);
     }
 
     /// A command that finds this kind and its docker, with a time limit of ten minutes.
-    pub fn command(&self, program: &str) -> Command {
+    fn command(&self, program: &str) -> Command {
         let nest = self.docker.nest();
         let mut command = nest.daemon("timeout");
         command.args(["--kill-after=5", "600", "env"]);
         let others = std::env::var("PATH").unwrap();
-        command.arg(format!("PATH={}:{others}:/usr/sbin", self.folder.display()));
+        let commands = self.commands.display();
+        command.arg(format!("PATH={commands}:{others}:/usr/sbin"));
         command.arg(format!("DOCKER_HOST={}", self.docker.socket()));
         command.arg(format!("KUBECONFIG={}", nest.path("kubeconfig")));
         command.arg(program);
@@ -109,6 +108,13 @@ impl Kind {
     /// Runs kind, which must succeed.
     pub fn run(&self, arguments: &[&str]) -> String {
         output(self.command("kind").args(arguments))
+    }
+
+    /// Loads the app's image into the nodes of a cluster.
+    pub fn load_app(&self, cluster: &str) {
+        let app = app_archive(self.docker.nest());
+        let cluster = format!("--name={cluster}");
+        self.run(&["load", "image-archive", &cluster, &app]);
     }
 
     /// The command `make kind` with that node image.
@@ -122,8 +128,9 @@ impl Kind {
     /// Runs `make kind` with that node image. Returns whether it succeeded, and its output.
     pub fn make(&self, image: &str) -> (bool, String) {
         let ended = self.make_kind(image).output().unwrap();
-        let said = text(ended.stdout) + &text(ended.stderr);
-        (ended.status.success(), said)
+        let printed = text(ended.stdout) + &text(ended.stderr);
+        println!("{printed}");
+        (ended.status.success(), printed)
     }
 
     /// The node of that name.
@@ -141,6 +148,11 @@ impl Node<'_> {
         self.kind
             .docker
             .run(&[&["exec", &self.name], arguments].concat())
+    }
+
+    /// Runs ctr on the node, for the kubelet's images and containers.
+    pub fn ctr(&self, arguments: &[&str]) -> String {
+        self.run(&[&["ctr", "--namespace=k8s.io"], arguments].concat())
     }
 
     /// Runs kubectl on the node, which must be a control plane.
@@ -165,37 +177,34 @@ impl Node<'_> {
         Processes(docker.nest().proc().join(format!("{pid}/root/proc")))
     }
 
-    /// The running containers of a kind, "sandbox" or "container", with these labels.
-    pub fn containers(&self, kind: &str, labels: &[(&str, &str)]) -> Vec<Container> {
+    /// The running containers of a kind, "sandbox" or "container", of one pod or of all.
+    pub fn containers(&self, kind: &str, pod: Option<&str>) -> Vec<Container> {
         let mut filter = format!("labels.\"io.cri-containerd.kind\"=={kind}");
-        for (label, value) in labels {
-            filter += &format!(",labels.\"io.kubernetes.{label}\"=={value}");
+        if let Some(pod) = pod {
+            filter += &format!(",labels.\"io.kubernetes.pod.name\"=={pod}");
         }
-        let ctr = ["ctr", "--namespace=k8s.io"];
-        let ids = self.run(&[&ctr[..], &["containers", "list", "--quiet", &filter]].concat());
-        let tasks = self.run(&[&ctr[..], &["tasks", "list"]].concat());
-        let running = |id: &str| {
-            let mut tasks = tasks
-                .lines()
-                .map(|it| it.split_whitespace().collect::<Vec<_>>());
-            let task = tasks.find(|it| it[0] == id && it[2] == "RUNNING")?;
-            Some(Container {
-                id: id.to_owned(),
-                pid: Pid::from_raw(task[1].parse().unwrap()),
-            })
-        };
-        ids.lines().filter_map(running).collect()
+        let ids = self.ctr(&["containers", "list", "--quiet", &filter]);
+        let tasks = self.ctr(&["tasks", "list"]);
+        let tasks = tasks
+            .lines()
+            .map(|it| it.split_whitespace().collect::<Vec<_>>());
+        let running = tasks.filter(|it| it[2] == "RUNNING" && ids.lines().any(|id| id == it[0]));
+        let containers = running.map(|it| Container {
+            id: it[0].to_owned(),
+            pid: Pid::from_raw(it[1].parse().unwrap()),
+        });
+        containers.collect()
     }
 
     /// The node's sandboxes: those that run pause, and the others.
     pub fn sandboxes(&self) -> (Vec<Container>, Vec<Container>) {
         let processes = self.processes();
-        let sandboxes = self.containers("sandbox", &[]).into_iter();
+        let sandboxes = self.containers("sandbox", None).into_iter();
         sandboxes.partition(|it| processes.runs_pause(it.pid))
     }
 }
 
-/// The folder with the files that `make kind` mounts into the nodes.
-pub fn folder() -> PathBuf {
+/// The directory with the files that `make kind` mounts into the nodes.
+pub fn mounted() -> PathBuf {
     project().join("target/kind")
 }

@@ -5,6 +5,5 @@ pub mod kind;
 pub mod kubelet;
 pub mod node;
 pub mod story;
-pub mod sysctl;
 
 pub use sandbox::{self, *};

@@ -163,7 +163,7 @@ impl Node {
 
 /// The executable that ships.
 pub fn use_pause() -> String {
-    let file = built(&format!("use-pause/{NATIVE_ARCH}/use-pause"));
+    let file = built("debug/use-pause");
     file.to_str().unwrap().to_owned()
 }
 

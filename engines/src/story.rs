@@ -1,5 +1,5 @@
-//! The story of a pod, which each engine acts out: the sandbox runs pause, an app dies and comes back to
-//! the same network, orphans leave no zombies, and nothing is left in the end.
+//! The story of a pod, which runs on each engine: the sandbox runs pause, an app exits and comes back to the
+//! same network, orphans leave no zombies, and nothing is left in the end.
 
 use crate::{
     Processes,
@@ -10,7 +10,7 @@ use crate::{
 use nix::unistd::Pid;
 use std::{fs, time::Instant};
 
-/// An app's script: prints its network namespace, leaves five orphans that die, lists the processes, and
+/// An app's script: prints its network namespace, leaves five orphans that end, lists the processes, and
 /// exits with 3.
 pub const APP: &str = "readlink /proc/self/ns/net; \
      for i in 1 2 3 4 5; do (sleep 0.1 &); done; \
@@ -21,7 +21,7 @@ pub const LISTENER: &str = "while :; do echo here | nc -l -p 8080; done";
 
 /// What an engine does in the story. It has the images already.
 pub trait Engine {
-    /// Where it runs.
+    /// Its namespaces.
     fn nest(&self) -> &Nest;
     /// Creates the pod, with our image as its sandbox and one PID namespace for all of it. Returns the
     /// sandbox's process in the nest.
@@ -32,7 +32,7 @@ pub trait Engine {
     fn run_app(&self, script: &str, again: bool) -> (i32, String);
     /// Stops the pod.
     fn stop_pod(&self);
-    /// The sandbox's exit code and standard error, unless the engine kills sandboxes or does not tell.
+    /// The sandbox's exit code and standard error, unless the engine kills sandboxes.
     fn sandbox_end(&self) -> Option<(i32, String)>;
     /// Removes the pod. Returns the containers that the engine still lists.
     fn remove_pod(&self) -> String;
@@ -46,8 +46,8 @@ pub trait Engine {
     }
 }
 
-/// Acts out the story on an engine, and prints a report.
-pub fn tell(engine: &impl Engine) {
+/// Runs the story on an engine, and prints a report.
+pub fn run(engine: &impl Engine) {
     let start = Instant::now();
     let sandbox = engine.create_pod();
     println!("pod created in {:.1?}", start.elapsed());
@@ -57,14 +57,13 @@ pub fn tell(engine: &impl Engine) {
     // Some engines return before the runtime has executed pause.
     processes.wait_until_asleep(sandbox);
     let program = engine.program();
-    let file = if program.platform.is_native() {
-        "exe"
-    } else {
+    let mut file = "exe";
+    if !program.platform.is_native() {
         // The process runs the emulator, which reads /pause.
-        let executed = fs::read_link(proc.join("exe")).unwrap();
+        let executed = fs::read_link(proc.join(file)).unwrap();
         assert!(executed.to_str().unwrap().contains("qemu"), "{executed:?}");
-        "root/pause"
-    };
+        file = "root/pause";
+    }
     let running = fs::read(proc.join(file)).unwrap();
     let built = fs::read(program.path).unwrap();
     assert!(running == built, "the sandbox runs another program");
@@ -75,31 +74,28 @@ pub fn tell(engine: &impl Engine) {
     let sleeps = processes.sleeps(sandbox);
 
     engine.start_app(LISTENER);
-    wait_until("answered", || answers(engine.nest(), sandbox));
+    let answers = || wait_until("the listener answers", || answers(engine.nest(), sandbox));
+    answers();
     let network = fs::read_link(proc.join("ns/net")).unwrap();
     for again in [false, true] {
-        let (code, said) = engine.run_app(APP, again);
-        println!("{said}");
+        let (code, printed) = engine.run_app(APP, again);
+        println!("{printed}");
         assert_eq!(code, 3);
-        let mut lines = said.lines();
+        let mut lines = printed.lines();
         assert_eq!(lines.next(), network.to_str());
-        let shown: Vec<Vec<&str>> = lines.map(|it| it.split_whitespace().collect()).collect();
-        let first = shown.iter().find(|words| words[0] == "1").unwrap();
-        assert_eq!(first.last(), Some(&"/pause"), "{said}");
+        let first = lines.find(|line| line.trim_start().starts_with("1 "));
+        assert!(first.unwrap().ends_with(" /pause"), "{printed}");
         // ps would list a zombie as [sleep].
-        assert!(
-            shown.iter().all(|words| !words[2].contains("sleep")),
-            "{said}"
-        );
+        assert!(!printed.contains("[sleep]"), "{printed}");
         assert_eq!(zombies(&processes, sandbox), 0);
-        wait_until("answered", || answers(engine.nest(), sandbox));
+        answers();
     }
     assert_eq!(processes.sleeps(sandbox), sleeps, "the orphans woke it up");
 
     let start = Instant::now();
     engine.stop_pod();
     println!("pod stopped in {:.1?}", start.elapsed());
-    wait_until("gone", || !proc.exists());
+    wait_until("the sandbox is gone", || !proc.exists());
     if let Some(end) = engine.sandbox_end() {
         assert_eq!(end, (0, TERMINATED.to_owned()));
     }

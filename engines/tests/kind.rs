@@ -1,10 +1,9 @@
-//! kind clusters, made the way a user makes them. `make test-kind` runs this: building Kubernetes takes
-//! minutes.
+//! kind clusters, created as a user creates them: `make test-kind`.
 
 use engines::{
     Processes, built,
-    engine::{APP_IMAGE, Cli, IMAGE, app_archive, example_pod},
-    kind::{Kind, Node, folder},
+    engine::{APP_IMAGE, Cli, IMAGE, example_pod},
+    kind::{Container, Kind, Node, mounted},
     project,
     story::{Engine, zombies},
     text, wait_for,
@@ -13,17 +12,17 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 
-/// How long a step of a cluster may take.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// Waits for a step of a cluster.
+fn wait(what: &str, happened: impl FnMut() -> bool) {
+    wait_for(Duration::from_secs(180), what, happened);
+}
 
 /// Waits until a node has sandboxes and all run pause. Returns how many.
 fn wait_until_ours(node: &Node) -> usize {
     let mut count = 0;
-    let what = format!("ours: all sandboxes of {}", node.name);
-    wait_for(PATIENCE, &what, || {
+    wait(&format!("all sandboxes of {} run pause", node.name), || {
         let (ours, others) = node.sandboxes();
         count = ours.len();
         count > 0 && others.is_empty()
@@ -31,15 +30,13 @@ fn wait_until_ours(node: &Node) -> usize {
     count
 }
 
-/// A pod on a node, whose app prints its network namespace, leaves five orphans that die, and runs on.
-fn pod(name: &str, node: &str) -> Value {
-    let script =
-        "readlink /proc/self/ns/net; for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 100000";
-    let mut pod = example_pod(&[("app", script)]);
-    pod["metadata"]["name"] = json!(name);
-    pod["spec"]["nodeName"] = json!(node);
-    pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
-    pod
+/// Starts a pod on a node, whose app leaves five orphans that end, and runs on.
+fn start_pod(control: &Node, pod: &str, node: &Node) {
+    let app = "for i in 1 2 3 4 5; do (sleep 0.1 &); done; sleep 100000";
+    let node = format!("nodeName: {}", node.name);
+    let more = [&node, "terminationGracePeriodSeconds: 1"];
+    control.apply(&example_pod(pod, &more, &[("app", app)]));
+    wait_until_ready(control, pod);
 }
 
 fn wait_until_ready(control: &Node, pod: &str) {
@@ -47,68 +44,45 @@ fn wait_until_ready(control: &Node, pod: &str) {
     control.kubectl(&["wait", "--for=condition=Ready", "--timeout=120s", &pod]);
 }
 
-/// A field of a pod, given as a jsonpath.
-fn told(control: &Node, pod: &str, what: &str) -> String {
-    control.kubectl(&["get", "pod", pod, &format!("--output=jsonpath={{{what}}}")])
+/// The sandbox of a pod, if it runs.
+fn sandbox(node: &Node, pod: &str) -> Option<Container> {
+    node.containers("sandbox", Some(pod)).pop()
 }
 
-/// Checks all that `make kind` promises, and a pod's life on the cluster.
-fn tell(kind: &Kind) {
+fn is_pinned(node: &Node) -> bool {
+    let images = node.ctr(&["images", "list"]);
+    let name = format!("{IMAGE} ");
+    let image = images.lines().find(|it| it.starts_with(&name)).unwrap();
+    image.contains("io.cri-containerd.pinned=pinned")
+}
+
+/// Checks all that `make kind` promises. (kubelet.rs kills apps and sandboxes.)
+fn run_cluster(kind: &Kind) {
     let (control, worker) = (kind.node("pause-control-plane"), kind.node("pause-worker"));
-    let (is_made, said) = kind.make(Kind::IMAGE);
-    println!("{said}");
-    assert!(is_made);
+    let (succeeded, printed) = kind.make(Kind::IMAGE);
+    assert!(succeeded);
     for node in [&control, &worker] {
         let (name, count) = (&node.name, wait_until_ours(node));
         let line = format!("pause: {name}: {count} of {count} sandboxes run pause");
-        assert!(said.contains(&line), "{line}");
+        assert!(printed.contains(&line), "{line}");
         assert!(is_pinned(node), "{name}");
     }
-    let (is_made, said) = kind.make(Kind::IMAGE);
-    assert!(!is_made, "a second cluster of the same name: {said}");
-    assert!(said.contains("kind delete cluster --name pause"), "{said}");
-    assert!(folder().exists(), "the folder that the nodes mount is gone");
+    let (succeeded, printed) = kind.make(Kind::IMAGE);
+    assert!(!succeeded, "a second cluster of the same name");
+    let delete = "kind delete cluster --name pause";
+    assert!(printed.contains(delete), "{printed}");
+    assert!(mounted().exists(), "what the nodes mount is gone");
 
-    let app = app_archive(kind.docker.nest());
-    kind.run(&["load", "image-archive", "--name=pause", &app]);
-    control.apply(&pod("story", &worker.name).to_string());
-    wait_until_ready(&control, "story");
-    let of_pod = [("pod.name", "story")];
-    let sandbox = || worker.containers("sandbox", &of_pod).pop().unwrap();
-    let first = sandbox();
-    let network = control.kubectl(&["logs", "story"]);
-    let address = told(&control, "story", ".status.podIP");
-    assert!(network.starts_with("net:["), "{network}");
+    kind.load_app("pause");
+    start_pod(&control, "story", &worker);
+    let before = sandbox(&worker, "story").unwrap();
     sleep(Duration::from_millis(500));
-    assert_eq!(zombies(&worker.processes(), first.pid), 0);
-    println!("five orphans, no zombie; {address} in {network}");
+    assert_eq!(zombies(&worker.processes(), before.pid), 0);
+    println!("five orphans, no zombie");
 
-    let app = worker.containers("container", &of_pod).pop().unwrap();
-    worker.run(&["kill", "-9", &app.pid.to_string()]);
-    let restarts = ".status.containerStatuses[0].restartCount";
-    wait_for(PATIENCE, "restarted: the app", || {
-        told(&control, "story", restarts) == "1"
-    });
-    wait_until_ready(&control, "story");
-    assert_eq!(sandbox(), first);
-    assert_eq!(told(&control, "story", ".status.podIP"), address);
-    assert_eq!(control.kubectl(&["logs", "story"]), network);
-    println!("the app was killed, and came back to the same network");
-
-    worker.run(&["kill", "-9", &first.pid.to_string()]);
-    wait_for(PATIENCE, "made again: the sandbox", || {
-        let now = worker.containers("sandbox", &of_pod).pop();
-        now.is_some_and(|it| it.id != first.id) && told(&control, "story", restarts) == "2"
-    });
-    wait_until_ready(&control, "story");
-    wait_until_ours(&worker);
-    println!("the sandbox was killed, and there is another");
-
-    let before = sandbox();
     kind.docker.run(&["restart", &worker.name]);
-    wait_for(PATIENCE, "back: the pod", || {
-        let now = worker.containers("sandbox", &of_pod).pop();
-        now.is_some_and(|it| it.id != before.id)
+    wait("the pod is back", || {
+        sandbox(&worker, "story").is_some_and(|now| now.id != before.id)
     });
     wait_until_ready(&control, "story");
     let count = wait_until_ours(&worker);
@@ -120,23 +94,16 @@ fn tell(kind: &Kind) {
     assert_eq!(kind.docker.run(&["volume", "ls", "--quiet"]), "");
 }
 
-fn is_pinned(node: &Node) -> bool {
-    let images = node.run(&["ctr", "--namespace=k8s.io", "images", "list"]);
-    let name = format!("{IMAGE} ");
-    let image = images.lines().find(|it| it.starts_with(&name)).unwrap();
-    image.contains("io.cri-containerd.pinned=pinned")
-}
-
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
 fn kind_0_27() {
-    tell(&Kind::start("0.27", None, &[]));
+    run_cluster(&Kind::start("0.27", None, &[]));
 }
 
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
 fn kind_0_33() {
-    tell(&Kind::start("0.33", Some("containerd-1.7"), &[]));
+    run_cluster(&Kind::start("0.33", Some("containerd-1.7"), &[]));
 }
 
 /// On a cluster with stock sandboxes, a label switches the worker, and another switches it back.
@@ -144,27 +111,23 @@ fn kind_0_33() {
 #[ignore = "builds Kubernetes first: minutes"]
 fn rollout_yaml_switches_a_labelled_worker() {
     let kind = Kind::start("0.33", None, &[]);
-    let nodes = json!({
-        "kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "nodes": [{"role": "control-plane"}, {"role": "worker"}],
-    });
     let config = kind.docker.nest().path("stock.yaml");
-    // JSON is YAML.
-    fs::write(&config, nodes.to_string()).unwrap();
+    let nodes = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n\
+        nodes: [{role: control-plane}, {role: worker}]\n";
+    fs::write(&config, nodes).unwrap();
     let create = ["create", "cluster", "--name=stock", "--wait=120s"];
     kind.run(&[&create[..], &["--image", Kind::IMAGE, "--config", &config]].concat());
-    let app = app_archive(kind.docker.nest());
-    for archive in [&app, built("use-pause.tar").to_str().unwrap()] {
-        kind.run(&["load", "image-archive", "--name=stock", archive]);
-    }
+    kind.load_app("stock");
+    let use_pause = built("use-pause.tar");
+    let load = ["load", "image-archive", "--name=stock"];
+    kind.run(&[&load[..], &[use_pause.to_str().unwrap()]].concat());
     let (control, worker) = (kind.node("stock-control-plane"), kind.node("stock-worker"));
     let rollout = project().join("examples/rollout.yaml");
     control.apply(&fs::read_to_string(rollout).unwrap());
     let is_ours = |pod: &str| {
-        control.apply(&self::pod(pod, &worker.name).to_string());
-        wait_until_ready(&control, pod);
-        let mut sandboxes = worker.containers("sandbox", &[("pod.name", pod)]);
-        worker.sandboxes().0.contains(&sandboxes.pop().unwrap())
+        start_pod(&control, pod, &worker);
+        let sandbox = sandbox(&worker, pod).unwrap();
+        worker.sandboxes().0.contains(&sandbox)
     };
     let label = |value: &str, set: &str| {
         let label = format!("pause.example/sandbox={value}");
@@ -172,7 +135,7 @@ fn rollout_yaml_switches_a_labelled_worker() {
         let of_system = |arguments: &[&str]| {
             control.kubectl(&[arguments, &["--namespace=kube-system"]].concat())
         };
-        wait_for(PATIENCE, "available: a pod of the DaemonSet", || {
+        wait("a pod of the DaemonSet is available", || {
             let available = "--output=jsonpath={.status.numberAvailable}";
             of_system(&["get", &format!("daemonset/{set}"), available]) == "1"
         });
@@ -204,26 +167,28 @@ default_runtime_name = "runc"
 runtime_type = "io.containerd.runc.v2"
 "#;
 
-/// Nothing is left behind if KIND_IMAGE is no node image, or if the user interrupts `make kind`.
+/// Nothing is left if KIND_IMAGE is no node image, or if the user interrupts `make kind`.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
-fn nothing_is_left_of_a_cluster_that_is_not_made() {
+fn a_cluster_that_fails_leaves_nothing() {
     let files = [("etc/containerd/config.toml", VERSION_3)];
     let kind = Kind::start("0.33", Some("containerd-2"), &files);
-    let is_gone = || {
+    let expect_nothing = || {
         assert_eq!(kind.docker.containers(), "");
         let networks = ["network", "ls", "--quiet", "--filter=name=kind"];
         assert_eq!(kind.docker.run(&networks), "");
-        assert!(!folder().exists());
+        assert!(!mounted().exists());
     };
     kind.docker.load_app();
-    let (is_made, said) = kind.make(APP_IMAGE);
-    println!("{said}");
-    assert!(!is_made);
-    assert!(said.contains("pause: kind made no cluster; "), "{said}");
-    is_gone();
+    let (succeeded, printed) = kind.make(APP_IMAGE);
+    assert!(!succeeded);
+    assert!(
+        printed.contains("pause: kind created no cluster; "),
+        "{printed}"
+    );
+    expect_nothing();
 
-    // This kubelet cannot talk to containerd 2.x, so kind waits for it until it is interrupted.
+    // This kubelet cannot use containerd 2.x, so kind waits for it until it is interrupted.
     let mut make = kind.make_kind(Kind::IMAGE).spawn().unwrap();
     let worker = kind.node("pause-worker");
     let try_on_worker = |command: &str| {
@@ -231,14 +196,14 @@ fn nothing_is_left_of_a_cluster_that_is_not_made() {
         exec.args(["exec", &worker.name]).args(command.split(' '));
         text(exec.output().unwrap().stdout)
     };
-    wait_for(PATIENCE, "configured: containerd 2.x", || {
+    wait("containerd 2.x is configured", || {
         assert_eq!(make.try_wait().unwrap(), None);
         sleep(Duration::from_millis(200));
         let dump = try_on_worker("containerd config dump");
         let sandbox = |it: &str| it.trim() == format!("sandbox = '{IMAGE}'");
         dump.contains("version = 3") && dump.lines().any(sandbox)
     });
-    wait_for(PATIENCE, "imported: the image", || {
+    wait("the image is imported", || {
         try_on_worker("ctr --namespace=k8s.io images list --quiet").contains(IMAGE)
     });
     assert!(is_pinned(&worker));
@@ -247,5 +212,5 @@ fn nothing_is_left_of_a_cluster_that_is_not_made() {
         kill(entered, Signal::SIGTERM).unwrap();
     }
     assert!(!make.wait().unwrap().success());
-    is_gone();
+    expect_nothing();
 }

@@ -1,57 +1,43 @@
-//! A standalone kubelet on containerd, with pods from manifests. `make test-kubelet` runs this: building a
-//! kubelet takes minutes.
+//! A standalone kubelet on containerd, with pods from manifests: `make test-kubelet`.
 
 use engines::{
-    engine::{APP_IMAGE, Containerd, IMAGE, example_pod},
-    kubelet::{self, container, pods, sandboxes, start_kubelet},
+    engine::{APP_IMAGE, Containerd, IMAGE},
+    kubelet::{Kubelet, Sysctls, run_pod},
     node::Node,
-    story::Engine,
-    sysctl::Sysctls,
-    wait_for, wait_until,
+    wait_for,
 };
-use serde_json::json;
-use std::{fs, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
-fn a_kubelet_runs_pods_with_it() {
-    let _settings = Sysctls::remember();
-    kubelet::tell(&Containerd::start());
+fn runs_pods_with_it() {
+    let _sysctls = Sysctls::record();
+    run_pod(&Containerd::start());
 }
 
 /// use-pause switches a node while a pod runs. That pod keeps its sandbox, a new one runs on pause, and
 /// `use-pause status` counts both.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
-fn a_node_is_switched_while_pods_run() {
-    let _settings = Sysctls::remember();
+fn keeps_its_pods_while_use_pause_switches_the_node() {
+    let _sysctls = Sysctls::record();
     let node = Node::configured("/usr/bin", "debian");
     node.systemctl("start");
-    let nest = node.nest();
-    nest.shares_cgroup("k8s.io");
     node.import("registry.k8s.io/pause:3.6", &["/bin/sleep", "100000"]);
     node.import(APP_IMAGE, &[]);
     let infra = format!("--pod-infra-container-image={IMAGE}");
-    start_kubelet(&node.containerd, &[&infra]);
-
-    let start_pod = |name: &str| {
-        let mut pod = example_pod(&[("app", "sleep 100000")]);
-        pod["metadata"]["name"] = json!(name);
-        pod["spec"]["hostNetwork"] = json!(true);
-        pod["spec"]["terminationGracePeriodSeconds"] = json!(1);
-        let manifest = nest.path(&format!("manifests/{name}.json"));
-        fs::write(manifest, pod.to_string()).unwrap();
-        wait_until("running", || {
-            container(nest, name, "app")["state"]["running"].is_object()
-        });
+    let kubelet = Kubelet::start(&node.containerd, &[&infra]);
+    let start_pod = |name| {
+        kubelet.add_pod(name, &["hostNetwork: true"], &[("app", "sleep 100000")]);
+        kubelet.wait_until_running(name, "app", 0);
     };
     start_pod("old");
-    let old = container(nest, "old", "app");
+    let old = kubelet.status("old", "app");
     print!("{}", node.use_pause_said(&["--restart"]));
     start_pod("new");
-    let ours = sandboxes(nest);
+    let ours = kubelet.sandboxes();
     assert_eq!(ours.len(), 1, "{ours:?}");
-    let after = container(nest, "old", "app");
+    let after = kubelet.status("old", "app");
     assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
     let status = node.use_pause_said(&["status"]);
@@ -68,25 +54,17 @@ fn a_node_is_switched_while_pods_run() {
         };
         assert!(status.lines().any(is_it), "{status}");
     }
-
-    for name in ["old", "new"] {
-        fs::remove_file(nest.path(&format!("manifests/{name}.json"))).unwrap();
-    }
-    wait_until("gone", || {
-        sandboxes(nest).is_empty() && pods(nest).is_empty()
-    });
+    kubelet.remove_pods(&["old", "new"]);
 }
 
 /// On a full disk a kubelet removes images that no container uses. containerd 1.6 does not report pins, so
-/// the kubelet is told of the sandbox image, as docs/nodes.md says.
+/// an option of the kubelet names the sandbox image, as docs/nodes.md says.
 #[test]
 #[ignore = "builds a kubelet first: minutes"]
-fn garbage_collection_leaves_it_on_the_node() {
-    let _settings = Sysctls::remember();
+fn keeps_the_image_when_it_collects_garbage() {
+    let _sysctls = Sysctls::record();
     let containerd = Containerd::start();
     containerd.import();
-    let nest = containerd.nest();
-    nest.shares_cgroup("k8s.io");
     let infra = format!("--pod-infra-container-image={IMAGE}");
     let options = [
         &infra,
@@ -94,11 +72,11 @@ fn garbage_collection_leaves_it_on_the_node() {
         "--image-gc-low-threshold=0",
         "--minimum-image-ttl-duration=0s",
     ];
-    start_kubelet(&containerd, &options);
+    let _kubelet = Kubelet::start(&containerd, &options);
     // The first collection finds no disk statistics; the next comes after five minutes (ImageGCPeriod
     // in `pkg/kubelet/kubelet.go`).
     let patience = Duration::from_secs(400);
-    wait_for(patience, "taken: an image without a container", || {
+    wait_for(patience, "an image without a container is removed", || {
         sleep(Duration::from_secs(1));
         containerd.image(APP_IMAGE).is_none()
     });

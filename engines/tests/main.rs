@@ -1,15 +1,14 @@
 //! The image in engines, on kernels and in clusters, and the commands that people type.
 
 mod commands;
-mod engines;
 mod image;
 mod kernels;
 mod kind;
 mod kubelet;
 mod packager;
 mod pod;
-mod readme;
 mod registry;
 mod release;
+mod releases;
 mod use_pause;
 mod verify;

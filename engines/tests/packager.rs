@@ -1,17 +1,18 @@
-//! A distribution's own toolchain builds the same bytes, without rustup and without a network. `make
-//! test-packager` runs this: the toolchain takes a root file system of its own.
+//! A distribution's own toolchain builds the same bytes, without rustup and without a network, and so does a
+//! container. `make test-packager` runs this: each takes a root file system.
 
-use engines::{built, engine::Nest, output, program::Program, project};
+use engines::{
+    built,
+    engine::{Cli, Docker, Nest, archive},
+    output,
+    program::Program,
+    project,
+    story::Engine,
+};
 use std::{fs, process::Command};
 
-/// Builds the program on a machine of its own architecture, emulated if need be, and compares the bytes.
-fn builds_the_same_bytes(arch: &'static str) {
-    let program = Program::new("pause", arch);
-    let nest = match program.platform.is_native() {
-        true => Nest::new(),
-        false => Nest::with_emulator(program.platform),
-    };
-    // As docs/verify.md says.
+/// Copies the project to a directory of the nest, with its crates, as docs/verify.md says. Returns its path.
+fn vendored(nest: &Nest) -> String {
     let copy = nest.path("project");
     let script = r#"mkdir -p "$0/.cargo"
         tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$0"
@@ -20,7 +21,17 @@ fn builds_the_same_bytes(arch: &'static str) {
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script, &copy]);
     output(bash.current_dir(project()));
+    copy
+}
 
+/// Builds the program on a machine of its own architecture, emulated if need be, and compares the bytes.
+fn builds_the_same_bytes(arch: &'static str) {
+    let program = Program::new("pause", arch);
+    let nest = match program.platform.is_native() {
+        true => Nest::new(),
+        false => Nest::with_emulator(program.platform),
+    };
+    let copy = vendored(&nest);
     let root = built(&format!("releases/rust-{arch}"));
     let root = root.to_str().unwrap();
     let at = |folder: &str| format!("{root}/{folder}");
@@ -50,4 +61,40 @@ fn on_amd64() {
 #[ignore = "takes a root file system of Debian's"]
 fn on_arm64() {
     builds_the_same_bytes("arm64");
+}
+
+/// The README's line for a Mac. Its image rust:1.95 is made here, of Debian 12 and this machine's toolchain, and
+/// has no network.
+#[test]
+#[ignore = "takes a root file system of Debian's"]
+fn in_a_container() {
+    let docker = Docker::start();
+    let copy = vendored(docker.nest());
+    let sysroot = output(
+        Command::new("rustc")
+            .arg("--print=sysroot")
+            .current_dir(project()),
+    );
+    let script = r#"toolchain=$(basename "$1")
+        tar --create --directory="$0" . --directory="$(dirname "$1")" \
+            --transform="s,^$toolchain/,opt/rust/," "$toolchain"/{bin,lib} |
+            docker import --change='ENV PATH=/opt/rust/bin:/usr/bin:/bin' - rust:1.95"#;
+    let mut import = docker.command_of("bash");
+    import.args(["-euo", "pipefail", "-c", script]);
+    output(import.arg(built("releases/container")).arg(sysroot.trim()));
+
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let line = readme
+        .lines()
+        .find_map(|it| it.strip_prefix("$ docker run --rm --volume "));
+    let mut shell = docker.command_of("timeout");
+    shell.args(["600", "bash", "-c"]);
+    shell.arg(format!(
+        "cd {copy} && docker run --rm --volume {}",
+        line.unwrap()
+    ));
+    println!("{}", output(&mut shell));
+    let made = fs::read(format!("{copy}/target/pause.tar")).unwrap();
+    let here = fs::read(archive()).unwrap();
+    assert!(made == here, "another image than `make` packed here");
 }

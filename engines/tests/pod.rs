@@ -1,4 +1,4 @@
-//! The story of a pod on each engine: its app dies and comes back, its network stays, and no zombie does.
+//! The story of a pod on each engine: its app exits and comes back, its network stays, and no zombie does.
 
 use engines::{
     Processes,
@@ -13,32 +13,49 @@ use std::fs;
 
 #[test]
 fn in_podman() {
-    story::tell(&Podman::with_images());
+    story::run(&Podman::with_images());
 }
 
 #[test]
 fn in_podman_from_a_manifest_of_kubernetes() {
-    story::tell(&Podman::with_images().playing());
+    story::run(&Podman::with_images().playing());
 }
 
-#[test]
-fn in_podman_with_users_of_its_own() {
-    story::tell(&Podman::with_users_of_its_own());
-}
-
+/// In a user namespace of its own.
 #[test]
 fn in_podman_on_crun() {
-    story::tell(&Podman::with_crun());
+    story::run(&Podman::with_crun());
 }
 
 /// In an emulator: platforms of 32 and 64 bits, little-endian and big-endian.
-#[test]
-fn in_podman_for_other_platforms() {
-    for platform in ["arm/v7", "arm64", "riscv64", "s390x"].map(Platform::of) {
-        println!("{}", platform.name);
+mod in_podman_for {
+    use super::*;
+
+    fn platform(name: &str) {
+        let platform = Platform::of(name);
         if !platform.is_native() {
-            story::tell(&Podman::with_foreign_image(platform));
+            story::run(&Podman::with_foreign_image(platform));
         }
+    }
+
+    #[test]
+    fn arm_v7() {
+        platform("arm/v7");
+    }
+
+    #[test]
+    fn arm64() {
+        platform("arm64");
+    }
+
+    #[test]
+    fn riscv64() {
+        platform("riscv64");
+    }
+
+    #[test]
+    fn s390x() {
+        platform("s390x");
     }
 }
 
@@ -46,40 +63,40 @@ fn in_podman_for_other_platforms() {
 #[test]
 fn in_docker() {
     if NATIVE_ARCH == "amd64" {
-        story::tell(&Docker::start());
+        story::run(&Docker::start());
     }
 }
 
 #[test]
 fn in_docker_compose() {
     if NATIVE_ARCH == "amd64" {
-        story::tell(&Docker::start().composing());
+        story::run(&Docker::start().composing());
     }
 }
 
 #[test]
 fn in_containerd() {
-    story::tell(&Containerd::start());
+    story::run(&Containerd::start());
 }
 
-#[test]
-#[ignore = "fetches a containerd that changes: make test-containerd-2"]
-fn in_containerd_2() {
-    let containerd = Containerd::start_2();
-    println!("{}", containerd.ctr(&["version"]));
-    story::tell(&containerd);
+mod containerd_2 {
+    use super::*;
+
+    #[test]
+    #[ignore = "fetches a containerd that changes: make test-containerd-2"]
+    fn in_containerd() {
+        let containerd = Containerd::start_2();
+        println!("{}", containerd.ctr(&["version"]));
+        story::run(&containerd);
+    }
 }
 
-#[test]
-fn in_containerd_under_its_seccomp_profile() {
-    let profile = project().join("examples/seccomp.json");
-    story::tell(&Containerd::start().with_seccomp(&profile));
-}
-
-/// The sandbox has the rights that a kubelet asks for, and containerd notices when it is killed.
+/// The sandbox runs under our seccomp profile with the rights that a kubelet asks for, and containerd notices
+/// when it is killed.
 #[test]
 fn containerd_gives_it_no_rights_and_sees_its_end() {
-    let containerd = Containerd::start();
+    let profile = project().join("examples/seccomp.json");
+    let containerd = Containerd::start().with_seccomp(&profile);
     let sandbox = containerd.create_pod();
     let processes = Processes(containerd.nest().proc());
     processes.wait_until_asleep(sandbox);
@@ -96,7 +113,7 @@ fn containerd_gives_it_no_rights_and_sees_its_end() {
     assert!(flags.contains(FsFlags::ST_RDONLY), "{flags:?}");
 
     containerd.nest().kill(sandbox);
-    wait_until("seen to be gone", || !containerd.is_ready());
+    wait_until("containerd sees the end", || !containerd.is_ready());
     containerd.stop_pod();
     assert_eq!(containerd.remove_pod(), "");
 }
@@ -105,35 +122,41 @@ fn containerd_gives_it_no_rights_and_sees_its_end() {
 #[test]
 fn without_a_reaper_zombies_stay() {
     let podman = Podman::with_images();
-    let sleeper = [
+    let sandbox = podman.create_pod_with(&[
         "--infra-image",
         APP_IMAGE,
-        "--infra-command",
-        "/bin/sleep 1000",
-    ];
-    let sandbox = podman.create_pod_with(&sleeper);
-    podman.run_app(APP, false);
+        "--infra-command=/bin/sleep 1000",
+    ]);
+    let (_, printed) = podman.run_app(APP, false);
+    assert!(printed.contains("[sleep]"), "{printed}");
     let processes = Processes(podman.nest().proc());
     assert_eq!(zombies(&processes, sandbox), 5);
     podman.remove_pod();
 }
 
-/// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it
-/// leaves with 4, which shows that profiles take effect.
-#[test]
-fn podman_runs_it_under_its_seccomp_profile() {
+/// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it exits
+/// with 4, which shows that profiles take effect.
+fn under_its_seccomp_profile(podman: &Podman) {
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
+
     let own = project().join("examples/seccomp.json");
     let without_sleep = fs::read_to_string(own)
         .unwrap()
         .replace("\"pause\"", "\"fork\"")
         .replace("\"ppoll\"", "\"vfork\"");
-    for podman in [Podman::with_images(), Podman::with_crun()] {
-        podman.expect_pause_under_seccomp(&[]);
-        podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
+    let path = podman.nest().path("seccomp.json");
+    fs::write(&path, &without_sleep).unwrap();
+    podman.run_with_seccomp(path.as_ref(), &[]);
+    assert_eq!(podman.run(&["wait", "pause"]), "4");
+}
 
-        let path = podman.nest().path("seccomp.json");
-        fs::write(&path, &without_sleep).unwrap();
-        podman.run_with_seccomp(path.as_ref(), &[]);
-        assert_eq!(podman.run(&["wait", "pause"]), "4");
-    }
+#[test]
+fn under_its_seccomp_profile_on_runc() {
+    under_its_seccomp_profile(&Podman::with_images());
+}
+
+#[test]
+fn under_its_seccomp_profile_on_crun() {
+    under_its_seccomp_profile(&Podman::with_crun());
 }

@@ -46,13 +46,13 @@ fn main() {
     }
     let mut tap = Tap::start();
     tap.test("the story of a pod, in podman", || {
-        story::tell(&Podman::with_images());
+        story::run(&Podman::with_images());
     });
     tap.test("the story of a pod, in containerd", || {
-        story::tell(&Containerd::start());
+        story::run(&Containerd::start());
     });
     tap.test("a pod of a kubelet", || {
-        kubelet::tell(&Containerd::start());
+        kubelet::run_pod(&Containerd::start());
     });
     tap.end();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

@@ -13,7 +13,7 @@ use std::{fs, process::Command};
 /// namespaces of one, the sandbox.
 pub struct Docker {
     nest: Nest,
-    /// Whether docker-compose makes the pod.
+    /// Whether docker-compose creates the pod.
     composes: bool,
 }
 
@@ -25,14 +25,14 @@ impl Docker {
 
     /// Starts another Debian release's docker, with its classic image store or with containerd's.
     pub fn in_release(release: &str, in_containerd: bool) -> Self {
-        let store = json!({
+        let config = json!({
             "features": {"containerd-snapshotter": in_containerd},
             "runtimes": {"runsc": {
                 "path": "/usr/bin/runsc",
                 "runtimeArgs": ["--ignore-cgroups", "--network=none", "--platform=systrap"],
             }},
         });
-        Self::start_in(Nest::in_release(release, &Cgroups::V1), &store.to_string())
+        Self::start_in(Nest::in_release(release, &Cgroups::V1), &config.to_string())
     }
 
     /// The same, with the pod of examples/compose.yaml.
@@ -49,18 +49,19 @@ impl Docker {
             composes: false,
         };
         let nest = &docker.nest;
-        // Its containerd makes folders in /opt, whatever its configuration says.
+        // Its containerd creates directories in /opt, whatever its configuration says.
         nest.overlay("/opt");
-        let mut daemon = nest.daemon("dockerd");
-        for (option, path) in [
-            ("--data-root", "root"),
-            ("--exec-root", "exec"),
-            ("--pidfile", "pid"),
-            ("--config-file", "daemon.json"),
-        ] {
-            daemon.args([option, &nest.path(path)]);
-        }
         fs::write(nest.path("daemon.json"), config).unwrap();
+        let mut daemon = nest.daemon("dockerd");
+        for option in [
+            "data-root",
+            "exec-root",
+            "pidfile",
+            "config-file=daemon.json",
+        ] {
+            let (option, file) = option.split_once('=').unwrap_or((option, option));
+            daemon.arg(format!("--{option}={}", nest.path(file)));
+        }
         daemon.args(["--host", &docker.socket()]);
         daemon.args(["--cgroup-parent", &format!("/{}", nest.cgroup())]);
         daemon.arg("--exec-opt=native.cgroupdriver=cgroupfs");
@@ -99,20 +100,13 @@ impl Docker {
 
     /// Runs docker-compose for examples/compose.yaml with two apps.
     fn compose(&self, arguments: &[&str]) {
-        let mut file = example("compose.yaml");
-        let services = &mut file["services"];
-        assert_eq!(services["infra"]["image"], IMAGE);
-        services["listener"] = services["app"].clone();
-        for (name, script) in [("app", APP), ("listener", LISTENER)] {
-            services[name]["image"] = json!(APP_IMAGE);
-            services[name]["command"] = json!(["sh", "-c", script.replace('$', "$$")]);
-        }
-        for name in ["app", "listener", "infra"] {
-            services[name]["container_name"] = json!(name);
-        }
+        let [app, listener] = [APP, LISTENER].map(|script| script.replace('$', "$$"));
+        let apps = [("app", &*app), ("listener", &*listener)];
+        let first = "  NAME:\n    container_name: NAME\n";
+        let yaml = example("compose.yaml", "  app:\n", first, "sleep 1000", &apps);
+        let yaml = yaml.replace("  infra:\n", "  infra:\n    container_name: infra\n");
         let path = self.nest.path("compose.yaml");
-        // JSON is YAML.
-        fs::write(&path, file.to_string()).unwrap();
+        fs::write(&path, yaml).unwrap();
         let mut compose = self.command_of("docker-compose");
         compose.args(["--file", &path, "--project-name=pod"]);
         output(compose.args(arguments));

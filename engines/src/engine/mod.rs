@@ -16,10 +16,9 @@ pub use registry::Registry;
 pub use pause_image::sha256;
 
 use crate::{built, program::Platform, project, said, text};
-use k8s_openapi::api::core::v1::Pod;
 use nix::unistd::Pid;
 use pause_image::layout;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -76,29 +75,33 @@ pub(crate) fn busybox_archive(nest: &Nest, names: &[&str], words: &[&str]) -> St
     path
 }
 
-/// A file of examples/ that is a single YAML document.
-pub fn example(name: &str) -> Value {
-    let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
-    serde_saphyr::from_str(&text).unwrap()
+/// The example of a file in examples/ whose text ends in one app, from the line `app` on. Returns the text with
+/// an app for each name and script: `first` is its first line, NAME for the name. `command` is the example's
+/// own command.
+fn example(file: &str, app: &str, first: &str, command: &str, apps: &[(&str, &str)]) -> String {
+    let text = fs::read_to_string(project().join("examples").join(file)).unwrap();
+    let (head, tail) = text.split_once(app).unwrap();
+    let apps = apps.iter().map(|(name, script)| {
+        let command_of = json!(["sh", "-c", script]).to_string(); // JSON is YAML
+        let tail = tail.replace(command, &command_of);
+        first.replace("NAME", name) + &tail.replace("docker.io/library/busybox", APP_IMAGE)
+    });
+    head.to_owned() + &apps.collect::<String>()
 }
 
-/// The pod of examples/pod.yaml with one container per name and script.
-pub fn example_pod(scripts: &[(&str, &str)]) -> Value {
-    let mut pod = example("pod.yaml");
-    // A field that Kubernetes does not know would not survive this.
-    let known: Pod = serde_json::from_value(pod.clone()).unwrap();
-    assert_eq!(serde_json::to_value(known).unwrap(), pod);
-    let app = pod["spec"]["containers"][0].take();
-    let containers = scripts.iter().map(|(name, script)| {
-        let mut app = app.clone();
-        app["name"] = json!(name);
-        app["image"] = json!(APP_IMAGE);
-        app["imagePullPolicy"] = json!("Never");
-        app["command"] = json!(["sh", "-c", script]);
-        app
-    });
-    pod["spec"]["containers"] = containers.collect();
-    pod
+/// examples/pod.yaml as a pod of that name with an app for each name and script. `more` are lines for its spec.
+pub fn example_pod(pod: &str, more: &[&str], apps: &[(&str, &str)]) -> String {
+    let first = "    - name: NAME\n      imagePullPolicy: Never\n";
+    let yaml = example(
+        "pod.yaml",
+        "    - name: app\n",
+        first,
+        r#"[sleep, "1000"]"#,
+        apps,
+    );
+    let more: String = more.iter().map(|line| format!("  {line}\n")).collect();
+    yaml.replace("name: pod\n", &format!("name: {pod}\n"))
+        .replace("\nspec:\n", &format!("\nspec:\n{more}"))
 }
 
 /// The command line that docker and podman have in common.
@@ -135,8 +138,8 @@ pub trait Cli {
         Pid::from_raw(pid.parse().unwrap())
     }
 
-    /// Waits for a container to end, after it is started `again` if asked. Returns its exit code and what
-    /// this run printed.
+    /// Waits for a container to end, after starting it `again` if asked. Returns its exit code and what this
+    /// run printed.
     fn finish(&self, container: &str, again: bool) -> (i32, String) {
         let mut before = 0;
         if again {
@@ -144,9 +147,9 @@ pub trait Cli {
             self.run(&["start", container]);
         }
         let code = self.run(&["wait", container]);
-        let said = self.run(&["logs", container]);
-        let said = said[before..].trim_start().to_owned();
-        (code.parse().unwrap(), said)
+        let printed = self.run(&["logs", container]);
+        let printed = printed[before..].trim_start().to_owned();
+        (code.parse().unwrap(), printed)
     }
 
     /// The exit code and the standard error of a container that has ended.

@@ -34,22 +34,21 @@ done
 exec /usr/sbin/runc "$@"
 "#;
 
-/// Namespaces for an engine, and a folder for its files.
+/// Namespaces for an engine, and a directory for its files.
 pub struct Nest {
     shared_cgroup: Cell<Option<&'static str>>,
-    // Dropped before the folder, whose files its processes use.
+    // Dropped before the files, which its processes use.
     first: Sandbox,
-    /// The engine's files.
     pub folder: TempDir,
 }
 
 impl Nest {
-    /// Makes a nest with the loopback up.
+    /// Creates a nest with the loopback up.
     pub fn new() -> Self {
         Self::with(CloneFlags::empty())
     }
 
-    /// Makes a nest in a user namespace, with its own binfmt_misc (Linux 6.7 or newer), which runs the
+    /// Creates a nest in a user namespace, with its own binfmt_misc (Linux 6.7 or newer), which runs the
     /// platform's programs in an emulator.
     pub fn with_emulator(platform: &Platform) -> Self {
         let nest = Self::with(CloneFlags::CLONE_NEWUSER);
@@ -60,22 +59,22 @@ impl Nest {
         nest
     }
 
-    /// Makes a nest that sees cgroup v2 only. In its user namespace, runtimes do not filter devices.
+    /// Creates a nest that sees cgroup v2 only. In its user namespace, runtimes do not filter devices.
     pub fn with_cgroup2() -> Self {
         let nest = Self::with(CloneFlags::CLONE_NEWUSER);
         nest.see(&Cgroups::V2);
         nest
     }
 
-    /// Makes a nest in the root file system of another Debian release.
+    /// Creates a nest in the root file system of another Debian release.
     pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
-        let folder = Self::folder();
+        let files = Self::files();
         let enter = project().join("scripts/enter-release");
         let [enter, root, project, at] =
-            [&*enter, &root, project(), folder.path()].map(|path| path.to_str().unwrap());
+            [&*enter, &root, project(), files.path()].map(|path| path.to_str().unwrap());
         let words = ["/bin/bash", enter, root, project, at];
-        let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), folder);
+        let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), files);
         nest.see(cgroups);
         nest
     }
@@ -96,9 +95,9 @@ impl Nest {
         output(self.command("mount").args(arguments));
     }
 
-    /// Mounts an overlay over a folder of the machine: what the nest changes there is gone with it.
+    /// Mounts an overlay over a directory of the machine: what the nest changes there is gone with it.
     pub fn overlay(&self, at: &str) {
-        let [upper, work] = ["upper", "work"].map(|folder| self.path(folder));
+        let [upper, work] = ["upper", "work"].map(|directory| self.path(directory));
         fs::create_dir(&upper).unwrap();
         fs::create_dir(&work).unwrap();
         let layers = format!("--options=lowerdir={at},upperdir={upper},workdir={work}");
@@ -113,18 +112,18 @@ impl Nest {
 
     fn with(others: CloneFlags) -> Self {
         let first = Sandbox::nest(others, &["/bin/sleep", "infinity"]);
-        Self::of(first, Self::folder())
+        Self::of(first, Self::files())
     }
 
-    fn folder() -> TempDir {
+    fn files() -> TempDir {
         TempDir::with_prefix("pause-test-").unwrap()
     }
 
-    fn of(first: Sandbox, folder: TempDir) -> Self {
+    fn of(first: Sandbox, files: TempDir) -> Self {
         let nest = Self {
             shared_cgroup: Cell::new(None),
             first,
-            folder,
+            folder: files,
         };
         output(nest.command("ip").args(["link", "set", "lo", "up"]));
         nest
@@ -145,14 +144,14 @@ impl Nest {
         command
     }
 
-    /// Starts a daemon that writes to NAME.log in the folder, and waits until `ready` succeeds.
+    /// Starts a daemon that writes to NAME.log, and waits until `ready` succeeds.
     pub fn start_daemon(&self, name: &str, mut daemon: Command, mut ready: Command) {
         let path = self.path(&format!("{name}.log"));
         let log = fs::File::create(&path).unwrap();
         daemon.stdin(Stdio::null());
         daemon.stderr(log.try_clone().unwrap()).stdout(log);
         let mut daemon = daemon.spawn().unwrap();
-        wait_until("ready", || {
+        wait_until("the daemon is ready", || {
             let log = || fs::read_to_string(&path).unwrap();
             assert_eq!(daemon.try_wait().unwrap(), None, "{}", log());
             ready.output().unwrap().status.success()
@@ -161,19 +160,19 @@ impl Nest {
         drop(daemon);
     }
 
-    /// A path in the folder.
+    /// A path among the engine's files, or, of "", their directory. It is the same in the nest.
     pub fn path(&self, path: &str) -> String {
         self.folder.path().join(path).to_str().unwrap().to_owned()
     }
 
-    /// The name of the parent of all cgroups that the engine makes.
+    /// The name of the parent of all cgroups that the engine creates.
     pub fn cgroup(&self) -> String {
         let name = self.folder.path().file_name().unwrap();
         name.to_str().unwrap().to_owned()
     }
 
-    /// Tells the nest that its engine also makes a cgroup with a fixed name. Drop removes it, unless it
-    /// holds other processes of the machine.
+    /// Notes that the engine also creates a cgroup with a fixed name. Drop removes it, unless it has other
+    /// processes of the machine.
     pub fn shares_cgroup(&self, name: &'static str) {
         self.shared_cgroup.set(Some(name));
     }
@@ -198,32 +197,20 @@ impl Default for Nest {
 impl Drop for Nest {
     fn drop(&mut self) {
         self.first.kill();
-        let cgroups = glob_cgroups(&self.cgroup());
-        wait_until("rid of its cgroups", || {
-            cgroups.iter().all(|cgroup| remove_cgroup(cgroup))
-        });
-        for cgroup in self.shared_cgroup.get().map_or(vec![], glob_cgroups) {
-            remove_cgroup(&cgroup);
-        }
+        wait_until("its cgroups are gone", || remove_cgroups(&self.cgroup()));
+        // Others may still use this one.
+        self.shared_cgroup.get().map(remove_cgroups);
     }
 }
 
-/// The folders of a cgroup in all hierarchies, v1 and v2.
-fn glob_cgroups(name: &str) -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let entries = fs::read_dir(root).unwrap();
-    let hierarchies = entries.map(|entry| entry.unwrap().path());
-    let folders = hierarchies.chain([root.to_owned()]).map(|it| it.join(name));
-    folders.filter(|folder| folder.is_dir()).collect()
-}
-
-/// Removes a cgroup and its children, unless processes are left in them. Returns whether it is gone.
-fn remove_cgroup(folder: &Path) -> bool {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove_cgroup(&entry.path());
-        }
-    }
-    _ = fs::remove_dir(folder);
-    !folder.exists()
+/// Removes the cgroups of that name and their children in all hierarchies, v1 and v2, except those that have
+/// processes. Returns whether all are gone.
+fn remove_cgroups(name: &str) -> bool {
+    let script = r#"status=0
+        for cgroup in /sys/fs/cgroup/{,*/}"$0"; do
+          [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} + || status=1
+        done 2>/dev/null
+        exit $status"#;
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, name]).status().unwrap().success()
 }

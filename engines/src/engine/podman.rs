@@ -9,24 +9,24 @@ use crate::{
     text, wait_until,
 };
 use nix::unistd::Pid;
-use serde_json::json;
-use std::{cell::RefCell, fs, os::unix::fs::chown, path::Path, process::Command};
+use std::{fs, os::unix::fs::chown, path::Path, process::Command};
 
 /// podman, isolated from the machine's configuration and storage.
 pub struct Podman {
     nest: Nest,
     platform: &'static Platform,
-    /// Further options of `podman pod create`.
+    /// More options of `podman pod create`.
     options: &'static [&'static str],
+    /// The user that the sandbox runs as, seen from the nest.
     user: u32,
+    /// Whether user 1000 runs podman.
     rootless: bool,
-    /// Whether `podman kube play` makes the pod.
+    /// Whether `podman kube play` creates the pod.
     plays: bool,
-    infra: RefCell<String>,
 }
 
 impl Podman {
-    /// podman with [`IMAGE`] from the archive and with [`APP_IMAGE`].
+    /// podman on runc, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
         Self::new(Nest::new(), "runc").load_images()
     }
@@ -36,9 +36,14 @@ impl Podman {
         Self::new(Nest::new(), "runc").load_app()
     }
 
-    /// podman on crun, with both images. crun runs on cgroup v2 here: it fails where it sees v1 and v2.
+    /// podman on crun, with both images, whose pod has a user namespace of its own. crun runs on cgroup v2
+    /// here: it fails if it sees v1 and v2.
     pub fn with_crun() -> Self {
-        Self::new(Nest::with_cgroup2(), "crun").load_images()
+        Self {
+            options: &["--uidmap=0:1000:10000"],
+            user: 1000,
+            ..Self::new(Nest::with_cgroup2(), "crun").load_images()
+        }
     }
 
     /// podman with the archive's image for a platform that this machine emulates.
@@ -52,13 +57,20 @@ impl Podman {
         podman.load_app()
     }
 
-    /// podman with both images, whose pod has a user namespace of its own.
-    pub fn with_users_of_its_own() -> Self {
-        Self {
-            options: &["--uidmap=0:100000:65536"],
-            user: 100_000,
-            ..Self::with_images()
+    /// Another Debian release's podman on a runtime, with both images, run by root or by user 1000.
+    pub fn in_release(release: &str, runtime: &str, rootless: bool) -> Self {
+        let nest = Nest::in_release(release, &Cgroups::V2);
+        let user = if rootless { 1000 } else { 0 };
+        for directory in ["home", "xdg", ""] {
+            fs::create_dir_all(nest.path(directory)).unwrap();
+            chown(nest.path(directory), Some(user), Some(user)).unwrap();
         }
+        let podman = Self {
+            rootless,
+            user,
+            ..Self::new(nest, runtime)
+        };
+        podman.load_images()
     }
 
     /// The same, with its pod from a Kubernetes manifest.
@@ -71,9 +83,9 @@ impl Podman {
     }
 
     fn new(nest: Nest, runtime: &str) -> Self {
-        let [root, run, tmp] = ["root", "run", "tmp"].map(|folder| nest.path(folder));
+        let [root, run, tmp] = ["root", "run", "tmp"].map(|directory| nest.path(directory));
         // Limits that every root may set and every cgroup supports.
-        let config = format!(
+        let containers = format!(
             r#"
             [containers]
             pids_limit = 0
@@ -86,15 +98,9 @@ impl Podman {
             tmp_dir = "{tmp}"
             "#
         );
-        fs::write(nest.path("containers.conf"), config).unwrap();
-        let storage = format!(
-            r#"
-            [storage]
-            driver = "overlay"
-            graphroot = "{root}"
-            runroot = "{run}"
-            "#
-        );
+        fs::write(nest.path("containers.conf"), containers).unwrap();
+        let storage =
+            format!("[storage]\ndriver = 'overlay'\ngraphroot = '{root}'\nrunroot = '{run}'\n");
         fs::write(nest.path("storage.conf"), storage).unwrap();
         Self {
             nest,
@@ -103,7 +109,6 @@ impl Podman {
             user: 0,
             rootless: false,
             plays: false,
-            infra: RefCell::default(),
         }
     }
 
@@ -118,53 +123,36 @@ impl Podman {
         self
     }
 
-    /// Another Debian release's podman on a runtime, with both images, as root or as user 1000.
-    pub fn in_release(release: &str, runtime: &str, rootless: bool) -> Self {
-        let nest = Nest::in_release(release, &Cgroups::V2);
-        let user = if rootless { 1000 } else { 0 };
-        for folder in ["home", "xdg"] {
-            fs::create_dir(nest.path(folder)).unwrap();
-            chown(nest.path(folder), Some(user), Some(user)).unwrap();
-        }
-        chown(nest.folder.path(), Some(user), Some(user)).unwrap();
-        let podman = Self {
-            rootless,
-            user,
-            ..Self::new(nest, runtime)
-        };
-        podman.load_images()
-    }
-
-    /// Creates and starts the pod with further options, and returns its sandbox's process.
+    /// Creates and starts the pod with more options, and returns its sandbox's process.
     pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
         let create = ["pod", "create", "--name=pod", "--network=none"];
         let share = ["--share=ipc,net,uts,pid"];
         self.run_in_cgroup(&create, &[&share, infra].concat());
         self.run(&["pod", "start", "pod"]);
-        self.find_infra()
+        self.pid(&self.infra())
     }
 
-    /// Starts a container of [`APP_IMAGE`].
+    /// Starts a container of [`APP_IMAGE`] in the pod.
     fn run_container(&self, options: &[&str], script: &str) {
-        let app = [APP_IMAGE, "sh", "-c", script];
+        let app = ["--pod=pod", APP_IMAGE, "sh", "-c", script];
         self.run_in_cgroup(&["run", "--detach"], &[options, &app].concat());
     }
 
-    /// Runs a command with its cgroups in one that goes with the nest. Only root may choose.
+    /// Runs a command with its cgroups in one that ends with the nest. Only root may choose.
     fn run_in_cgroup(&self, command: &[&str], options: &[&str]) {
         let cgroup = format!("--cgroup-parent=/{}", self.nest.cgroup());
         let cgroup = if self.rootless { &[][..] } else { &[&*cgroup] };
         self.run(&[command, cgroup, options].concat());
     }
 
-    /// Starts a container of [`IMAGE`] named pause under a seccomp profile, with further options.
+    /// Starts a container of [`IMAGE`] named pause under a seccomp profile, with more options.
     pub fn run_with_seccomp(&self, profile: &Path, options: &[&str]) {
         let seccomp = format!("--security-opt=seccomp={}", profile.display());
         let run = ["run", "--detach", "--name=pause", "--network=none"];
         self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
     }
 
-    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps, and leaves on SIGTERM.
+    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps, and exits on SIGTERM.
     pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
         self.run_with_seccomp(&project().join("examples/seccomp.json"), options);
         let processes = Processes(self.nest.proc());
@@ -176,21 +164,17 @@ impl Podman {
         self.run(&["rm", "pause"]);
     }
 
-    /// Writes a manifest of the pod with its apps, and returns its path.
-    fn manifest(&self) -> String {
-        let mut pod = example_pod(&[("listener", LISTENER), ("app", APP)]);
-        pod["spec"]["restartPolicy"] = json!("Never");
-        // JSON is YAML.
+    /// Runs `podman kube` with a manifest of the pod and its apps.
+    fn kube(&self, command: &[&str]) {
         let path = self.nest.path("pod.yaml");
-        fs::write(&path, pod.to_string()).unwrap();
-        path
+        let apps = [("listener", LISTENER), ("app", APP)];
+        fs::write(&path, example_pod("pod", &["restartPolicy: Never"], &apps)).unwrap();
+        self.run(&[&["kube"], command, &[&path]].concat());
     }
 
-    fn find_infra(&self) -> Pid {
-        let infra = self.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"]);
-        let pid = self.pid(&infra);
-        self.infra.replace(infra);
-        pid
+    /// The sandbox's container.
+    fn infra(&self) -> String {
+        self.run(&["pod", "inspect", "--format={{.InfraContainerID}}", "pod"])
     }
 }
 
@@ -198,10 +182,9 @@ impl Cli for Podman {
     const NAME: &str = "podman";
 
     fn command_of(&self, program: &str) -> Command {
-        let mut command = self.nest.command(match self.rootless {
-            true => "setpriv",
-            false => program,
-        });
+        let mut command = self
+            .nest
+            .command(if self.rootless { "setpriv" } else { program });
         if self.rootless {
             command.args(["--reuid=1000", "--regid=1000", "--clear-groups", program]);
             command.env("HOME", self.nest.path("home"));
@@ -229,8 +212,8 @@ impl Engine for Podman {
 
     fn create_pod(&self) -> Pid {
         if self.plays {
-            self.run(&["kube", "play", "--network=none", &self.manifest()]);
-            return self.find_infra();
+            self.kube(&["play", "--network=none"]);
+            return self.pid(&self.infra());
         }
         self.create_pod_with(&[self.options, &["--infra-image", IMAGE]].concat())
     }
@@ -238,7 +221,7 @@ impl Engine for Podman {
     fn start_app(&self, script: &str) {
         // The manifest lists it.
         if !self.plays {
-            self.run_container(&["--pod=pod"], script);
+            self.run_container(&[], script);
         }
     }
 
@@ -247,30 +230,30 @@ impl Engine for Podman {
             return self.finish("pod-app", again);
         }
         if !again {
-            self.run_container(&["--pod=pod", "--name=app"], script);
+            self.run_container(&["--name=app"], script);
         }
         self.finish("app", again)
     }
 
     fn stop_pod(&self) {
-        // If SIGTERM does nothing, podman kills the sandbox after 20 s, and says so.
-        let stop = ["stop", "--time=20", &self.infra.borrow()];
+        // If SIGTERM does nothing, podman kills the sandbox after 20 s, and prints that.
+        let stop = ["stop", "--time=20", &self.infra()];
         let End { status, stderr, .. } = sandbox::run(self.command().args(stop));
         assert_eq!(status, Ok(0), "{stderr}");
         assert!(!stderr.contains("SIGKILL"), "{stderr}");
     }
 
     fn sandbox_end(&self) -> Option<(i32, String)> {
-        Some(self.end_of(&self.infra.borrow()))
+        Some(self.end_of(&self.infra()))
     }
 
     fn remove_pod(&self) -> String {
         if self.plays {
-            self.run(&["kube", "down", &self.manifest()]);
+            self.kube(&["down"]);
             return self.containers();
         }
         // The clean-up that conmon starts after the stop may still have the pod's /dev/shm mounted.
-        wait_until("removed", || {
+        wait_until("the pod is removed", || {
             let remove = ["pod", "rm", "--force", "--time=0", "--ignore", "pod"];
             let removed = self.command().args(remove).output().unwrap();
             println!("{}", text(removed.stderr));

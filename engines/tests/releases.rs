@@ -1,0 +1,144 @@
+//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod,
+//! and pause under its seccomp profile. Each test prints a row for `docs/tested.md` with the versions.
+
+use engines::{
+    engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
+    program::{Program, TERMINATED},
+    said,
+    story::{self, Engine},
+    wait_until,
+};
+use std::fs;
+
+/// Makes the tests of each release.
+macro_rules! tests_of_releases {
+    ($release:ident: $($name:ident $test:expr;)*) => {
+        mod $release {
+            use super::*;
+            $(
+                #[test]
+                #[ignore = "takes a root file system of another release: make test-releases"]
+                fn $name() {
+                    let test: fn(&'static str) = $test;
+                    test(stringify!($release));
+                }
+            )*
+        }
+    };
+    ($($release:ident)*) => {
+        $(tests_of_releases! {
+            $release:
+            podman_on_crun
+                |it| story(it, "podman on crun", "", Podman::in_release(it, "crun", false));
+            podman_on_runc
+                |it| story(it, "podman on runc", "", Podman::in_release(it, "runc", false));
+            podman_on_crun_without_root
+                |it| story(it, "podman on crun", "without root", Podman::in_release(it, "crun", true));
+            podman_on_runc_without_root
+                |it| story(it, "podman on runc", "without root", Podman::in_release(it, "runc", true));
+            podman_kube_play
+                |it| story(it, "podman on crun", "by kube play", Podman::in_release(it, "crun", false).playing());
+            docker
+                |it| story(it, "dockerd on runc", "in the classic store", Docker::in_release(it, false));
+            docker_compose
+                |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
+            containerd_on_runc
+                |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
+            containerd_on_crun
+                |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            docker_with_the_store_of_containerd in_the_store_of_containerd;
+            seccomp_on_crun |it| under_seccomp(it, "crun");
+            seccomp_on_runc |it| under_seccomp(it, "runc");
+        })*
+    };
+}
+tests_of_releases!(trixie forky);
+
+/// Prints a row. `commands` are the engine's, "podman on crun".
+fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
+    // The first word of --version that begins with a digit.
+    let versions = commands.split(" on ").map(|command| {
+        let printed = said(nest.command(command).arg("--version"));
+        let mut words = printed.split(' ').map(|it| it.trim_start_matches('v'));
+        let version = words.find(|it| it.starts_with(|first: char| first.is_ascii_digit()));
+        let version = version.unwrap_or_else(|| panic!("{command}: {printed}"));
+        format!("{command} {}", version.trim_end_matches(','))
+    });
+    let versions = versions.collect::<Vec<_>>().join(" on ");
+    println!("| {versions} | {release} | {what} |");
+}
+
+/// `how` is what the story's row adds to the commands.
+fn story(release: &str, commands: &str, how: &str, engine: impl Engine) {
+    story::run(&engine);
+    let what = ["the story", how].join(if how.is_empty() { "" } else { ", " });
+    report(release, commands, &what, engine.nest());
+}
+
+/// With containerd's store, docker loads all platforms, and creates containers of each.
+fn in_the_store_of_containerd(release: &str) {
+    let docker = Docker::in_release(release, true);
+    story::run(&docker);
+    for platform in ["arm/v7", "riscv64", "s390x"] {
+        let of = format!("--platform=linux/{platform}");
+        let id = docker.run(&["create", &of, "--network=none", IMAGE]);
+        let copy = docker.nest().path("copy");
+        docker.run(&["cp", &format!("{id}:/pause"), &copy]);
+        let built = Program::new("pause", platform).path;
+        let is_same = fs::read(copy).unwrap() == fs::read(built).unwrap();
+        assert!(is_same, "{platform}: docker has another program");
+    }
+    let what = "the story, in containerd's store";
+    report(release, "dockerd on runc", what, docker.nest());
+}
+
+/// Without more options, and with as few rights as podman can give.
+fn under_seccomp(release: &str, runtime: &'static str) {
+    let podman = Podman::in_release(release, runtime, false);
+    podman.expect_pause_under_seccomp(&[]);
+    podman.expect_pause_under_seccomp(&[
+        "--cap-drop=all",
+        "--read-only",
+        "--security-opt=no-new-privileges",
+    ]);
+    let commands = format!("podman on {runtime}");
+    report(release, &commands, "the seccomp profile", podman.nest());
+}
+
+/// On gVisor's kernel pause exits on SIGTERM, and reaps the orphans of a container. No pod: Debian has no
+/// gVisor shim for containerd.
+#[test]
+#[ignore = "takes a root file system of another release: make test-releases"]
+fn gvisor() {
+    let docker = Docker::in_release("trixie", false);
+    docker.load_images();
+    let run = [
+        "run",
+        "--detach",
+        "--name=pause",
+        "--network=none",
+        "--runtime=runsc",
+    ];
+    docker.run(&[&run[..], &[IMAGE]].concat());
+    docker.run(&["stop", "--time=20", "pause"]);
+    assert_eq!(docker.end_of("pause"), (0, TERMINATED.to_owned()));
+    docker.run(&["rm", "pause"]);
+
+    let pause = format!("--volume={}:/pause:ro", Program::native().path.display());
+    docker.run(&[&run[..], &[&pause, "--entrypoint=/pause", APP_IMAGE]].concat());
+    let orphans = "for i in 1 2 3 4 5; do (sleep 0.1 &); done";
+    docker.run(&["exec", "pause", "sh", "-c", orphans]);
+    let mut shown = String::new();
+    wait_until("the orphans are reaped", || {
+        shown = docker.run(&["exec", "pause", "ps"]);
+        !shown.contains("sleep")
+    });
+    assert!(shown.contains("/pause"), "{shown}");
+    docker.run(&["rm", "--force", "pause"]);
+    report(
+        "trixie",
+        "runsc on dockerd",
+        "start, orphans, stop",
+        docker.nest(),
+    );
+}
