@@ -9,7 +9,7 @@ use std::ops::Range;
 pub type Field = (&'static str, Range<usize>, u64, &'static str);
 
 /// The fields of the ELF header and of both program headers, in the order of the file. The code begins
-/// behind them, where the kernel enters.
+/// after them, where the kernel enters.
 pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
     let (word, is_short) = (platform.bytes() as usize, platform.is_32_bit);
     let (header, segment) = if is_short { (52, 32) } else { (64, 56) };
@@ -64,7 +64,7 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
 }
 
 /// What the kernel loads of the file, and where it enters, if all of it is as it has to be. A linker may
-/// write section headers behind that, and name them in fields that the kernel does not read.
+/// write section headers after that, and name them in fields that the kernel does not read.
 pub fn load<'f>(platform: &Platform, file: &'f [u8]) -> Result<(&'f [u8], i64)> {
     let number = |name, place| {
         let bytes = file.get(place);

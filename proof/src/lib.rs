@@ -59,7 +59,7 @@ impl Program {
         })
     }
 
-    /// The programs that `make` builds, with the crate syscalls and, where it knows the architecture,
+    /// The programs that `make` builds, with the crate syscalls and, if that knows the architecture,
     /// with the crate sc. Two of the same bytes count once.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];

@@ -77,7 +77,7 @@ pub struct Platform {
     pub no_restorer: bool,
     /// Whether the start overwrites argc and the pointer to the name, which nobody reads again.
     pub takes_slots: bool,
-    /// The first and the last byte, counted from an argument's first, that may be read even behind its
+    /// The first and the last byte, counted from an argument's first, that may be read even after its
     /// end, as a whole word is compared. They exist: argc and the pointers lie below the strings, the
     /// file's name and eight zero bytes above (`fs/exec.c`, `fs/binfmt_elf.c`).
     pub word: Option<(i64, i64)>,

@@ -88,11 +88,11 @@ fn a_mistake_is_found_and_shown_as_the_documentation_has_it() {
         let Err(error) = Prover::new(program.platform).unwrap().prove(&file) else {
             panic!("{what}: it was proved");
         };
-        let told = format!("{error:#}");
-        println!("{what}\n{told}\n");
+        let output = format!("{error:#}");
+        println!("{what}\n{output}\n");
         // The input is one of many.
-        let (told, shown) = told.split_once("  input: ").unwrap();
-        assert!(documentation.contains(told), "{told}");
+        let (output, shown) = output.split_once("  input: ").unwrap();
+        assert!(documentation.contains(output), "{output}");
         assert!(shown.contains(input), "{shown}");
     }
 }

@@ -162,9 +162,9 @@ pub fn number(text: &str) -> Result<i64> {
 
 /// What differs between a proof and a trial: the memory, and numbers that are left open.
 pub trait Memory {
-    /// Reads; an error where the program has no business.
+    /// Reads; an error if the program has no business there.
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term>;
-    /// Writes; an error where the program has no business.
+    /// Writes; an error if the program has no business there.
     fn store(&mut self, address: &Term, value: &Term) -> Result<()>;
     /// A number that may be any.
     fn any(&mut self, bits: u32) -> Term;
