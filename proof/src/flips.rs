@@ -73,6 +73,8 @@ fn equal(program: &Program, report: &Report, all: &[Bits]) -> Result<Vec<Equal>>
         if let Some(was) = was(bits) {
             let is = prover.decoder.read(&file, was.at)?;
             what += &format!("  {} -> {}", was.text, is.text);
+        } else {
+            what += "  read by nothing";
         }
         found.push((what, file));
     }
