@@ -4,7 +4,6 @@ use crate::{
     End, Processes, built,
     engine::{Containerd, Nest, RUNC, busybox_archive},
     output,
-    program::NATIVE_ARCH,
     project, sandbox,
     story::Engine,
     wait_until, write_script,

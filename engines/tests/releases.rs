@@ -59,7 +59,9 @@ fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
     // The first word of --version that begins with a digit.
     let versions = commands.split(" on ").map(|command| {
         let printed = said(nest.command(command).arg("--version"));
-        let mut words = printed.split(' ').map(|it| it.trim_start_matches('v'));
+        let mut words = printed
+            .split_whitespace()
+            .map(|it| it.trim_start_matches('v'));
         let version = words.find(|it| it.starts_with(|first: char| first.is_ascii_digit()));
         let version = version.unwrap_or_else(|| panic!("{command}: {printed}"));
         format!("{command} {}", version.trim_end_matches(','))
