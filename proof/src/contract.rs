@@ -70,15 +70,12 @@ pub fn again(path: &Path) -> Option<Term> {
 /// Sees that the kernel can deliver a signal before the next instruction: it writes its frame below the
 /// stack pointer, so that this must lie where it may, and be aligned as the ABI has it.
 pub fn signal(path: &Path) -> Result<()> {
-    let stack = &path.registers[path.platform.stack()];
-    let may_be =
-        |offset| (-ROOM..=path.end).contains(&offset) && offset % path.platform.stack_step == 0;
-    let is_right = matches!(stack.place(), Some(("stack", offset)) if may_be(offset));
-    ensure!(
-        is_right,
-        "no signal can come: the stack pointer is {}",
-        show(stack)
-    );
+    let (platform, room) = (path.platform, -ROOM..=path.end);
+    let stack = &path.registers[platform.stack()];
+    let may_be = |at| room.contains(&at) && at % platform.stack_step == 0;
+    let is_right = matches!(stack.place(), Some(("stack", at)) if may_be(at));
+    let stack = show(stack);
+    ensure!(is_right, "no signal can come: the stack pointer is {stack}");
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 pub type Field = (&'static str, Range<usize>, u64, &'static str);
 
 /// The fields of the ELF header and of both program headers, in the order of the file. The code begins
-/// behind them, where the kernel enters.
+/// after them, where the kernel enters.
 pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
     let (word, is_short) = (platform.bytes() as usize, platform.is_32_bit);
     let (header, segment) = if is_short { (52, 32) } else { (64, 56) };
@@ -64,29 +64,24 @@ pub fn fields(platform: &Platform, size: usize) -> Vec<Field> {
 }
 
 /// What the kernel loads of the file, and where it enters, if all of it is as it has to be. A linker may
-/// write section headers behind that, and name them in fields that the kernel does not read.
+/// write section headers after that, and name them in fields that the kernel does not read.
 pub fn load<'f>(platform: &Platform, file: &'f [u8]) -> Result<(&'f [u8], i64)> {
     let number = |name, place| {
         let bytes = file.get(place);
         Ok::<_, Error>(platform.number(bytes.with_context(|| format!("{name} is cut"))?))
     };
-    let size = fields(platform, 0)
-        .into_iter()
-        .find(|it| it.0 == "p_filesz");
+    let mut fields_of = fields(platform, 0).into_iter();
+    let size = fields_of.find(|it| it.0 == "p_filesz");
     let size = number("p_filesz", size.context("no segment")?.1)? as usize;
-    let loaded = file
-        .get(..size)
-        .context("p_filesz is more than the file has")?;
+    let loaded = file.get(..size).context("the segment is cut")?;
     for (name, place, value, _) in fields(platform, size) {
         let number = number(name, place)?;
         let may_be_any = name.starts_with("e_sh") && size < file.len();
         let is_right = number == value || may_be_any;
         ensure!(is_right, "{name} is {number:#x}, not {value:#x}");
     }
-    Ok((
-        loaded,
-        code(platform) as i64 + i64::from(platform.is_thumb()),
-    ))
+    let entry = code(platform) as i64 + i64::from(platform.is_thumb());
+    Ok((loaded, entry))
 }
 
 /// Where the code begins.

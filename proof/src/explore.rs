@@ -151,7 +151,7 @@ impl Path {
         here
     }
 
-    /// A word of the stack as the kernel reads it: any number where nothing was written.
+    /// A word of the stack as the kernel reads it: any number if nothing was written.
     pub fn peek(&mut self, address: &Term) -> Result<Term> {
         let Some(("stack", offset)) = address.place() else {
             bail!("gives the kernel a pointer to {address}");
@@ -177,15 +177,15 @@ impl Path {
             given = given.and(&answer.is_less(1 << 31));
         }
         self.given.push(given);
-        let mut told = answer.clone();
+        let mut result = answer.clone();
         if let Some(flag) = platform.error {
             let is_error = answer.sign();
             let mask = is_error.signs(platform.bits());
-            // Negated where it is negative.
-            told = answer.apply("bvxor", &mask).apply("bvsub", &mask);
+            // Negated if it is negative.
+            result = answer.apply("bvxor", &mask).apply("bvsub", &mask);
             self.registers.insert(flag, is_error);
         }
-        self.registers.insert(platform.call[5], told);
+        self.registers.insert(platform.call[5], result);
         self.calls += 1;
         answer
     }
@@ -431,7 +431,7 @@ impl Proof<'_> {
         if !self.path.platform.word.is_some_and(is_in_word) {
             ensure!((0..8).contains(&index), "reads byte {index} of an argument");
             let before = (0..index).map(letter).collect();
-            self.are_there(before, "reads behind the end of an argument")?;
+            self.are_there(before, "reads after the end of an argument")?;
         }
         Ok(letter(index))
     }
@@ -448,7 +448,7 @@ impl Memory for Proof<'_> {
             let is_whole = distance % word == 0 && count == word;
             ensure!(is_whole, "reads a part of a pointer to an argument");
             let before = (0..distance / word).map(|it| self.path.argument(it));
-            self.are_there(before.collect(), "reads behind the arguments")?;
+            self.are_there(before.collect(), "reads after the arguments")?;
             return Ok(self.path.argument(distance / word));
         }
         let byte = |at| match (place, self.path.stack.get(&at)) {

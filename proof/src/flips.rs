@@ -38,11 +38,10 @@ fn choose(size: usize, report: &Report, options: &Options) -> Vec<Bits> {
     let instructions: Vec<_> = report.instructions.values().collect();
     let pairs = (0..options.pairs).map(|_| {
         let it = instructions[random.usize(..instructions.len())];
-        let bits = random
-            .choose_multiple(0..8 * it.length as usize, 2)
-            .into_iter();
-        bits.map(|bit| (it.at as usize + bit / 8, bit % 8))
-            .collect()
+        let first = 8 * it.at as usize;
+        let bits = first..first + 8 * it.length as usize;
+        let bits = random.choose_multiple(bits, 2).into_iter();
+        bits.map(|bit| (bit / 8, bit % 8)).collect()
     });
     bits.map(|bit| vec![bit]).chain(pairs).collect()
 }
@@ -63,27 +62,21 @@ fn equal(program: &Program, report: &Report, all: &[Bits]) -> Result<Vec<Equal>>
     prover.decoder.learn(places)?;
     let mut found = Vec::new();
     for (file, bits) in zip(files, all) {
-        if prover.prove(&file).is_ok() {
-            let (name, kind) = (program.name(), report.kinds[bits[0].0]);
-            let places = bits
-                .iter()
-                .map(|(at, bit)| format!("{at:#x}.{bit}"))
-                .join(" ");
-            let may_be = ["code", "filler"].contains(&kind);
-            ensure!(
-                may_be,
-                "{name}: {places} may be another, and is of the {kind}"
-            );
-            let what = match was(bits) {
-                Some(was) => format!(
-                    "{} -> {}",
-                    was.text,
-                    prover.decoder.read(&file, was.at)?.text
-                ),
-                None => "read by nothing".to_owned(),
-            };
-            found.push((format!("{places}  {what}"), file));
+        if prover.prove(&file).is_err() {
+            continue;
         }
+        let (name, kind) = (program.name(), report.kinds[bits[0].0]);
+        let places = bits.iter().map(|(at, bit)| format!("{at:#x}.{bit}"));
+        let mut what = places.format(" ").to_string();
+        let may_be = ["code", "filler"].contains(&kind);
+        ensure!(may_be, "{name}: {what} may be another: {kind}");
+        if let Some(was) = was(bits) {
+            let is = prover.decoder.read(&file, was.at)?;
+            what += &format!("  {} -> {}", was.text, is.text);
+        } else {
+            what += "  read by nothing";
+        }
+        found.push((what, file));
     }
     Ok(found)
 }
@@ -133,11 +126,7 @@ pub fn check(proved: &[(Program, Report)], options: &Options, proof: &Path) -> R
             wrong.extend(misbehaving(program, proof, &found)?);
         }
     }
-    ensure!(
-        wrong.is_empty(),
-        "{} misbehave:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    let (count, wrong) = (wrong.len(), wrong.join("\n"));
+    ensure!(count == 0, "{count} misbehave:\n{wrong}");
     Ok(())
 }

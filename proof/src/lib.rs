@@ -20,7 +20,7 @@ use platform::{PLATFORMS, Platform};
 use sandbox::{built, project};
 use solver::Solver;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::PathBuf,
     sync::Arc,
@@ -59,7 +59,7 @@ impl Program {
         })
     }
 
-    /// The programs that `make` builds, with the crate syscalls and, where it knows the architecture,
+    /// The programs that `make` builds, with the crate syscalls and, if that knows the architecture,
     /// with the crate sc. Two of the same bytes count once.
     pub fn all() -> Result<Vec<Self>> {
         let sc = ["amd64", "arm64", "riscv64"];
@@ -67,11 +67,10 @@ impl Program {
         let both = both.filter(|(directory, name)| *directory == "pause" || sc.contains(name));
         let read =
             |(directory, name)| Self::read(name, built(&format!("{directory}/{name}/pause")));
-        let programs: Vec<Self> = both.map(read).collect::<Result<_>>()?;
-        Ok(programs
-            .into_iter()
-            .unique_by(|it| it.bytes.clone())
-            .collect())
+        let mut programs: Vec<Self> = both.map(read).collect::<Result<_>>()?;
+        let mut known = HashSet::new();
+        programs.retain(|it| known.insert(it.bytes.clone()));
+        Ok(programs)
     }
 
     /// Its path in target/, if it lies there.
@@ -87,10 +86,8 @@ impl Program {
         let report = proved.with_context(|| name.clone())?;
         let (seconds, paths) = (start.elapsed().as_secs_f64(), report.paths);
         let kinds = report.kinds.iter().counts().into_iter().sorted();
-        let kinds = kinds
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .join(", ");
-        let count = report.instructions.len();
+        let kinds = kinds.map(|(kind, count)| format!("{count} {kind}"));
+        let (kinds, count) = (kinds.format(", "), report.instructions.len());
         println!(
             "{name}: {paths} paths, {seconds:.1} s; {size} bytes: {kinds}; {count} instructions"
         );
@@ -99,19 +96,16 @@ impl Program {
 
     /// Sees that no byte of a program that ships is left over, nor one of its system calls.
     pub fn account(&self, report: &Report) -> Result<()> {
-        for (kind, most) in [("filler", self.platform.filler), ("not loaded", 0)] {
+        let (name, platform) = (self.name(), self.platform);
+        for (kind, most) in [("filler", platform.filler), ("not loaded", 0)] {
             let count = report.kinds.iter().filter(|it| **it == kind).count();
             ensure!(
                 count == most,
-                "{}: {count} bytes are {kind}, not {most}",
-                self.name()
+                "{name}: {count} bytes are {kind}, not {most}"
             );
         }
-        let (made, all) = (
-            &report.calls,
-            self.platform.calls().map(|it| it.0).collect(),
-        );
-        ensure!(*made == all, "{}: makes {made:?}, not {all:?}", self.name());
+        let (made, all) = (&report.calls, platform.calls().map(|it| it.0).collect());
+        ensure!(*made == all, "{name}: makes {made:?}, not {all:?}");
         Ok(())
     }
 }

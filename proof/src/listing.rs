@@ -87,10 +87,8 @@ fn list(program: &Program, report: &Report) -> Result<String> {
         if let Some(title) = titles.get(start) {
             listing += &format!("\n{title}\n\n");
         }
-        for (at, bytes) in (*start..*end)
-            .step_by(WIDTH)
-            .zip(file[*start..*end].chunks(WIDTH))
-        {
+        let lines = (*start..*end).step_by(WIDTH);
+        for (at, bytes) in lines.zip(file[*start..*end].chunks(WIDTH)) {
             let hex = bytes.iter().map(|byte| format!("{byte:02x}")).join(" ");
             // On the first of its lines.
             let what = if at == *start { what } else { "" };

@@ -77,7 +77,7 @@ pub struct Platform {
     pub no_restorer: bool,
     /// Whether the start overwrites argc and the pointer to the name, which nobody reads again.
     pub takes_slots: bool,
-    /// The first and the last byte, counted from an argument's first, that may be read even behind its
+    /// The first and the last byte, counted from an argument's first, that may be read even after its
     /// end, as a whole word is compared. They exist: argc and the pointers lie below the strings, the
     /// file's name and eight zero bytes above (`fs/exec.c`, `fs/binfmt_elf.c`).
     pub word: Option<(i64, i64)>,
@@ -131,22 +131,20 @@ impl Platform {
             "wzr" => Some((None, 32)),
             _ if let Some(whole) = among(self.halves) => Some((whole, 32)),
             _ if let Some(whole) = among(self.low_bytes) => Some((whole, 8)),
-            _ => self
-                .state()
-                .find(|it| it.0 == name)
-                .map(|it| (Some(it.0), it.1)),
+            _ => {
+                let (whole, bits) = self.state().find(|it| it.0 == name)?;
+                Some((Some(whole), bits))
+            }
         }
     }
 
     /// The number that bytes of memory make.
     pub fn join(&self, bytes: impl IntoIterator<Item = Term>) -> Term {
-        let joined = bytes
-            .into_iter()
-            .reduce(|first, next| match self.is_big_endian() {
-                true => first.concat(&next),
-                false => next.concat(&first),
-            });
-        joined.expect("there is one")
+        let join = |first: Term, next: Term| match self.is_big_endian() {
+            true => first.concat(&next),
+            false => next.concat(&first),
+        };
+        bytes.into_iter().reduce(join).expect("there is one")
     }
 
     /// The bytes of memory that make a number.
@@ -160,10 +158,8 @@ impl Platform {
 
     /// The bytes of memory that make a known number.
     pub fn bytes_of(&self, number: &Term) -> Vec<u8> {
-        let bytes = self.split(number).into_iter();
-        bytes
-            .map(|it| it.known().expect("all are known") as u8)
-            .collect()
+        let known = |it: &Term| it.known().expect("all are known") as u8;
+        self.split(number).iter().map(known).collect()
     }
 
     /// The number that known bytes make.

@@ -1,6 +1,6 @@
 //! Numbers of up to 64 bits that need not be known: they say what a register or a byte of memory holds in
 //! terms of what the program was given. Operations have the names of SMT-LIB (theory of fixed-size
-//! bit-vectors), and calculate where all operands are known.
+//! bit-vectors), and calculate if all operands are known.
 
 use itertools::Itertools;
 use std::{fmt, rc::Rc};

@@ -42,18 +42,21 @@ fn a_byte_that_is_left_over_and_a_stale_file_are_found() {
         program.bytes[place].copy_from_slice(&program.platform.bytes_of(&value));
     }
     let report = program.prove().unwrap();
-    let [listing, profile] = stale.map(|it| it.to_string());
-    let left = program.account(&report).unwrap_err().to_string();
-    println!("{listing}\n{profile}\n{left}");
-    assert_eq!(
-        listing,
-        "proof/listings/amd64.txt is stale: run `make listings`"
-    );
-    assert_eq!(
-        profile,
-        "examples/seccomp.json is stale: run `make listings`"
-    );
-    assert_eq!(left, "pause/amd64/pause: 1 bytes are filler, not 0");
+    let left = program.account(&report).unwrap_err();
+    let [listing, profile] = stale;
+    for (error, wanted) in [
+        (
+            listing,
+            "proof/listings/amd64.txt is stale: run `make listings`",
+        ),
+        (
+            profile,
+            "examples/seccomp.json is stale: run `make listings`",
+        ),
+        (left, "pause/amd64/pause: 1 bytes are filler, not 0"),
+    ] {
+        assert_eq!(error.to_string(), wanted);
+    }
 }
 
 /// Mistakes: what it is, in which program, the bytes that it replaces and those that it puts there, and
@@ -85,11 +88,11 @@ fn a_mistake_is_found_and_shown_as_the_documentation_has_it() {
         let Err(error) = Prover::new(program.platform).unwrap().prove(&file) else {
             panic!("{what}: it was proved");
         };
-        let told = format!("{error:#}");
-        println!("{what}\n{told}\n");
+        let output = format!("{error:#}");
+        println!("{what}\n{output}\n");
         // The input is one of many.
-        let (told, shown) = told.split_once("  input: ").unwrap();
-        assert!(documentation.contains(told), "{told}");
+        let (output, shown) = output.split_once("  input: ").unwrap();
+        assert!(documentation.contains(output), "{output}");
         assert!(shown.contains(input), "{shown}");
     }
 }

@@ -75,15 +75,12 @@ impl Memory for Bench {
     }
 
     fn store(&mut self, address: &Term, value: &Term) -> Result<()> {
-        let start = address
-            .known()
-            .context("it is open")?
-            .wrapping_sub(self.window) as usize;
+        let address = address.known().context("it is open")?;
+        let start = address.wrapping_sub(self.window) as usize;
         let bytes = self.platform.bytes_of(value);
-        let place = self
-            .memory
-            .get_mut(start..start.saturating_add(bytes.len()));
-        place.context("outside")?.copy_from_slice(&bytes);
+        let place = start..start.saturating_add(bytes.len());
+        let place = self.memory.get_mut(place).context("outside")?;
+        place.copy_from_slice(&bytes);
         Ok(())
     }
 
@@ -111,14 +108,12 @@ impl Bench {
         let registers = registers.map(|(at, name)| (name, first + at * word, word, 0, bits));
         let flags = platform.flags.split_terminator(' ').zip(flags);
         let flags = flags.map(|(name, (at, low))| (name, at, 4, low, 1));
+        let pc = ("pc", pc, word, 0, bits);
         let mut bench = Self {
             platform,
             child,
             stream: BufReader::new(stream.unwrap()),
-            places: registers
-                .chain(flags)
-                .chain([("pc", pc, word, 0, bits)])
-                .collect(),
+            places: registers.chain(flags).chain([pc]).collect(),
             file: 0,
             window: 0,
             memory: vec![0; WINDOW],
@@ -134,11 +129,9 @@ impl Bench {
         bench.file = pc - (entry as u64 & !(platform.step as u64 - 1));
         bench.window = (stack - 4 * WINDOW as u64) & !15;
         bench.random.fill(&mut bench.memory);
-        let random = hex::encode(&bench.memory);
-        assert_eq!(
-            bench.ask(&format!("M{:x},{WINDOW:x}:{random}", bench.window)),
-            "OK"
-        );
+        let (window, random) = (bench.window, hex::encode(&bench.memory));
+        let written = bench.ask(&format!("M{window:x},{WINDOW:x}:{random}"));
+        assert_eq!(written, "OK");
         bench
     }
 
@@ -186,11 +179,8 @@ impl Bench {
         let bits = self.platform.bits();
         let mut pool = vec![0, 1, u64::MAX >> (64 - bits), 1 << (bits - 1)];
         pool.extend([0x7fff_ffff, 0x8000_0000, random.u64(..), random.u64(..)]);
-        for number in instruction
-            .text
-            .split([' ', ',', '#'])
-            .filter_map(|it| number(it).ok())
-        {
+        let words = instruction.text.split([' ', ',', '#']);
+        for number in words.filter_map(|it| number(it).ok()) {
             let number = number as u64;
             pool.extend([number, number.wrapping_neg(), number & 0xffff_ffff]);
         }
@@ -235,14 +225,10 @@ impl Bench {
 
         assert_eq!(self.ask(&format!("G{}", hex::encode(state))), "OK");
         let stopped = self.ask("s");
-        let what = format!(
-            "{}: {:#x} {}",
-            platform.name, instruction.at, instruction.text
-        );
-        assert!(
-            stopped.starts_with("T05") || stopped == "S05",
-            "{what}: {stopped}"
-        );
+        let (name, text) = (platform.name, &instruction.text);
+        let what = format!("{name}: {:#x} {text}", instruction.at);
+        let is_trap = stopped.starts_with("T05") || stopped == "S05";
+        assert!(is_trap, "{what}: {stopped}");
         let after = self.bytes("g");
         for (name, value) in self.get(&after) {
             // A flag may be left open.
@@ -274,9 +260,7 @@ fn each_instruction_means_what_the_processor_makes_of_it() {
             let (name, text) = (program.name(), &instruction.text);
             assert_eq!(rounds, ROUNDS, "{name}: too few states suit {text}");
         }
-        println!(
-            "{} instructions, each from {ROUNDS} states",
-            instructions.len()
-        );
+        let count = instructions.len();
+        println!("{count} instructions, each from {ROUNDS} states");
     }
 }

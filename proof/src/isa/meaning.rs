@@ -106,7 +106,7 @@ type Parts<'a, 'b> = (Words<'a, 'b>, &'static str, Words<'a, 'b>);
 /// Words, with what they mean.
 type Marks = &'static [(&'static str, &'static str)];
 
-/// The words before and behind the last of the marks that is in no brackets, and what that mark means.
+/// The words before and after the last of the marks that is in no brackets, and what that mark means.
 fn split<'a, 'b>(words: Words<'a, 'b>, marks: Marks) -> Option<Parts<'a, 'b>> {
     let mut depth = 0;
     words.iter().enumerate().rev().find_map(|(at, word)| {
@@ -202,7 +202,7 @@ impl<'a> Machine<'a> {
         self.value(of, self.platform.bits())
     }
 
-    /// The value of an expression, where so many bits are wanted.
+    /// The value of an expression of which so many bits are wanted.
     fn value(&mut self, of: Words<'a, '_>, bits: u32) -> Result<Term> {
         for level in OPERATORS {
             if let Some((a, name, b)) = split(of, level) {

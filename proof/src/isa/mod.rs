@@ -82,10 +82,8 @@ impl Decoder {
         let it = self.read(file, at)?;
         let is_written = self.written.get(&it.bytes) != Some(&false);
         let (text, bytes) = (&it.text, hex::encode(&it.bytes));
-        ensure!(
-            is_written,
-            "an assembler does not write `{text}` as {bytes}"
-        );
+        let otherwise = "an assembler does not write";
+        ensure!(is_written, "{otherwise} `{text}` as {bytes}");
         Ok(it)
     }
 
@@ -164,9 +162,9 @@ pub fn number(text: &str) -> Result<i64> {
 
 /// What differs between a proof and a trial: the memory, and numbers that are left open.
 pub trait Memory {
-    /// Reads; an error where the program has no business.
+    /// Reads; an error if the program has no business there.
     fn load(&mut self, address: &Term, bytes: u32) -> Result<Term>;
-    /// Writes; an error where the program has no business.
+    /// Writes; an error if the program has no business there.
     fn store(&mut self, address: &Term, value: &Term) -> Result<()>;
     /// A number that may be any.
     fn any(&mut self, bits: u32) -> Term;
