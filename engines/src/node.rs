@@ -20,6 +20,7 @@ use std::{
 /// A stand-in for systemctl: it starts, stops or restarts containerd, and waits until that answers.
 const SYSTEMCTL: &str = r#"#!/bin/bash
 set -eu
+[ "$1" != daemon-reload ] || exit 0
 [ "$2" = containerd ]
 pid=$(cat /run/containerd.pid 2>/dev/null || :)
 case $1 in start | restart | stop) ;; *) exit 1 ;; esac
@@ -49,6 +50,8 @@ impl Node {
     /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
     pub fn new(commands: impl Into<PathBuf>) -> Self {
         let nest = Nest::new();
+        // containerd's own for sandboxes without a parent, as those of probes.
+        nest.shares_cgroup("k8s.io");
         let socket = "/run/containerd/containerd.sock";
         for folder in ["etc", "bin"] {
             fs::create_dir(nest.path(folder)).unwrap();
@@ -136,7 +139,7 @@ impl Node {
         said
     }
 
-    /// Has it refuse, with this in its one line, which it returns, and /etc/containerd unchanged.
+    /// Asserts a one-line refusal with this in it, which it returns, and /etc/containerd unchanged.
     pub fn use_pause_refuses(&self, arguments: &[&str], why: &str) -> String {
         let etc = self.nest().root("/etc/containerd");
         let before = snapshot(&etc);

@@ -11,5 +11,6 @@ mod pod;
 mod readme;
 mod registry;
 mod release;
+mod runtimes;
 mod use_pause;
 mod verify;
