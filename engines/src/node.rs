@@ -17,7 +17,8 @@ use std::{
     process::Command,
 };
 
-/// A stand-in for systemctl: it starts, stops or restarts containerd, and waits until that answers.
+/// A stand-in for systemctl: it starts, stops or restarts containerd, waits until that answers, and runs what
+/// drop-ins name.
 const SYSTEMCTL: &str = r#"#!/bin/bash
 set -eu
 [ "$1" != daemon-reload ] || exit 0
@@ -30,10 +31,14 @@ if [ "$1" != start ] && [ -n "$pid" ]; then
   rm -f /run/containerd.pid
 fi
 [ "$1" = stop ] && exit
-setsid containerd </dev/null >>/var/log/containerd.log 2>&1 &
+# Whoever asks systemd, it starts services in its own mount namespace.
+setsid nsenter --target=1 --mount containerd </dev/null >>/var/log/containerd.log 2>&1 &
 echo $! >/run/containerd.pid
 for _ in $(seq 500); do
-  ctr --connect-timeout 1s version >/dev/null 2>&1 && exit
+  if ctr --connect-timeout 1s version >/dev/null 2>&1; then
+    sed -n 's/^ExecStartPost=-//p' /etc/systemd/system/containerd.service.d/*.conf 2>/dev/null | sh >/dev/null 2>&1
+    exit 0
+  fi
   kill -0 $! 2>/dev/null || { echo "containerd.service failed" >&2; exit 1; }
   sleep 0.02
 done
@@ -56,6 +61,7 @@ impl Node {
         for folder in ["etc", "bin"] {
             fs::create_dir(nest.path(folder)).unwrap();
         }
+        nest.overlay("/etc");
         nest.mount(&["--bind", &nest.path("etc"), "/etc/containerd"]);
         // containerd makes a folder there by default.
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
@@ -74,13 +80,8 @@ impl Node {
         let (from_main, main) = (from.join(format!("{name}.toml")), node.etc("config.toml"));
         fs::copy(from_main, &main).unwrap();
         fs::set_permissions(main, Permissions::from_mode(0o640)).unwrap();
-        let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
-        output(
-            Command::new("cp")
-                .arg("-r")
-                .args(imported)
-                .arg(node.etc("")),
-        );
+        let copy = format!("cp -r {}/*.d {}", from.display(), node.etc("").display());
+        output(Command::new("sh").args(["-c", &copy]));
         node
     }
 
@@ -117,7 +118,7 @@ impl Node {
     /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
-        self.ctr(&["images", "import", &archive]);
+        self.ctr(&["images", "import", "--no-unpack", &archive]);
     }
 
     /// Runs the use-pause that ships.

@@ -201,8 +201,11 @@ impl<S: StandIn> Answers<S> {
                 }
                 let image = self.it.sandbox_image();
                 let command = self.it.command(&image)?;
+                // Returns once the process runs the program.
                 let script = format!("echo $$; exec unshare --mount {command} >/dev/null 2>&1");
-                let start = format!("setsid sh -c '{script}' &");
+                let start = format!(
+                    "setsid sh -c '{script}' & until readlink /proc/$!/exe | grep -qv -e unshare -e sh$; do sleep 0.01; done"
+                );
                 let pid: i64 = output(&mut self.shell.command(&start))
                     .trim()
                     .parse()

@@ -83,7 +83,6 @@ impl StandIn for CrioLike {
 fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     let node = Node::new("/usr/bin");
     let nest = node.nest();
-    nest.overlay("/etc");
     let directory = nest.root("/etc/crio/crio.conf.d");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("10-vendor.conf"), file).unwrap();
@@ -231,7 +230,6 @@ impl StandIn for K3sLike {
 fn k3s(name: &'static str, registry: Option<&'static str>) -> (Node, Served) {
     let node = Node::new("/usr/bin");
     let nest = node.nest();
-    nest.overlay("/etc");
     let directory = format!("/etc/rancher/{name}/config.yaml.d");
     fs::create_dir_all(nest.root(&directory)).unwrap();
     let socket = "/run/k3s/containerd/containerd.sock";

@@ -50,7 +50,9 @@ impl Edit {
         let shown = self.file.display();
         write_new(&self.file, content.as_bytes())
             .with_context(|| format!("cannot write {shown}"))?;
-        Ok(fs::remove_file(new(&self.file))?)
+        // What stays is overwritten.
+        _ = fs::remove_file(new(&self.file));
+        Ok(())
     }
 
     /// Changes the file in one step, or fails and leaves it as it is.

@@ -272,16 +272,16 @@ impl Change {
         } else {
             out.line(&format!("nothing to change: {}", self.outcome));
         }
-        let has_read = options.is_off || runtime.has_read();
+        let must_read = !options.is_off && (self.edit.is_some() || !runtime.has_read());
         if !options.restart {
-            if !has_read {
+            if must_read {
                 out.line(&format!("to apply, run: {to_restart}"));
                 out.line("to verify, run: use-pause probe");
                 out.set("to_do", to_restart);
             }
             return Ok(());
         }
-        let after = if has_read { Ok(()) } else { restart(runtime) };
+        let after = if must_read { restart(runtime) } else { Ok(()) };
         let after = after.and_then(|()| probe(&Client::of(runtime.socket()), archive));
         let failed = match after {
             Ok(program) if (self.is_wanted)(&program) => {

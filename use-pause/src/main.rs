@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nix::unistd::geteuid;
+use nix::{
+    sys::signal::{SigSet, Signal},
+    unistd::geteuid,
+};
 use similar::TextDiff;
 use std::{
     fs::File,
@@ -44,6 +47,9 @@ enum Task {
     Probe,
     /// Restore the configuration from before the last switch
     Undo,
+    /// Sleep until SIGTERM or SIGINT, for a pod that has switched its node
+    #[command(hide = true)]
+    Sleep,
 }
 
 #[derive(Args)]
@@ -119,6 +125,13 @@ fn main() -> ExitCode {
 
 /// Returns whether all is well.
 fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool> {
+    if let Some(Task::Sleep) = command {
+        // Blocked, as the first process of a container gets no signal that it does not handle.
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+        signals.thread_block()?;
+        signals.wait()?;
+        return Ok(true);
+    }
     ensure!(geteuid().is_root(), "must be run as root");
     // Another root may hide the file.
     let archive = match &options.archive {
