@@ -46,6 +46,10 @@ echo "containerd.service timed out" >&2
 exit 1
 "#;
 
+/// The system calls of [`Node::steps`].
+const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,\
+                     socket,connect,sendto,writev,flock,setxattr";
+
 /// A node with containerd, in a nest.
 pub struct Node {
     pub containerd: Containerd,
@@ -118,7 +122,14 @@ impl Node {
     /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
-        self.ctr(&["images", "import", "--no-unpack", &archive]);
+        let ctr = self.containerd.commands.join("ctr");
+        let ctr = format!(
+            "{} --namespace=k8s.io images import --no-unpack",
+            ctr.display()
+        );
+        let import = format!("{ctr} {archive} || {ctr} --local {archive}");
+        output(self.command("sh").args(["-c", &import]));
+        wait_until("known to the CRI", || self.containerd.image(name).is_some());
     }
 
     /// Runs the use-pause that ships.
@@ -152,6 +163,45 @@ impl Node {
         assert!(end.stderr.contains(why), "{why}: {end:?}");
         assert!(snapshot(&etc) == before, "{end:?}");
         end.stderr
+    }
+
+    /// The system calls by which use-pause changes something, starts a process or speaks to the runtime: each
+    /// call's name, and which one of that name it is.
+    pub fn steps(&self, arguments: &[&str]) -> Vec<(String, usize)> {
+        let end = self.traced(&format!("--trace={CALLS}"), arguments);
+        assert_eq!(end.status, Ok(0), "{end:?}");
+        let trace = fs::read_to_string(self.nest().path("trace")).unwrap();
+        let mut steps: Vec<(String, usize)> = Vec::new();
+        for (call, _) in trace.lines().filter_map(|line| line.split_once('(')) {
+            // A line about a signal has other characters.
+            if CALLS.split(',').any(|it| it == call) {
+                let earlier = steps.iter().filter(|(it, _)| *it == call).count();
+                steps.push((call.to_owned(), earlier + 1));
+            }
+        }
+        steps
+    }
+
+    /// Runs use-pause with a fault at a step. None if that broke tokio's eventfd, for which no disk is full.
+    pub fn with_fault(
+        &self,
+        fault: &str,
+        (call, count): &(String, usize),
+        arguments: &[&str],
+    ) -> Option<End> {
+        let end = self.traced(&format!("--inject={call}:{fault}:when={count}"), arguments);
+        (!end.stderr.contains("failed to wake I/O driver")).then_some(end)
+    }
+
+    fn traced(&self, option: &str, arguments: &[&str]) -> End {
+        let mut strace = self.command("strace");
+        strace.args([
+            "--quiet=all",
+            "--output",
+            &self.nest().path("trace"),
+            option,
+        ]);
+        sandbox::run(strace.arg(use_pause()).args(arguments))
     }
 
     /// Whether a process of the node runs our bytes.

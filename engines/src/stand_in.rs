@@ -110,13 +110,16 @@ async fn serve<S: StandIn>(stream: net::UnixStream, it: Arc<Answers<S>>) {
                 message.extend_from_slice(&part);
                 _ = body.flow_control().release_capacity(part.len());
             }
+            let Some(message) = message.get(5..) else {
+                return Ok(());
+            };
             if it.it.hangs(&call) {
                 std::future::pending::<()>().await;
             }
             let response = Response::builder().header("content-type", "application/grpc");
             let mut end = HeaderMap::new();
             // A message of gRPC: not compressed, its length, itself.
-            match it.answer(&call, &message[5..]) {
+            match it.answer(&call, message) {
                 Ok(answer) => {
                     end.insert("grpc-status", "0".parse().unwrap());
                     let mut stream = respond.send_response(response.body(()).unwrap(), false)?;
@@ -204,7 +207,7 @@ impl<S: StandIn> Answers<S> {
                 // Returns once the process runs the program.
                 let script = format!("echo $$; exec unshare --mount {command} >/dev/null 2>&1");
                 let start = format!(
-                    "setsid sh -c '{script}' & until readlink /proc/$!/exe | grep -qv -e unshare -e sh$; do sleep 0.01; done"
+                    "setsid sh -c '{script}' & until readlink /proc/$!/exe | grep -q -e pause$ -e sleep$; do sleep 0.01; done"
                 );
                 let pid: i64 = output(&mut self.shell.command(&start))
                     .trim()

@@ -2,10 +2,12 @@
 //! CRI-O, k3s and RKE2 do by their sources and by public reports.
 
 use engines::{
-    End,
+    End, built,
     engine::{IMAGE, Nest, archive},
     node::Node,
-    output, project, sandbox,
+    output,
+    program::{PLATFORMS, Platform},
+    project, sandbox,
     stand_in::{OTHER, Served, Shell, StandIn, ours},
     wait_until, write_script,
 };
@@ -483,7 +485,55 @@ fn an_interrupted_probe_leaves_nothing() {
     wait_until("removed", || served.pods.lock().unwrap().is_empty());
 }
 
-/// A nest without an /etc of its own would show the machine's.
+/// At each step a probe is killed, or the call fails. The next probe removes what is left.
+#[test]
+fn a_probe_killed_or_failed_at_each_step_leaves_nothing() {
+    let (node, served, words) = simple(SIMPLE);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let steps = node.steps(&words);
+    let mut left = 0;
+    for step in &steps {
+        for fault in ["signal=KILL", "error=ENOSPC"] {
+            let Some(end) = node.with_fault(fault, step, &words) else {
+                continue;
+            };
+            if fault != "signal=KILL" {
+                let is_one_line = end.stderr.lines().count() == 1;
+                assert!(end.status == Ok(0) || is_one_line, "{step:?}: {end:?}");
+            }
+            // The stand-in goes on with a sandbox that nobody waits for.
+            left += served.pods.lock().unwrap().len();
+        }
+    }
+    assert_eq!(node.use_pause(&words).status, Ok(0));
+    wait_until("removed", || served.pods.lock().unwrap().is_empty());
+    println!("{} steps, {left} sandboxes left by them", steps.len());
+    assert!(left > 0);
+}
+
+/// In an emulator: use-pause for each platform, against the stand-in of this machine.
+#[test]
+#[ignore = "needs all platforms of `make node`: make test-platforms"]
+fn use_pause_runs_on_each_platform() {
+    let (node, served, words) = simple(SIMPLE);
+    for platform in PLATFORMS.iter().filter(|it| it.name != "arm/v6") {
+        let file = built(&format!("use-pause/{}/use-pause", platform.arch));
+        let mut command = if platform.is_native() {
+            node.command(file.to_str().unwrap())
+        } else {
+            let mut emulator = node.command(&format!("{}-static", platform.emulator()));
+            emulator.arg(file);
+            emulator
+        };
+        let end = sandbox::run(command.args(&words));
+        println!("{}: {end:?}", platform.name);
+        assert_eq!((end.status, &*end.stderr), (Ok(0), ""));
+        let object: Value = serde_json::from_str(&end.stdout).unwrap();
+        assert_eq!(object["probe"]["platform"], Platform::native().name);
+        assert!(served.pods.lock().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn a_node_without_a_runtime_is_one_line() {
     let nest = Nest::new();

@@ -461,10 +461,14 @@ impl Runtime for Containerd {
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
-        let mut import = self.ctr();
-        // The CRI unpacks it, with the snapshotter that it uses.
-        import.args(["images", "import", "--no-unpack", "--all-platforms", "-"]);
-        run(&mut import, &archive.bytes)?;
+        // The CRI unpacks it, with the snapshotter that it uses. containerd 2.x without overlayfs has no service
+        // that ctr could import by, unless by `--local`, which 1.6 does not know.
+        let import = |options: &[&str]| {
+            let mut import = self.ctr();
+            import.args(["images", "import", "--no-unpack", "--all-platforms"]);
+            run(import.args(options), &archive.bytes)
+        };
+        import(&["-"]).or_else(|error| import(&["--local", "-"]).map_err(|_| error))?;
         let cri = Client::of(&self.socket);
         if self.is_for_this_run && cri.call(VersionRequest {}).is_err() {
             return Ok(());
