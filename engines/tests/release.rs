@@ -107,7 +107,11 @@ fn a_release_has_all_of_it() {
         "sha256sums",
         "use-pause-386",
         "use-pause-amd64",
+        "use-pause-arm",
         "use-pause-arm64",
+        "use-pause-ppc64le",
+        "use-pause-riscv64",
+        "use-pause-s390x",
     ];
     assert_eq!(names, all.map(str::to_owned).into());
     let read = |file| fs::read_to_string(folder.join(file)).unwrap();

@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -101,12 +100,8 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     );
     write_script(nest.path("bin/crio"), &crio);
     if let Some(image) = pause_image {
-        let mut service = node.command("crio");
-        service
-            .args(["--pause-image", image])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let service = format!("crio --pause-image {image} >/dev/null 2>&1 &");
+        output(node.command("sh").args(["-c", &service]));
     }
     let like = CrioLike {
         read: nest.root("/run/read"),

@@ -530,24 +530,29 @@ fn the_image_comes_back_at_the_next_start() {
     assert!(!node.nest().root("/var/lib/use-pause").exists());
 }
 
-/// At each step use-pause is killed, or the call fails. The configuration is the old or the new one, and the next
-/// run ends well.
+/// At a step use-pause is killed, or the call fails. The configuration is the old or the new one, and the next run
+/// ends well.
 #[test]
+fn killed_or_failed_at_every_fifth_step_the_node_starts() {
+    break_at_steps(&[], 0, 5);
+}
+
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
 fn killed_or_failed_at_each_step_the_node_starts() {
-    break_at_each_step(&[], 0);
+    break_at_steps(&[], 0, 1);
 }
 
 /// The same from the change of the configuration on: the restart, and the probe after it.
 #[test]
 #[ignore = "minutes: make test-containerd-2"]
 fn killed_or_failed_at_each_step_of_a_restart_the_node_starts() {
-    let node = debian();
-    let steps = node.steps(&["--restart"]);
+    let steps = debian().steps(&["--restart"]);
     let placed = steps.iter().rposition(|it| it.0 == "rename").unwrap();
-    break_at_each_step(&["--restart"], placed);
+    break_at_steps(&["--restart"], placed, 1);
 }
 
-fn break_at_each_step(arguments: &[&str], first: usize) {
+fn break_at_steps(arguments: &[&str], first: usize, stride: usize) {
     let node = debian();
     let config = || fs::read(node.etc("config.toml")).unwrap();
     let old = config();
@@ -570,7 +575,7 @@ fn break_at_each_step(arguments: &[&str], first: usize) {
     }
 
     let mut outcomes = BTreeMap::new();
-    for step in steps.iter().skip(first) {
+    for step in steps.iter().skip(first).step_by(stride) {
         for fault in ["signal=KILL", "error=ENOSPC"] {
             reset();
             let Some(End { status, stderr, .. }) = node.with_fault(fault, step, arguments) else {

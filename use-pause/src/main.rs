@@ -105,8 +105,7 @@ enum Name {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut out = Output::default();
-    out.is_json = arguments.options.output == Format::Json;
+    let out = Output::new(arguments.options.output == Format::Json);
     let result = run(&arguments, &out);
     let error = result.as_ref().err();
     // An error of a library may have several lines.

@@ -6,13 +6,19 @@ use std::{
     io::{Write, stdout},
 };
 
-#[derive(Default)]
 pub struct Output {
-    pub is_json: bool,
+    is_json: bool,
     object: RefCell<Map<String, Value>>,
 }
 
 impl Output {
+    pub fn new(is_json: bool) -> Self {
+        Self {
+            is_json,
+            object: RefCell::default(),
+        }
+    }
+
     /// Prints a line for people. If nobody reads it, the change still goes on.
     pub fn line(&self, line: &str) {
         if !self.is_json {
