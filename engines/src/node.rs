@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use use_pause::{cri::Client, image};
 
 /// A stand-in for systemctl: it starts, stops or restarts containerd, waits until that answers, and runs what
 /// drop-ins name.
@@ -129,7 +130,10 @@ impl Node {
         );
         let import = format!("{ctr} {archive} || {ctr} --local {archive}");
         output(self.command("sh").args(["-c", &import]));
-        wait_until("known to the CRI", || self.containerd.image(name).is_some());
+        let cri = Client::of(&self.nest().root(&self.containerd.socket));
+        wait_until("known to the CRI", || {
+            image::get(&cri, name).is_ok_and(|it| it.is_some())
+        });
     }
 
     /// Runs the use-pause that ships.
