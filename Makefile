@@ -133,33 +133,37 @@ target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $
 
 # --- use-pause -------------------------------------------------------------------------------------
 
-# The architectures that rustup has a musl target for.
+# The architectures that rustup has a musl target for. The others are linked with glibc, by Debian's cross
+# compilers; scripts/fetch.mk names both for each architecture.
 musl_386 := i686-unknown-linux-musl
 musl_amd64 := x86_64-unknown-linux-musl
 musl_arm64 := aarch64-unknown-linux-musl
-nodes := $(filter 386 amd64 arm64,$(platforms))
+nodes := $(filter-out arm/v6,$(platforms))
+use_pause = target/use-pause/$(call arch,$(1))/use-pause
 USE_PAUSE_IMAGE = $(dir $(IMAGE))use-pause:$(VERSION)
 
 # Linked statically, without a cross compiler.
 static := -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C strip=symbols
+# $(call linked,COMPILER): by a cross compiler, if one is given.
+linked = $(if $(1),-C linker=$(1) -C target-feature=+crt-static -C strip=symbols,$(static))
 # Keeps paths of this machine out of the files.
 remap = CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$$PWD=/pause"$$'\x1f'"--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=/cargo"
 
-node: $(nodes:%=target/use-pause/%/use-pause) target/use-pause.tar ## builds use-pause, which switches a node, and its image for a whole cluster
+node: $(foreach node,$(nodes),$(call use_pause,$(node))) target/use-pause.tar ## builds use-pause, which switches a node, and its image for a whole cluster
 
 target/use-pause/%/use-pause: $(wildcard use-pause/src/*.rs pause-image/src/*.rs) use-pause/build.rs use-pause/Cargo.toml Cargo.lock target/pause.tar
-	scripts/packages cc
-	$(call target,$(musl_$*))
+	scripts/packages cc $(word 2,$(first_$*))
+	$(call target,$(firstword $(first_$*)))
 	mkdir -p $(@D)
 	$(remap) cargo rustc --locked $(quiet) --package use-pause --bin use-pause \
-		--profile node --target $(musl_$*) -- $(static)
-	cp target/$(musl_$*)/node/use-pause $@.new
+		--profile node --target $(firstword $(first_$*)) -- $(call linked,$(word 2,$(first_$*)))
+	cp target/$(firstword $(first_$*))/node/use-pause $@.new
 	mv $@.new $@
 	echo "use-pause: $*: $$(stat --format=%s $@) bytes"
 
-target/use-pause.tar: $(nodes:%=target/use-pause/%/use-pause)
+target/use-pause.tar: $(foreach node,$(nodes),$(call use_pause,$(node)))
 	$(pause_image) pack --image '$(USE_PAUSE_IMAGE)' $(created) --output $@ --title use-pause \
-		--description 'Switches the sandbox image of a node to pause' $(foreach node,$(nodes),$(node)=target/use-pause/$(node)/use-pause)
+		--description 'Switches the sandbox image of a node to pause' $(foreach node,$(nodes),$(node)=$(call use_pause,$(node)))
 
 ##@ Use
 

@@ -18,8 +18,8 @@ kernel_riscv64-testing := forky linux-image-riscv64 riscv64
 target/kernels/%: scripts/kernel
 	scripts/kernel $@ $(kernel_$*)
 
-# The init of the kernels that tests boot, a static program: its target, and the cross compiler that links
-# it unless Rust has a musl target for the architecture. musl targets bring their own linker files.
+# Static programs, as the init of the kernels that tests boot: the target, and the cross compiler that links
+# them unless Rust has a musl target for the architecture. musl targets bring their own linker files.
 first_386 := $(musl_386)
 first_amd64 := $(musl_amd64)
 first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
@@ -34,7 +34,7 @@ target/$(1)/$(4)/$(3): $(wildcard tests/*.rs tests/*/src/*.rs) Cargo.lock
 	$$(call target,$(5))
 	mkdir -p $$(@D)
 	cargo rustc --locked $$(quiet) --package $(2) --bin $(3) --profile init --target $(5) -- \
-		$(if $(6),-C linker=$(6) -C target-feature=+crt-static -C strip=symbols,$(static))
+		$(call linked,$(6))
 	cp target/$(5)/init/$(3) $$@
 endef
 $(foreach arch,$(PROGRAMS),$(eval $(call first,init,init,init,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))

@@ -4,6 +4,7 @@ pub mod engine;
 pub mod kind;
 pub mod kubelet;
 pub mod node;
+pub mod stand_in;
 pub mod story;
 
 pub use sandbox::{self, *};

@@ -3,8 +3,7 @@
 use crate::{
     End, Processes, built,
     engine::{Containerd, Nest, RUNC, busybox_archive},
-    output,
-    project, sandbox,
+    output, project, sandbox,
     story::Engine,
     wait_until, write_script,
 };
@@ -15,10 +14,13 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use use_pause::{cri::Client, image};
 
-/// A stand-in for systemctl: it starts, stops or restarts containerd, and waits until that answers.
+/// A stand-in for systemctl: it starts, stops or restarts containerd, waits until that answers, and runs what
+/// drop-ins name.
 const SYSTEMCTL: &str = r#"#!/bin/bash
 set -eu
+[ "$1" != daemon-reload ] || exit 0
 [ "$2" = containerd ]
 pid=$(cat /run/containerd.pid 2>/dev/null || :)
 case $1 in start | restart | stop) ;; *) exit 1 ;; esac
@@ -28,16 +30,24 @@ if [ "$1" != start ] && [ -n "$pid" ]; then
   rm -f /run/containerd.pid
 fi
 [ "$1" = stop ] && exit
-setsid containerd </dev/null >>/var/log/containerd.log 2>&1 &
+# Whoever asks systemd, it starts services in its own mount namespace.
+setsid nsenter --target=1 --mount containerd </dev/null >>/var/log/containerd.log 2>&1 &
 echo $! >/run/containerd.pid
 for _ in $(seq 500); do
-  ctr --connect-timeout 1s version >/dev/null 2>&1 && exit
+  if ctr --connect-timeout 1s version >/dev/null 2>&1; then
+    sed -n 's/^ExecStartPost=-//p' /etc/systemd/system/containerd.service.d/*.conf 2>/dev/null | sh >/dev/null 2>&1
+    exit 0
+  fi
   kill -0 $! 2>/dev/null || { echo "containerd.service failed" >&2; exit 1; }
   sleep 0.02
 done
 echo "containerd.service timed out" >&2
 exit 1
 "#;
+
+/// The system calls of [`Node::steps`].
+const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,\
+                     socket,connect,sendto,writev,flock,setxattr";
 
 /// A node with containerd, in a nest.
 pub struct Node {
@@ -48,10 +58,13 @@ impl Node {
     /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
     pub fn new(commands: impl Into<PathBuf>) -> Self {
         let nest = Nest::new();
+        // containerd's own for sandboxes without a parent, as those of probes.
+        nest.shares_cgroup("k8s.io");
         let socket = "/run/containerd/containerd.sock";
         for folder in ["etc", "bin"] {
             fs::create_dir(nest.path(folder)).unwrap();
         }
+        nest.overlay("/etc");
         nest.mount(&["--bind", &nest.path("etc"), "/etc/containerd"]);
         // containerd makes a folder there by default.
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
@@ -70,13 +83,8 @@ impl Node {
         let (from_main, main) = (from.join(format!("{name}.toml")), node.etc("config.toml"));
         fs::copy(from_main, &main).unwrap();
         fs::set_permissions(main, Permissions::from_mode(0o640)).unwrap();
-        let imported = ["conf.d", "other.d", "table.d"].map(|it| from.join(it));
-        output(
-            Command::new("cp")
-                .arg("-r")
-                .args(imported)
-                .arg(node.etc("")),
-        );
+        let copy = format!("cp -r {}/*.d {}", from.display(), node.etc("").display());
+        output(Command::new("sh").args(["-c", &copy]));
         node
     }
 
@@ -113,7 +121,17 @@ impl Node {
     /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
-        self.ctr(&["images", "import", &archive]);
+        let ctr = self.containerd.commands.join("ctr");
+        let ctr = format!(
+            "{} --namespace=k8s.io images import --no-unpack",
+            ctr.display()
+        );
+        let import = format!("{ctr} {archive} || {ctr} --local {archive}");
+        output(self.command("sh").args(["-c", &import]));
+        let cri = Client::of(&self.nest().root(&self.containerd.socket));
+        wait_until("known to the CRI", || {
+            image::get(&cri, name).is_ok_and(|it| it.is_some())
+        });
     }
 
     /// Runs the use-pause that ships.
@@ -135,7 +153,7 @@ impl Node {
         said
     }
 
-    /// Has it refuse, with this in its one line, which it returns, and /etc/containerd unchanged.
+    /// Asserts a one-line refusal with this in it, which it returns, and /etc/containerd unchanged.
     pub fn use_pause_refuses(&self, arguments: &[&str], why: &str) -> String {
         let etc = self.nest().root("/etc/containerd");
         let before = snapshot(&etc);
@@ -147,6 +165,45 @@ impl Node {
         assert!(end.stderr.contains(why), "{why}: {end:?}");
         assert!(snapshot(&etc) == before, "{end:?}");
         end.stderr
+    }
+
+    /// The system calls by which use-pause changes something, starts a process or speaks to the runtime: each
+    /// call's name, and which one of that name it is.
+    pub fn steps(&self, arguments: &[&str]) -> Vec<(String, usize)> {
+        let end = self.traced(&format!("--trace={CALLS}"), arguments);
+        assert_eq!(end.status, Ok(0), "{end:?}");
+        let trace = fs::read_to_string(self.nest().path("trace")).unwrap();
+        let mut steps: Vec<(String, usize)> = Vec::new();
+        for (call, _) in trace.lines().filter_map(|line| line.split_once('(')) {
+            // A line about a signal has other characters.
+            if CALLS.split(',').any(|it| it == call) {
+                let earlier = steps.iter().filter(|(it, _)| *it == call).count();
+                steps.push((call.to_owned(), earlier + 1));
+            }
+        }
+        steps
+    }
+
+    /// Runs use-pause with a fault at a step. None if that broke tokio's eventfd, for which no disk is full.
+    pub fn with_fault(
+        &self,
+        fault: &str,
+        (call, count): &(String, usize),
+        arguments: &[&str],
+    ) -> Option<End> {
+        let end = self.traced(&format!("--inject={call}:{fault}:when={count}"), arguments);
+        (!end.stderr.contains("failed to wake I/O driver")).then_some(end)
+    }
+
+    fn traced(&self, option: &str, arguments: &[&str]) -> End {
+        let mut strace = self.command("strace");
+        strace.args([
+            "--quiet=all",
+            "--output",
+            &self.nest().path("trace"),
+            option,
+        ]);
+        sandbox::run(strace.arg(use_pause()).args(arguments))
     }
 
     /// Whether a process of the node runs our bytes.

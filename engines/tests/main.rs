@@ -10,5 +10,6 @@ mod pod;
 mod registry;
 mod release;
 mod releases;
+mod runtimes;
 mod use_pause;
 mod verify;

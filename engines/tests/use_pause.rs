@@ -2,13 +2,14 @@
 
 use engines::{
     End, built,
-    engine::{IMAGE, archive, sha256},
+    engine::{IMAGE, sha256},
     node::{Node, snapshot, use_pause},
     output,
     program::Program,
-    project, sandbox, text, wait_until, write_script,
+    project, sandbox, text, wait_until,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
+use serde_json::{Value, json};
 use similar::TextDiff;
 use std::{
     collections::BTreeMap,
@@ -20,14 +21,13 @@ use std::{
     process::Stdio,
 };
 
-/// What use-pause makes of a configuration.
-enum Result {
-    /// It names the image, by the diff of that name in engines/tests/configurations/diffs.
-    Switched(&'static str),
-    /// It says why not, and changes nothing.
+/// What use-pause makes of a configuration: it names the image, or says why not and changes nothing.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Switched,
     Refused(&'static str),
 }
-use Result::{Refused, Switched};
+use Outcome::{Refused, Switched};
 
 /// The releases of containerd, one per column of the table.
 const RELEASES: [&str; 3] = ["1.6", "1.7", "2.1"];
@@ -43,73 +43,100 @@ fn commands(release: &str) -> PathBuf {
 
 const OFF: &str = "disabled_plugins has \"cri\"";
 const OFF_2: &str = "disabled_plugins has \"io.containerd.grpc.v1.cri\"";
+const SILENT: &str = "the runtime does not answer";
 const NOT_3: &str = "unsupported config version `3`";
-const OF_3: &str = "does not read the sandbox image from a file of version 3";
 
 /// Each file of engines/tests/configurations, and what use-pause makes of it on each of [`RELEASES`].
-fn table() -> Vec<(&'static str, [Result; 3])> {
-    let but_on_2 = |on_1, on_2| [Switched(on_1), Switched(on_1), Switched(on_2)];
-    let all = |name| [Switched(name), Switched(name), Switched(name)];
-    let refused = |why| [Refused(why), Refused(why), Refused(why)];
-    let on_2 = |name| [Refused(OF_3), Refused(NOT_3), Switched(name)];
+fn table() -> Vec<(&'static str, [Outcome; 3])> {
+    let all = [Switched; 3];
+    // containerd 1.6 reads them as version 2.
+    let of_3 = [Switched, Refused(NOT_3), Switched];
     vec![
-        ("debian", all("debian")),
-        ("default-1.6", all("default-1.6")),
-        ("default-1.7", all("default-1.7")),
-        ("default-2.1", on_2("default-2.1")),
+        ("debian", all),
+        ("default-1.6", all),
+        ("default-1.7", all),
+        ("default-2.1", of_3),
         (
             "version-4",
             [
-                Refused("a file of version 4"),
+                Switched,
                 Refused("unsupported config version `4`"),
                 Refused("equal to or less than `3`, got `4`"),
             ],
         ),
-        ("kind", all("kind")),
-        ("k3s", on_2("k3s")),
+        ("kind", all),
+        ("k3s", of_3),
         ("docker", [Refused(OFF), Refused(OFF), Refused(OFF_2)]),
-        ("version-1", but_on_2("version-1", "version-1.2")),
-        ("no-version", but_on_2("no-version", "no-version.2")),
-        ("empty", but_on_2("empty", "empty.2")),
-        ("bare-3", on_2("bare-3")),
-        ("single-quotes", all("single-quotes")),
-        ("double-quotes-3", on_2("double-quotes-3")),
-        ("dotted", all("dotted")),
-        ("inline", all("inline")),
-        ("comments", all("comments")),
-        ("carriage-returns", all("carriage-returns")),
-        ("no-newline", all("no-newline")),
-        ("imports", all("imports")),
-        ("imports-other", all("imports-other")),
+        ("version-1", all),
+        ("no-version", all),
+        ("empty", all),
+        ("bare-3", of_3),
+        ("single-quotes", all),
+        ("double-quotes-3", of_3),
+        ("dotted", all),
+        ("inline", all),
+        ("comments", all),
+        ("carriage-returns", all),
+        ("no-newline", all),
+        ("imports", all),
+        ("imports-other", all),
+        ("imports-table", all),
+        ("imports-no-version", all),
+        ("imports-no-version-table", all),
+        ("imports-3", [Switched, Refused(NOT_3), Switched]),
+        // Without overlayfs 2.1 needs more than this, or its CRI is off.
+        ("native", [Switched, Switched, Refused(SILENT)]),
+        ("native-3", [Refused(SILENT), Refused(NOT_3), Switched]),
+        ("broken", [Refused("config.toml: line 4: duplicate key"); 3]),
         (
-            "imports-table",
-            but_on_2("imports-table.1", "imports-table"),
+            "version-9",
+            [Switched, Refused("version"), Refused("version")],
         ),
-        ("broken", refused("config.toml: line 4: duplicate key")),
-        ("version-9", refused("version")),
     ]
 }
 
-/// Compares a diff with the expected one, or makes it the expected one if BLESS is set.
-fn expect_diff(name: &str, diff: &str) {
-    let file = project().join(format!("engines/tests/configurations/diffs/{name}.diff"));
-    if std::env::var_os("BLESS").is_some() {
-        fs::write(&file, diff).unwrap();
-    }
-    let expected = fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(diff, expected, "{}", file.display());
+/// The configurations that `make test` tries: one of each kind.
+const FEW: [&str; 8] = [
+    "debian",
+    "docker",
+    "no-version",
+    "inline",
+    "imports-no-version",
+    "imports-table",
+    "native",
+    "broken",
+];
+
+/// Fails if a diff changes more than the key: one line may go, and lines that name the image, headers of tables
+/// and a version may come.
+fn expect_one_key(diff: &str) {
+    let lines = |sign: char| diff.lines().filter(move |it| it.starts_with(sign)).skip(1);
+    assert!(lines('-').count() <= 1, "{diff}");
+    let was_there = |it: &str| lines('-').any(|old| old[1..] == it[1..]);
+    let is_key = |it: &str| {
+        let text = it[1..].trim();
+        text.is_empty()
+            || text.starts_with('[')
+            || text.starts_with("version =")
+            || text.contains(IMAGE)
+    };
+    assert!(lines('+').all(|it| was_there(it) || is_key(it)), "{diff}");
+    assert_eq!(diff.matches(IMAGE).count(), 1, "{diff}");
 }
 
-/// Tries each configuration, and fails in the end if one was not as the table says.
-fn try_all(release: &str) {
+/// Tries configurations, and fails in the end if one was not as the table says.
+fn try_some(release: &str, names: &[&str]) {
     try_none(release);
     let column = RELEASES.iter().position(|it| *it == release).unwrap();
     let mut amiss = Vec::new();
     for (name, results) in table() {
+        if !names.is_empty() && !names.contains(&name) {
+            continue;
+        }
         println!("{release} {name}");
         let try_it = || match results[column] {
             Refused(why) => refuses_configuration(release, name, why),
-            Switched(diff) => switches_and_goes_back(release, name, diff),
+            Switched => switches_and_goes_back(release, name),
         };
         if panic::catch_unwind(AssertUnwindSafe(try_it)).is_err() {
             amiss.push(name);
@@ -125,23 +152,26 @@ fn refuses_configuration(release: &str, name: &str, why: &str) {
     assert!(said.ends_with("; nothing was changed\n"), "{said}");
 }
 
-fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
+fn switches_and_goes_back(release: &str, name: &str) {
     let node = Node::configured(commands(release), name);
     let etc = node.etc("");
     let before = snapshot(&etc);
     node.systemctl("start");
-    let status = node.use_pause_said(&["status"]);
-    let mut lines = status.lines();
-    let stock = lines.find_map(|line| line.strip_prefix("sandbox image "));
-    let stock = stock.unwrap().trim();
+    let end = node.use_pause(&["status", "--output=json"]);
+    let status: Value = serde_json::from_str(&end.stdout).unwrap();
+    assert_eq!((end.status, &status["ours"]), (Ok(1), &json!(false)));
+    let stock = status["image"].as_str().unwrap();
     node.import(stock, &["/bin/sleep", "100000"]);
     let old = node.containerd.start_sandbox("old");
 
     let shown = node.use_pause_said(&["--dry-run"]);
-    expect_diff(diff, &shown);
+    expect_one_key(&shown);
     assert!(snapshot(&etc) == before, "--dry-run changes nothing");
     let said = node.use_pause_says(&[], &format!("{IMAGE}: imported, pinned\n"));
-    assert!(said.ends_with("still to do: systemctl restart containerd\n"));
+    assert!(
+        said.contains("to apply, run: systemctl restart containerd\n"),
+        "{said}"
+    );
     let tells = said.contains("no version line, so containerd ");
     assert_eq!(tells, name == "no-version", "{said}");
     let after = snapshot(&etc);
@@ -158,23 +188,34 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
     assert!(shown.ends_with(&real), "{shown}");
 
     let said = node.use_pause_says(&["--restart"], "nothing to change: ");
-    assert!(said.contains("serving the CRI"), "{said}");
+    let ours = sha256(&fs::read(Program::native().path).unwrap());
+    let ours = format!("a new sandbox runs pause for amd64, sha256 {ours}, from {IMAGE}; ");
+    assert!(said.contains(&ours), "{said}");
+    // containerd 1.6.20 has no pins.
+    assert_eq!(said.contains("is not pinned"), release == "1.6", "{said}");
     assert!(snapshot(&etc) == after, "a second run changes nothing");
-    let said = node.use_pause_said(&["--restart"]);
-    assert!(!said.contains("restart"), "a third does nothing: {said}");
 
     let new = node.containerd.start_sandbox("new");
     assert!(node.runs_ours(new) && !node.runs_ours(old));
-    // containerd 1.6 ignores pins.
-    let image = node.containerd.image(IMAGE).unwrap();
-    assert_eq!(image.pinned, release != "1.6");
-    let status = node.use_pause_says(&["status"], &format!("sandbox image  {IMAGE}\n"));
-    let ours = sha256(&fs::read(Program::native().path).unwrap());
-    let ours = format!("1 with pause for amd64, sha256 {ours}, from {IMAGE}\n");
-    assert!(status.contains(&ours), "{status}");
-    assert!(status.contains(&format!("{stock}\n")), "{status}");
+    let status = node.use_pause_said(&["status", "--output=json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status["image"], &status["ours"]),
+        (&json!(IMAGE), &json!(true))
+    );
+    assert_eq!(status["pinned"], json!(release != "1.6"));
+    let sandboxes = status["sandboxes"].as_array().unwrap();
+    let found = |image: &str, platform: Value| {
+        let is_it = |it: &&Value| it["image"] == image && it["platform"] == platform;
+        sandboxes.iter().filter(is_it).all(|it| it["count"] == 1)
+    };
+    assert!(
+        found(IMAGE, json!("amd64")) && found(stock, Value::Null),
+        "{status}"
+    );
+    assert_eq!(sandboxes.len(), 2, "the probes' are gone: {status}");
 
-    node.use_pause_says(&["undo", "--restart"], "serving the CRI");
+    node.use_pause_says(&["undo", "--restart"], "a new sandbox runs another program");
     assert!(snapshot(&etc) == before, "undo restores the same bytes");
     node.use_pause_says(&["undo"], "nothing to change: ");
     assert!(!node.runs_ours(node.containerd.start_sandbox("last")));
@@ -185,6 +226,9 @@ fn switches_and_goes_back(release: &str, name: &str, diff: &str) {
 fn try_none(release: &str) {
     let node = Node::new(commands(release));
     node.systemctl("start");
+    let status = node.use_pause(&["status", "--output=json"]).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    node.import(status["image"].as_str().unwrap(), &["/bin/sleep", "100000"]);
     node.use_pause_said(&["--restart"]);
     let config = fs::read_to_string(node.etc("config.toml")).unwrap();
     let version = if release == "2.1" { 3 } else { 2 };
@@ -196,28 +240,38 @@ fn try_none(release: &str) {
 }
 
 #[test]
+fn a_configuration_of_each_kind_by_containerd_1_6() {
+    try_some("1.6", &FEW);
+}
+
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
 fn each_configuration_by_containerd_1_6() {
-    try_all("1.6");
+    try_some("1.6", &[]);
 }
 
 #[test]
 #[ignore = "fetches containerds of other releases: make test-containerd-2"]
 fn each_configuration_by_containerd_1_7() {
-    try_all("1.7");
+    try_some("1.7", &[]);
 }
 
 #[test]
 #[ignore = "fetches containerds of other releases: make test-containerd-2"]
 fn each_configuration_by_containerd_2_1() {
-    try_all("2.1");
+    try_some("2.1", &[]);
 }
 
 /// A node with Debian's configuration, where the containerd of this machine runs.
 fn debian() -> Node {
     let node = Node::configured(commands("1.6"), "debian");
     node.systemctl("start");
+    node.import(STOCK, &["/bin/sleep", "100000"]);
     node
 }
+
+/// containerd 1.6's own sandbox image.
+const STOCK: &str = "registry.k8s.io/pause:3.6";
 
 #[test]
 fn what_stands_in_its_way_is_one_line() {
@@ -231,11 +285,6 @@ fn what_stands_in_its_way_is_one_line() {
         ("--archive", "/nowhere", "cannot read /nowhere"),
         ("--archive", "/bin/sh", "/bin/sh: "),
         ("--image", "pause", "is not an image name"),
-        (
-            "--image",
-            "localhost/other:1",
-            "has the image localhost/other:1",
-        ),
         ("--config", "/proc/version", "/proc/version"),
         ("--runtime", "crio", "cannot find crio"),
         ("--host", "/nowhere", "/nowhere is not a directory"),
@@ -247,7 +296,7 @@ fn what_stands_in_its_way_is_one_line() {
     as_nobody.arg("exec /proc/self/fd/0");
     as_nobody.stdin(fs::File::open(use_pause()).unwrap());
     let end = sandbox::run(&mut as_nobody);
-    let said = "use-pause: this changes a node: run it as root\n";
+    let said = "use-pause: must be run as root\n";
     assert_eq!(end, End::exit(1, "", said));
 
     fs::remove_dir(node.nest().root("/run/systemd/system")).unwrap();
@@ -256,7 +305,7 @@ fn what_stands_in_its_way_is_one_line() {
 
     node.systemctl("stop");
     let said = node.use_pause_refuses(&[], "systemctl start containerd");
-    let silent = "containerd does not answer on /run/containerd/containerd.sock";
+    let silent = "cannot connect to /run/containerd/containerd.sock: ";
     assert!(said.contains(silent), "{said}");
 
     let config = node.etc("config.toml");
@@ -301,7 +350,7 @@ fn a_second_run_waits_for_the_first() {
     assert!(said.next().is_none());
     let end = second.wait_with_output().unwrap();
     assert!(end.status.success());
-    assert!(text(end.stdout).contains("still to do"));
+    assert!(text(end.stdout).contains("to apply, run: "));
 }
 
 /// If containerd does not start again, use-pause restores the file, and containerd starts with that.
@@ -318,7 +367,7 @@ fn a_restart_that_fails_is_taken_back() {
         fs::write(&systemctl, script.replacen("setsid", &refuse, 1)).unwrap();
     };
     refuse_if("grep -q localhost/pause");
-    let why = "Job failed; restored the old configuration, and it serves again";
+    let why = "Job failed; restored the old configuration: a new sandbox runs another program";
     node.use_pause_refuses(&["--restart"], why);
     node.ctr(&["version"]);
 
@@ -326,7 +375,8 @@ fn a_restart_that_fails_is_taken_back() {
     fs::write(&systemctl, &script).unwrap();
     node.use_pause_said(&["--restart"]);
     refuse_if("! grep -q localhost/pause");
-    node.use_pause_refuses(&["undo", "--restart"], "it serves again");
+    let why = "Job failed; restored the old configuration: a new sandbox runs pause for amd64";
+    node.use_pause_refuses(&["undo", "--restart"], why);
     fs::write(&systemctl, &script).unwrap();
     node.use_pause_said(&["undo", "--restart"]);
     assert!(snapshot(&node.etc("")) == before);
@@ -373,13 +423,139 @@ fn undo_keeps_what_others_changed() {
     assert_eq!(read(), change(&old));
 }
 
-/// The system calls that change something or start a process.
-const CALLS: &str = "open,openat,write,fchmod,fchown,fsync,link,linkat,rename,unlink,memfd_create,clone,fork,vfork,socket,flock,setxattr";
-
-/// At each of these calls use-pause is killed, or the call fails. The configuration is the old or the new
-/// one, containerd reads it, and the next run ends well.
+/// A manager of the node writes its own image into the file between two switches.
 #[test]
+fn undo_restores_what_the_last_switch_found() {
+    let node = debian();
+    let config = node.etc("config.toml");
+    let read = || fs::read_to_string(&config).unwrap();
+    node.use_pause_said(&[]);
+    let managed = read().replace(IMAGE, "registry.k8s.io/pause:3.10");
+    fs::write(&config, &managed).unwrap();
+    // That image is not ours: there is nothing to take back.
+    node.use_pause_says(&["undo"], "nothing to change");
+    assert_eq!(read(), managed);
+    node.use_pause_said(&[]);
+    node.use_pause_said(&["undo"]);
+    assert_eq!(read(), managed);
+    node.use_pause_says(&["undo"], "nothing to change");
+}
+
+/// The name that kubeadm pulls needs no configuration, and undo does not claim that it is gone.
+#[test]
+fn the_image_goes_by_any_name() {
+    let node = debian();
+    let before = snapshot(&node.etc(""));
+    let options = ["--image", STOCK, "--restart"];
+    let said = node.use_pause_says(&options, &format!("{STOCK}: imported, pinned\n"));
+    assert!(said.contains("nothing to change"), "{said}");
+    let ours = format!("from {STOCK}; running pods keep theirs\n");
+    assert!(
+        said.contains("a new sandbox runs pause for amd64") && said.contains(&ours),
+        "{said}"
+    );
+    node.use_pause_says(&["undo", "--restart"], "a new sandbox runs pause for amd64");
+    assert!(snapshot(&node.etc("")) == before);
+    let name = "registry.example:5000/team/pause:1";
+    node.use_pause_says(&["--image", name, "--restart"], &format!("from {name}"));
+}
+
+/// k0s and microk8s run a containerd of their own, outside of PATH.
+#[test]
+fn a_containerd_outside_of_path_is_found() {
+    for (bin, config, socket, mark, template) in [
+        (
+            "/var/lib/k0s/bin",
+            "/etc/k0s/containerd.toml",
+            "/run/k0s/containerd.sock",
+            "# k0s_managed=true\n",
+            "",
+        ),
+        (
+            "/var/lib/microk8s/bin",
+            "/var/lib/microk8s/args/containerd.toml",
+            "/var/snap/microk8s/common/run/containerd.sock",
+            "",
+            "/var/lib/microk8s/args/containerd-template.toml",
+        ),
+    ] {
+        let node = Node::new(commands("1.6"));
+        let [upper, work] = ["var", "var-work"].map(|it| node.nest().path(it));
+        fs::create_dir(&upper).unwrap();
+        fs::create_dir(&work).unwrap();
+        let layers = format!("--options=lowerdir=/var,upperdir={upper},workdir={work}");
+        node.nest()
+            .mount(&["--types=overlay", &layers, "overlay", "/var"]);
+        let make = format!(
+            "mkdir -p {bin} $(dirname {config} {socket}) && cp /usr/bin/containerd /usr/bin/ctr {bin} && \
+             mount --bind /dev/null /usr/bin/containerd && mount --bind /dev/null /usr/bin/ctr && \
+             cp {}/engines/tests/configurations/debian.toml {config}; \
+             setsid {bin}/containerd --config {config} --address {socket} --root /run/root >/dev/null 2>&1 & \
+             until {bin}/ctr --address {socket} version; do sleep 0.1; done",
+            project().display()
+        );
+        output(node.command("bash").args(["-ec", &make]));
+        let root = |path: &str| node.nest().root(path);
+        let text = fs::read_to_string(root(config)).unwrap();
+        fs::write(root(config), format!("{mark}{text}")).unwrap();
+        if !template.is_empty() {
+            fs::write(root(template), "").unwrap();
+        }
+        let said = node.use_pause_refuses(&[], "writes it anew at each start");
+        assert!(said.contains(template), "{said}");
+        fs::write(root(config), text).unwrap();
+        _ = fs::remove_file(root(template));
+        node.use_pause_says(
+            &[],
+            &format!("{config}: new pods get the sandbox image {IMAGE}"),
+        );
+        assert!(fs::read_to_string(root(config)).unwrap().contains(IMAGE));
+    }
+}
+
+/// Something removes all images that no container uses, pins or not.
+#[test]
+fn the_image_comes_back_at_the_next_start() {
+    let node = debian();
+    let before = snapshot(&node.nest().root("/etc/systemd"));
+    let said = node.use_pause_said(&["--restart", "--import-at-start"]);
+    assert!(
+        said.contains("imported again at each start of containerd\n"),
+        "{said}"
+    );
+    node.ctr(&["images", "rm", IMAGE]);
+    let end = node.use_pause(&["probe"]);
+    assert!(end.stderr.contains(IMAGE), "{end:?}");
+    node.systemctl("restart");
+    wait_until("imported", || node.use_pause(&["probe"]).status == Ok(0));
+    node.use_pause_says(&["undo", "--restart"], "no import at each start any more");
+    assert!(snapshot(&node.nest().root("/etc/systemd")) == before);
+    assert!(!node.nest().root("/var/lib/use-pause").exists());
+}
+
+/// At a step use-pause is killed, or the call fails. The configuration is the old or the new one, and the next run
+/// ends well.
+#[test]
+fn killed_or_failed_at_every_fifth_step_the_node_starts() {
+    break_at_steps(&[], 0, 5);
+}
+
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
 fn killed_or_failed_at_each_step_the_node_starts() {
+    break_at_steps(&[], 0, 1);
+}
+
+/// The same from the change of the configuration on: the restart, and the probe after it.
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
+fn killed_or_failed_at_each_step_of_a_restart_the_node_starts() {
+    let steps = debian().steps(&["--restart"]);
+    let placed = steps.iter().rposition(|it| it.0 == "rename").unwrap();
+    break_at_steps(&["--restart"], placed, 1);
+}
+
+fn break_at_steps(arguments: &[&str], first: usize, stride: usize) {
     let node = debian();
     let config = || fs::read(node.etc("config.toml")).unwrap();
     let old = config();
@@ -392,43 +568,25 @@ fn killed_or_failed_at_each_step_the_node_starts() {
         remove.args(["--namespace=k8s.io", "images", "rm", IMAGE]);
         _ = remove.output();
     };
-    let trace = node.nest().path("trace");
-    let traced = |option: &str| {
-        let mut strace = node.command("strace");
-        strace.args(["--quiet=all", "--output", &trace, option]);
-        sandbox::run(strace.arg(use_pause()))
-    };
-    assert_eq!(traced(&format!("--trace={CALLS}")).status, Ok(0));
+    let steps = node.steps(arguments);
     let new = config();
-    let trace = fs::read_to_string(&trace).unwrap();
-    let calls = trace.lines().filter_map(|line| line.split_once('('));
-    // Each call, and which one of its name it is.
-    let mut steps: Vec<(&str, usize)> = Vec::new();
-    for (call, _) in calls {
-        // A line about a signal has other characters.
-        if call
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || it == b'_')
-        {
-            let earlier = steps.iter().filter(|(it, _)| *it == call).count();
-            steps.push((call, earlier + 1));
-        }
-    }
     for call in ["link", "rename"] {
-        assert!(steps.iter().any(|(it, _)| it.starts_with(call)), "{trace}");
+        assert!(
+            steps.iter().any(|(it, ..)| it.starts_with(call)),
+            "{steps:?}"
+        );
     }
 
     let mut outcomes = BTreeMap::new();
-    for (call, count) in &steps {
+    for step in steps.iter().skip(first).step_by(stride) {
         for fault in ["signal=KILL", "error=ENOSPC"] {
             reset();
-            let inject = format!("--inject={call}:{fault}:when={count}");
-            let End { status, stderr, .. } = traced(&inject);
+            let Some(End { status, stderr, .. }) = node.with_fault(fault, step, arguments) else {
+                continue;
+            };
             let now = config();
-            let what = format!("{inject}: {status:?} {stderr}");
+            let what = format!("{fault} at {step:?}: {status:?} {stderr}");
             assert!(now == old || now == new, "{what}");
-            let dump = ["--config", "/etc/containerd/config.toml", "config", "dump"];
-            output(node.command("containerd").args(dump));
             if now == new {
                 let listed = node.ctr(&["images", "list", &format!("name=={IMAGE}")]);
                 assert!(listed.contains("io.cri-containerd.pinned=pinned"), "{what}");
@@ -440,12 +598,18 @@ fn killed_or_failed_at_each_step_the_node_starts() {
             }
             let outcome = if now == new { "new" } else { "old" };
             *outcomes.entry((fault, outcome)).or_insert(0) += 1;
-            node.use_pause_said(&[]);
+            node.use_pause_said(arguments);
             assert!(config() == new, "{what}");
         }
     }
-    node.systemctl("restart");
-    println!("{} steps: {outcomes:?}", steps.len());
+    let dump = ["--config", "/etc/containerd/config.toml", "config", "dump"];
+    output(node.command("containerd").args(dump));
+    assert_eq!(
+        node.ctr(&["containers", "list", "--quiet"]),
+        "",
+        "sandboxes of probes"
+    );
+    println!("{} steps: {outcomes:?}", steps.len() - first);
 }
 
 /// The DaemonSets of examples/rollout.yaml, which has no field that Kubernetes does not know.
@@ -471,7 +635,7 @@ fn the_rollout_switches_a_node_and_goes_back() {
         let spec = set.spec.template.spec.as_ref().unwrap();
         let init = &spec.init_containers.as_ref().unwrap()[0];
         let image = IMAGE.replace("/pause", "/use-pause");
-        assert_eq!(spec.containers[0].image.as_deref(), Some(IMAGE));
+        assert_eq!(spec.containers[0].image.as_ref(), Some(&image));
         assert_eq!(init.image, Some(image));
         let host = node.nest().path("host");
         let mut words = init.args.clone().unwrap();
@@ -492,7 +656,10 @@ fn the_rollout_switches_a_node_and_goes_back() {
     };
     let end = in_a_container(there);
     assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
-    assert!(end.stdout.contains("serving the CRI"), "{end:?}");
+    assert!(
+        end.stdout.contains("a new sandbox runs pause for "),
+        "{end:?}"
+    );
     println!("{}", end.stdout);
     assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
     let again = in_a_container(there);
@@ -527,10 +694,10 @@ fn a_node_that_is_off_is_switched_by_its_root() {
     let old = read();
     let imported = format!("{IMAGE}: imported, pinned");
     let said = node.use_pause_says(&["--root", image], &imported);
-    assert!(!said.contains("still to do"), "{said}");
+    assert!(!said.contains("to apply"), "{said}");
     let now = read();
     assert!(now.contains(IMAGE));
-    node.use_pause_says(&["--root", image], "already imported and pinned");
+    node.use_pause_says(&["--root", image], "already imported");
     assert_eq!(read(), now);
     let mounts = output(node.command("cat").arg("/proc/mounts"));
     assert!(!mounts.contains(image), "{mounts}");
@@ -538,70 +705,3 @@ fn a_node_that_is_off_is_switched_by_its_root() {
     assert_eq!(read(), old);
     assert_eq!(fs::read_to_string(node.etc("config.toml")).unwrap(), old);
 }
-
-/// An example without its comments.
-fn example(name: &str) -> String {
-    let text = fs::read_to_string(project().join("examples").join(name)).unwrap();
-    let lines = text.split_inclusive('\n');
-    lines.filter(|line| !line.starts_with('#')).collect()
-}
-
-/// k3s and RKE2 get a line of YAML and the archive. The test does not run them.
-#[test]
-fn k3s_and_rke2_get_their_files() {
-    let node = Node::new(commands("1.6"));
-    for name in ["k3s", "rke2"] {
-        let root = PathBuf::from(node.nest().path(name));
-        for folder in ["proc", "sys", "dev", "run"] {
-            fs::create_dir_all(root.join(folder)).unwrap();
-        }
-        let folder = root.join(format!("etc/rancher/{name}"));
-        fs::create_dir_all(&folder).unwrap();
-        let options = ["--root", root.to_str().unwrap()];
-        node.use_pause_says(&options, "still to do");
-        let file = folder.join("config.yaml.d/99-use-pause.yaml");
-        assert_eq!(fs::read_to_string(&file).unwrap(), example("k3s.yaml"));
-        let put = root.join(format!("var/lib/rancher/{name}/agent/images/use-pause.tar"));
-        assert!(fs::read(&put).unwrap() == fs::read(archive()).unwrap());
-        node.use_pause_says(&options, "nothing to change: ");
-        node.use_pause_said(&[&options[..], &["undo"]].concat());
-        assert!(!file.exists());
-        // A later file wins.
-        fs::write(folder.join("config.yaml.d/zz.yaml"), "pause-image: other\n").unwrap();
-        node.use_pause_refuses(&options, "zz.yaml sets pause-image");
-    }
-}
-
-/// CRI-O gets a file and, by podman, the image. A stand-in for CRI-O says what it would read.
-#[test]
-fn cri_o_gets_its_file_and_its_image() {
-    let node = Node::new(commands("1.6"));
-    node.nest().overlay("/etc");
-    write_script(node.nest().path("bin/crio"), CRIO);
-
-    let options = ["--runtime=crio"];
-    let said = node.use_pause_said(&options);
-    println!("{said}");
-    let to_do = "still to do: systemctl reload crio\n";
-    assert!(said.ends_with(to_do), "{said}");
-    let file = node.nest().root("/etc/crio/crio.conf.d/99-use-pause.conf");
-    assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
-    output(node.command("podman").args(["image", "exists", IMAGE]));
-    fs::write(node.nest().root("/run/reloaded"), "").unwrap();
-    let said = node.use_pause_says(&options, "already in the store");
-    assert!(said.contains("nothing to change: "), "{said}");
-    assert!(!said.contains("still to do"), "{said}");
-    node.use_pause_said(&[&options[..], &["undo"]].concat());
-    assert!(!file.exists());
-    let later = node.nest().root("/etc/crio/crio.conf.d/99-x.conf");
-    fs::write(later, "[crio.image]\npause_image = 'other'\n").unwrap();
-    node.use_pause_refuses(&options, "99-x.conf sets pause_image");
-}
-
-/// Says its version and, once it was reloaded, its configuration.
-const CRIO: &str = "#!/bin/sh
-case $1 in
-  --version) echo crio version 1.36.3 ;;
-  status) ! [ -e /run/reloaded ] || cat /etc/crio/crio.conf.d/99-use-pause.conf ;;
-esac
-";

@@ -27,6 +27,7 @@ pub struct Image {
 pub struct Platform {
     /// As OCI writes it: amd64, arm/v7.
     pub name: String,
+    pub config: Descriptor,
     /// The image's time of creation, in RFC 3339.
     pub created: Option<String>,
     /// sha256 of /pause, in hex.
@@ -121,6 +122,7 @@ impl Files {
         let unpacked = limited(GzDecoder::new(self.blob(layer, &name)?), &name)
             .with_context(|| format!("cannot decompress the {name}"))?;
         Ok(Platform {
+            config: manifest.config().clone(),
             created: config.created().clone(),
             program: sha256(Self::read(&unpacked)?.file("pause", "program")?),
             name: platform,

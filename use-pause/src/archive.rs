@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use pause_image::read::Image;
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, io::Read, path::Path};
 
 /// The archive in the executable; empty if it was built without one.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause.tar"));
@@ -11,8 +11,7 @@ pub struct Archive {
     pub bytes: Cow<'static, [u8]>,
     /// The image's full name.
     pub name: String,
-    /// The digest of the image's index: `sha256:…`.
-    pub digest: String,
+    ids: Vec<String>,
     /// Each program's sha256 in hex, with the name of its platform.
     pub programs: BTreeMap<String, String>,
 }
@@ -35,12 +34,55 @@ impl Archive {
 
     fn of(bytes: Cow<'static, [u8]>) -> Result<Self> {
         let image = Image::read(&bytes)?;
-        let programs = image.platforms.into_iter();
+        let configs = image.platforms.iter().map(|it| &it.config);
+        let all = [&image.index].into_iter().chain(configs);
         Ok(Self {
             name: image.name.context("its index.json names no image")?,
-            digest: image.index.digest().to_string(),
+            ids: all.map(|it| it.digest().digest().to_owned()).collect(),
             bytes,
-            programs: programs.map(|it| (it.program, it.name)).collect(),
+            programs: image
+                .platforms
+                .into_iter()
+                .map(|it| (it.program, it.name))
+                .collect(),
         })
+    }
+
+    /// The sha256, in hex, of the image's index and of each platform's config. A runtime's id of the image is
+    /// one of them.
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// Whether a runtime's id of an image is that of this one.
+    pub fn has_id(&self, id: &str) -> bool {
+        let id = id.strip_prefix("sha256:").unwrap_or(id);
+        self.ids.iter().any(|it| it == id)
+    }
+
+    /// The same image under another name. No blob changes.
+    pub fn named(self, name: &str) -> Result<Self> {
+        pause_image::name::check(name)?;
+        if name == self.name {
+            return Ok(self);
+        }
+        let [old, new] = [&*self.name, name].map(|name| format!("\"{name}\""));
+        let mut renamed = tar::Builder::new(Vec::new());
+        for entry in tar::Archive::new(&*self.bytes).entries()? {
+            let mut entry = entry?;
+            let mut header = entry.header().clone();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            if ["index.json", "manifest.json"]
+                .map(str::as_bytes)
+                .contains(&&*entry.path_bytes())
+            {
+                content = String::from_utf8(content)?.replace(&old, &new).into();
+                header.set_size(content.len() as u64);
+                header.set_cksum();
+            }
+            renamed.append(&header, &*content)?;
+        }
+        Self::of(renamed.into_inner()?.into())
     }
 }

@@ -8,26 +8,32 @@ use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run, version},
+    cri::{Client, VersionRequest},
     edit,
     file::{self, Before, Edit},
-    process::{self, wait_for},
+    image, process,
     service::Service,
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashMap},
     fs::File,
     io::Write,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 const CONFIG: &str = "/etc/containerd/config.toml";
 const SOCKET: &str = "/run/containerd/containerd.sock";
+/// The sockets of k0s' and microk8s' containerd, and the usual one. A node of the first two may have a second
+/// containerd, for Docker.
+const SOCKETS: [&str; 3] = [
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    SOCKET,
+];
 
 type Key = &'static [&'static str];
 
@@ -42,30 +48,9 @@ const KEY_3: Key = &[
 ];
 pub const KEYS: [Key; 3] = [KEY_1, KEY_2, KEY_3];
 
-/// The label that has containerd 1.7 and later spare an image when they clean up (containerd's
+/// The label that makes containerd 1.6.22, 1.7.3 and later spare an image when they clean up (containerd's
 /// `internal/cri/labels`).
 const PINNED: &str = "io.cri-containerd.pinned=pinned";
-
-/// How long containerd may take to serve the CRI after a restart.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The keys that may name the sandbox image in a file of that version, the likelier one first.
-fn keys(version: Option<i64>) -> Result<&'static [Key]> {
-    match version {
-        // containerd 2.x reads the newer key in a file without a version.
-        None | Some(1) => Ok(&[KEY_1, KEY_3]),
-        Some(2) => Ok(&[KEY_2]),
-        Some(3 | 4) => Ok(&[KEY_3]),
-        Some(other) => bail!("config version {other} is not supported"),
-    }
-}
-
-/// Names the image in a configuration file that no containerd has read yet. It fails if the file is not
-/// TOML or has an unknown version. On a node [`Runtime::plan`] also has containerd check the edit.
-pub fn configured(text: &str, image: &str) -> Result<String> {
-    let version = edit::content(text)?["version"].as_i64();
-    edit::set(text, keys(version)?[0], image)
-}
 
 /// A file of the configuration.
 struct Part {
@@ -102,7 +87,8 @@ impl Part {
 /// containerd, running or not.
 pub struct Containerd {
     pub executable: PathBuf,
-    ctr: PathBuf,
+    /// ctr, and an argument if it is one of a larger program's commands.
+    ctr: Vec<PathBuf>,
     /// The configuration file.
     pub config: PathBuf,
     pub socket: PathBuf,
@@ -115,7 +101,9 @@ pub struct Containerd {
 impl Containerd {
     /// Finds the containerd that runs, or else the one that would.
     pub fn find(config: Option<&Path>) -> Result<Self> {
-        let pid = process::listener(Path::new(SOCKET)).ok().flatten();
+        let listens = |it: &&&str| process::listener(Path::new(it)).is_ok();
+        let socket = *SOCKETS.iter().find(listens).unwrap_or(&SOCKET);
+        let pid = process::listener(Path::new(socket)).ok().flatten();
         let is_containerd = |file: &PathBuf| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with("containerd")
@@ -125,24 +113,23 @@ impl Containerd {
             .filter(is_containerd)
             .or_else(|| find("containerd"))
             .context("cannot find containerd; --runtime names another runtime")?;
-        let ctr = Some(executable.with_file_name("ctr"))
-            .filter(|file| file.is_file())
-            .or_else(|| find("ctr"))
-            .context("cannot find ctr, which comes with containerd")?;
+        let sibling = Some(executable.with_file_name("ctr")).filter(|file| file.is_file());
+        let ctr = sibling.or_else(|| find("ctr")).map(|ctr| vec![ctr]);
+        let ctr = ctr.or_else(|| Some(vec![find("k0s")?, "ctr".into()]));
         let option = pid.and_then(|pid| process::option(pid, "--config", "-c"));
         let option = option.map(PathBuf::from).filter(|it| it.is_absolute());
         let config = config.map(Path::to_owned).or(option);
         let mut containerd = Self {
             version: version(&executable)?,
             executable,
-            ctr,
+            ctr: ctr.context("cannot find ctr, which comes with containerd")?,
             config: config.unwrap_or_else(|| CONFIG.into()),
-            socket: SOCKET.into(),
+            socket: socket.into(),
             pid,
             is_for_this_run: false,
         };
-        let address = containerd.address().unwrap_or_else(|| SOCKET.to_owned());
-        if address != SOCKET {
+        let address = containerd.address().unwrap_or_else(|| socket.to_owned());
+        if socket == SOCKET && address != SOCKET {
             containerd.socket = address.into();
             containerd.pid = process::listener(&containerd.socket).ok().flatten();
         }
@@ -163,7 +150,8 @@ impl Containerd {
     }
 
     fn ctr(&self) -> Command {
-        let mut ctr = command(&self.ctr);
+        let mut ctr = command(&self.ctr[0]);
+        ctr.args(&self.ctr[1..]);
         ctr.arg("--address").arg(&self.socket);
         ctr.args(["--connect-timeout=5s", "--timeout=2m", "--namespace=k8s.io"]);
         ctr
@@ -233,35 +221,49 @@ impl Containerd {
     /// The edit that names the image.
     fn find_edit(&self, parts: &[Part], before: &str, image: &str) -> Result<Edit> {
         let mut reasons = Vec::new();
-        for (index, key) in candidates(parts)? {
+        for (index, key) in candidates(parts) {
             let part = &parts[index];
             let new = edit::set(&part.text, key, image)
                 .with_context(|| part.file.display().to_string())?;
-            reasons.push(match self.dump(parts, Some((index, &new))) {
-                Err(error) => format!("{error:#}"),
-                Ok(after) if named(&after).as_deref() != Some(image) => self.unread(part),
-                Ok(after) if rest(&after)? != rest(before)? => format!(
+            match self.dump(parts, Some((index, &new))) {
+                Err(error) => reasons.push(format!("{error:#}")),
+                Ok(after) if named(&after).as_deref() != Some(image) => {}
+                Ok(after) if rest(&after)? != rest(before)? => reasons.push(format!(
                     "with {} set, other settings change in `containerd config dump`",
                     key.join(".")
-                ),
+                )),
                 Ok(_) => return self.edit(parts, part, key, new),
-            });
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push(self.unread(parts));
         }
         bail!("{}: {}", self.config.display(), reasons.join("; "))
     }
 
-    /// Why a key changes nothing.
-    fn unread(&self, part: &Part) -> String {
-        let version = match part.version() {
+    /// Why no key changes anything.
+    fn unread(&self, parts: &[Part]) -> String {
+        let version = |part: &Part| match part.version() {
             Some(version) => format!("of version {version}"),
             None => "without a version line".to_owned(),
         };
-        let hint = match part.version() {
+        let main = version(&parts[0]);
+        let differs = |part: &&Part| part.version().is_some() && version(part) != main;
+        if let Some(part) = parts.iter().find(differs) {
+            return format!(
+                "it is {main}, and {}, which it imports, is {}: containerd {} loses settings of one of them; give \
+                 both the same version",
+                part.file.display(),
+                version(part),
+                self.version
+            );
+        }
+        let hint = match parts[0].version() {
             None | Some(1) => ": `containerd config migrate` writes one that it reads",
             _ => "",
         };
         format!(
-            "containerd {} does not read the sandbox image from a file {version}{hint}",
+            "containerd {} does not read the sandbox image from a file {main}{hint}",
             self.version
         )
     }
@@ -269,19 +271,32 @@ impl Containerd {
     fn edit(&self, parts: &[Part], part: &Part, key: Key, new: String) -> Result<Edit> {
         let file = file::resolve(&part.file)?;
         file::stays_unread(&file, parts.iter().flat_map(|it| &it.patterns))?;
-        let image = |text: &str| edit::get(text, key).ok();
-        let before = match file::kept(&file)?.map(Option::unwrap_or_default) {
-            // An earlier switch is in effect: the file from before that one stays.
-            Some(kept) if image(&kept) != image(&part.text) => Before::Leave,
-            _ => Before::Keep,
-        };
         Ok(Edit {
             old: file.exists().then(|| part.text.clone()),
             new: Some(new),
-            before,
+            before: Before::Keep,
+            earlier: file::kept(&file)?,
             note: self.note(part, key),
             file,
         })
+    }
+
+    /// Fails if something writes the file anew at each start (k0s' documentation on runtimes, microk8s'
+    /// `run-containerd-with-args`).
+    fn ensure_it_stays(&self, main: &Part) -> Result<()> {
+        let shown = main.file.display();
+        ensure!(
+            !main.text.contains("# k0s_managed=true"),
+            "{shown}: k0s writes it anew at each start: set spec.images.pause in k0s' own configuration, or \
+             remove the line `# k0s_managed=true` and take the file over"
+        );
+        let template = self.config.with_file_name("containerd-template.toml");
+        ensure!(
+            !template.exists() || template == self.config,
+            "{shown}: microk8s writes it anew at each start, from {}: set the sandbox image there",
+            template.display()
+        );
+        Ok(())
     }
 
     /// That containerd ignores a table of a file without a version line. 2.x reads that of version 3.
@@ -312,60 +327,6 @@ impl Containerd {
         let version = edit::content(&default)?["version"].as_i64().unwrap_or(2);
         Ok(format!("version = {version}\n"))
     }
-
-    /// The image in containerd's store.
-    fn image(&self, name: &str) -> Result<Option<Stored>> {
-        let filter = format!("name=={name}");
-        let listed = run(self.ctr().args(["images", "list", &filter]), &[])?;
-        let mut lines = listed.lines();
-        let Some(line) = lines.find(|line| line.split(' ').next() == Some(name)) else {
-            return Ok(None);
-        };
-        let checked = run(self.ctr().args(["images", "check", &filter]), &[])?;
-        let digest = line.split_whitespace().nth(2).unwrap_or_default();
-        Ok(Some(Stored {
-            digest: digest.to_owned(),
-            is_complete: checked.contains(" complete ") || checked.contains("\tcomplete "),
-            is_pinned: line.contains(PINNED),
-        }))
-    }
-
-    /// Whether containerd is too old to spare pinned images.
-    fn ignores_pins(&self) -> bool {
-        self.version.starts_with("1.6.") || self.version.starts_with("1.5.")
-    }
-
-    /// The running sandboxes: for each program, by its sha256, the image of each sandbox.
-    fn sandboxes(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        let filter = "labels.\"io.cri-containerd.kind\"==sandbox";
-        let listed = run(self.ctr().args(["containers", "list", filter]), &[])?;
-        let images = listed.lines().skip(1).filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?, words.next()?))
-        });
-        let images: HashMap<&str, &str> = images.collect();
-        let tasks = run(self.ctr().args(["tasks", "list"]), &[])?;
-        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for line in tasks.lines().skip(1) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [id, pid, "RUNNING"] = words[..] else {
-                continue;
-            };
-            if let Some(image) = images.get(id) {
-                let program = pid.parse().ok().and_then(process::sha256);
-                let program = program.unwrap_or_else(|| "unknown".to_owned());
-                found.entry(program).or_default().push((*image).to_owned());
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// An image in containerd's store.
-struct Stored {
-    digest: String,
-    is_complete: bool,
-    is_pinned: bool,
 }
 
 /// The patterns of what a file imports, as full paths (containerd's `cmd/containerd/server/config`).
@@ -394,18 +355,15 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
 /// The files and keys that may name the image, the likeliest first. The key is set already, or else its
 /// table is there, in the file that containerd reads last, as a later file may replace the whole table;
 /// or else the main file gets it.
-fn candidates(parts: &[Part]) -> Result<Vec<(usize, Key)>> {
-    let mut all = Vec::new();
-    for (index, part) in parts.iter().enumerate().rev() {
-        let keys = keys(part.version()).with_context(|| part.file.display().to_string())?;
-        all.extend(keys.iter().map(|key| (index, *key)));
-    }
+fn candidates(parts: &[Part]) -> Vec<(usize, Key)> {
+    let files = (0..parts.len()).rev();
+    let mut all: Vec<(usize, Key)> = files.flat_map(|it| KEYS.map(|key| (it, key))).collect();
     let has_key = |(index, key): &(usize, Key)| parts[*index].has(key);
     let has_table = |(index, key): &(usize, Key)| parts[*index].has(&key[..2]);
     // The sort is stable: within each group the last file comes first.
     all.sort_by_key(|it| (!has_key(it), !has_table(it)));
     all.retain(|it| has_table(it) || it.0 == 0);
-    Ok(all)
+    all
 }
 
 /// The first of these keys that a dump sets to a string.
@@ -440,6 +398,14 @@ impl Runtime for Containerd {
         format!("containerd {}, {}", self.version, self.config.display())
     }
 
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn configured(&self) -> Result<Option<String>> {
+        Ok(named(&self.dump_now(&self.parts()?)?))
+    }
+
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
         let mut parts = self.parts()?;
         if !self.config.exists() {
@@ -450,10 +416,11 @@ impl Runtime for Containerd {
         if named(&before).as_deref() == Some(image) {
             return Ok(None);
         }
+        self.ensure_it_stays(&parts[0])?;
         self.find_edit(&parts, &before, image).map(Some)
     }
 
-    fn plan_undo(&self) -> Result<Option<Edit>> {
+    fn plan_undo(&self, is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
         let parts = self.parts()?;
         for (index, part) in parts.iter().enumerate() {
             let file = file::resolve(&part.file)?;
@@ -466,9 +433,12 @@ impl Runtime for Containerd {
                 continue;
             };
             let now = edit::get(&part.text, key)?.unwrap_or_default();
-            let is_ours = edit::set(&old, key, &now).is_ok_and(|ours| ours == part.text);
+            if !is_ours(&now) {
+                continue;
+            }
+            let is_alone = edit::set(&old, key, &now).is_ok_and(|ours| ours == part.text);
             let (before, new) = match edit::get(&old, key)? {
-                _ if is_ours => (Before::Restore, kept),
+                _ if is_alone => (Before::Restore, kept),
                 // Somebody changed something else since then, which stays.
                 Some(image) => (Before::Leave, Some(edit::set(&part.text, key, &image)?)),
                 None => (Before::Leave, Some(edit::unset(&part.text, key)?)),
@@ -479,62 +449,60 @@ impl Runtime for Containerd {
                 old: Some(part.text.clone()),
                 new,
                 before,
+                earlier: None,
                 note: None,
             }));
         }
         Ok(None)
     }
 
-    fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
-        self.answers().map_err(|error| {
-            let (socket, start) = (self.socket.display(), self.service().shown("start"));
-            anyhow!("containerd does not answer on {socket} ({error:#}): {start}")
-        })?;
-        let is_right = |stored: &Stored| {
-            stored.is_complete && archive.is_none_or(|archive| archive.digest == stored.digest)
-        };
-        let mut done = Vec::new();
-        let mut stored = self.image(name)?;
-        if !stored.as_ref().is_some_and(is_right) {
-            let archive = archive.with_context(|| {
-                format!("neither containerd nor the archive has the image {name}: import it first, or name another")
-            })?;
+    fn must_run(&self) -> bool {
+        true
+    }
+
+    fn import(&self, archive: &Archive) -> Result<()> {
+        // The CRI unpacks it, with the snapshotter that it uses. containerd 2.x without overlayfs has no service
+        // that ctr could import by, unless by `--local`, which 1.6 does not know.
+        let import = |options: &[&str]| {
             let mut import = self.ctr();
-            import.args(["images", "import", "--all-platforms", "-"]);
-            run(&mut import, &archive.bytes)?;
-            stored = self.image(name)?;
-            ensure!(
-                stored.as_ref().is_some_and(is_right),
-                "imported {name}, but containerd does not list it as complete with digest {}",
-                archive.digest
-            );
-            done.push("imported");
+            import.args(["images", "import", "--no-unpack", "--all-platforms"]);
+            run(import.args(options), &archive.bytes)
+        };
+        import(&["-"]).or_else(|error| import(&["--local", "-"]).map_err(|_| error))?;
+        let cri = Client::of(&self.socket);
+        if self.is_for_this_run && cri.call(VersionRequest {}).is_err() {
+            return Ok(());
         }
-        if !stored.is_some_and(|stored| stored.is_pinned) {
+        image::expect_stored(&cri, archive)
+    }
+
+    fn pin(&self, name: &str) -> Result<bool> {
+        let listed = run(
+            self.ctr()
+                .args(["images", "list", &format!("name=={name}")]),
+            &[],
+        )?;
+        let is_labelled = listed.contains(PINNED);
+        if !is_labelled {
             run(self.ctr().args(["images", "label", name, PINNED]), &[])?;
-            ensure!(
-                self.image(name)?.is_some_and(|stored| stored.is_pinned),
-                "containerd does not keep the label {PINNED} of {name}"
-            );
-            done.push("pinned");
         }
-        if done.is_empty() {
-            done.push("already imported and pinned");
-        }
-        let mut lines = vec![format!("{name}: {}", done.join(", "))];
-        if self.ignores_pins() {
-            lines.push(format!(
-                "containerd {} ignores pins: start the kubelet with --pod-infra-container-image={name}, and do not run crictl rmi --prune",
-                self.version
-            ));
-        }
-        Ok(lines)
+        Ok(!is_labelled)
+    }
+
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
+        let ctr = self.ctr.iter().map(|it| it.display().to_string());
+        let ctr = ctr.collect::<Vec<_>>().join(" ");
+        let ctr = format!(
+            "ExecStartPost=-{ctr} --address={} --namespace=k8s.io images",
+            self.socket.display()
+        );
+        Ok(Some(vec![
+            format!("{ctr} import --no-unpack --all-platforms {file}"),
+            format!("{ctr} label {} {PINNED}", archive.name),
+        ]))
     }
 
     fn has_read(&self) -> bool {
-        if self.is_for_this_run {
-            return true;
-        }
         let Ok(parts) = self.parts() else {
             return false;
         };
@@ -544,85 +512,5 @@ impl Runtime for Containerd {
 
     fn service(&self) -> Service {
         Service::of(self.pid, "containerd")
-    }
-
-    fn wait_until_it_serves(&self) -> Result<()> {
-        let listed = wait_for(PATIENCE, || run(self.ctr().args(["plugins", "list"]), &[]));
-        let listed = listed.with_context(|| {
-            let seconds = PATIENCE.as_secs();
-            format!("containerd does not answer {seconds} seconds after the restart")
-        })?;
-        let mut plugins = listed
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let cri = plugins.find(|words| words.starts_with(&["io.containerd.grpc.v1", "cri"]));
-        match cri.as_deref() {
-            Some([.., "ok"]) => Ok(()),
-            Some([.., state]) => {
-                bail!("containerd's CRI plugin does not start: its state is {state}")
-            }
-            _ => bail!("containerd has no CRI plugin"),
-        }
-    }
-
-    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>> {
-        let parts = self.parts()?;
-        let version = match parts[0].version() {
-            Some(version) => format!("version {version}"),
-            None if self.config.exists() => "no version line".to_owned(),
-            None => "no such file".to_owned(),
-        };
-        let mut lines = vec![("runtime", format!("{} ({version})", self.title()))];
-        let dump = self.dump_now(&parts)?;
-        let image = named(&dump).context("containerd config dump names no sandbox image")?;
-        if self.answers().is_err() {
-            let said = format!("{image}; containerd does not answer");
-            lines.push(("sandbox image", said));
-            return Ok(lines);
-        }
-        let note = if self.has_read() {
-            ""
-        } else {
-            "; containerd has not restarted since this changed"
-        };
-        lines.push(("sandbox image", format!("{image}{note}")));
-        let state = match self.image(&image)? {
-            None => "missing: no pod starts unless a registry has it".to_owned(),
-            Some(stored) => {
-                let is_complete = if stored.is_complete {
-                    "present"
-                } else {
-                    "present, but incomplete"
-                };
-                let is_pinned = match (stored.is_pinned, self.ignores_pins()) {
-                    (false, _) => "not pinned",
-                    (true, true) => "labelled, but this containerd ignores pins",
-                    (true, false) => "pinned",
-                };
-                let archive = archive.filter(|archive| archive.name == image);
-                let differs = if archive.is_some_and(|it| it.digest != stored.digest) {
-                    "; not this use-pause's"
-                } else {
-                    ""
-                };
-                format!("{is_complete}, {is_pinned}{differs}")
-            }
-        };
-        lines.push(("image", state));
-        let sandboxes = self.sandboxes()?;
-        if sandboxes.is_empty() {
-            lines.push(("sandboxes", "none running".to_owned()));
-        }
-        for (program, mut images) in sandboxes {
-            let count = images.len();
-            images.sort();
-            images.dedup();
-            let images = images.join(", ");
-            let ours = archive.and_then(|archive| archive.programs.get(&program));
-            let whose = ours.map_or("another program".to_owned(), |it| format!("pause for {it}"));
-            let said = format!("{count} with {whose}, sha256 {program}, from {images}");
-            lines.push(("sandboxes", said));
-        }
-        Ok(lines)
     }
 }

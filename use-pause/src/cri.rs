@@ -225,7 +225,8 @@ impl Client {
         let unserved = |error| anyhow!("cannot connect to {socket}: {error}");
         grpc.ready().await.map_err(unserved)?;
         let mut request = Request::new(request);
-        request.set_timeout(deadline);
+        // Later than ours, whose message names the call.
+        request.set_timeout(deadline + Duration::from_secs(1));
         let codec = ProstCodec::default();
         let path = PathAndQuery::from_static(C::PATH);
         let answer = grpc.unary(request, path, codec).await;

@@ -4,26 +4,37 @@ use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run, version},
+    cri::{Client, VersionRequest},
     drop_in::DropIn,
     edit,
     file::Edit,
-    process,
+    image, process,
     service::Service,
 };
-use anyhow::{Context, Result, ensure};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
 
 const SOCKET: &str = "/run/crio/crio.sock";
-const KEY: &edit::Path = &["crio", "image", "pause_image"];
+const IMAGE: &edit::Path = &["crio", "image", "pause_image"];
+const COMMAND: &edit::Path = &["crio", "image", "pause_command"];
 
 /// CRI-O, running or not.
 pub struct Crio {
     executable: PathBuf,
     version: String,
-    drop_in: DropIn,
+}
+
+/// The file that names the image.
+fn drop_in(get: fn(&str, &str) -> Result<Option<String>>) -> DropIn {
+    DropIn {
+        runtime: "CRI-O",
+        main: "/etc/crio/crio.conf".into(),
+        file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
+        endings: &[""],
+        key: "pause_image",
+        get,
+        set: |old, image| Ok(edit::set(old, IMAGE, image)?.trim_start().to_owned()),
+    }
 }
 
 impl Crio {
@@ -32,79 +43,103 @@ impl Crio {
         Ok(Self {
             version: version(&executable)?,
             executable,
-            drop_in: DropIn {
-                runtime: "CRI-O",
-                main: "/etc/crio/crio.conf".into(),
-                file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
-                endings: &[""],
-                key: "pause_image",
-                get: |text, _| edit::get(text, KEY),
-                set: |old, image| Ok(edit::set(old, KEY, image)?.trim_start().to_owned()),
-            },
         })
     }
 
-    fn has(&self, image: &str) -> bool {
-        let stored = format!("containers-storage:{image}");
-        let ask = in_store(&["image", "exists", image], &["inspect", &stored]);
-        ask.is_some_and(|mut ask| run(&mut ask, &[]).is_ok())
+    fn drop_in(&self) -> DropIn {
+        drop_in(|text, _| edit::get(text, IMAGE))
     }
-}
 
-/// A command on CRI-O's store: podman with some arguments, or else skopeo with others.
-fn in_store(podman: &[&str], skopeo: &[&str]) -> Option<Command> {
-    let podman = find("podman").map(|it| (it, podman));
-    let (program, arguments) = podman.or_else(|| Some((find("skopeo")?, skopeo)))?;
-    let mut command = command(&program);
-    command.args(arguments);
-    Some(command)
+    /// Whether its configuration makes it run a command that our image lacks.
+    fn has_other_command(&self) -> Result<bool> {
+        let set = drop_in(|text, _| edit::get(text, COMMAND)).image()?;
+        Ok(set.is_some_and(|it| it != "/pause" && !it.is_empty()))
+    }
+
+    /// Podman's or skopeo's command that loads an archive into CRI-O's store.
+    fn load(name: &str, file: &str) -> Result<Vec<String>> {
+        let stored = format!("containers-storage:{name}");
+        let words = if let Some(podman) = find("podman") {
+            vec![
+                podman.display().to_string(),
+                "load".to_owned(),
+                "--quiet".to_owned(),
+                "--input".to_owned(),
+                file.to_owned(),
+            ]
+        } else {
+            let skopeo = find("skopeo").with_context(|| {
+                format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again, or run `skopeo copy oci-archive:pause.tar {stored}`")
+            })?;
+            vec![
+                skopeo.display().to_string(),
+                "copy".to_owned(),
+                "--quiet".to_owned(),
+                format!("oci-archive:{file}"),
+                stored,
+            ]
+        };
+        Ok(words)
+    }
 }
 
 impl Runtime for Crio {
     fn title(&self) -> String {
-        let file = self.drop_in.file.display();
-        format!("CRI-O {}, {file}", self.version)
+        format!("CRI-O {}, {}", self.version, self.drop_in().file.display())
+    }
+
+    fn socket(&self) -> &Path {
+        Path::new(SOCKET)
+    }
+
+    fn configured(&self) -> Result<Option<String>> {
+        self.drop_in().image()
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        self.drop_in.plan(image)
-    }
-
-    fn plan_undo(&self) -> Result<Option<Edit>> {
-        self.drop_in.plan_undo()
-    }
-
-    fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
-        if self.has(name) {
-            return Ok(vec![format!("{name}: already in the store")]);
+        if !self.has_other_command()? {
+            return self.drop_in().plan(image);
         }
-        let archive = archive.with_context(|| {
-            format!(
-                "neither CRI-O nor the archive has the image {name}: load it first, or name another"
-            )
-        })?;
-        // Standard input is a file in memory, which both can seek in.
-        let stored = format!("containers-storage:{name}");
-        let mut load = in_store(
-            &["load", "--quiet", "--input", "/proc/self/fd/0"],
-            &["copy", "--quiet", "oci-archive:/proc/self/fd/0", &stored],
-        )
-        .with_context(|| {
-            format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again, or run `skopeo copy oci-archive:pause.tar {stored}`")
-        })?;
-        run(&mut load, &archive.bytes)?;
-        ensure!(self.has(name), "loaded, but the store has no {name}");
-        Ok(vec![format!(
-            "{name}: loaded; CRI-O pins the sandbox image that it is configured with"
-        )])
+        // The file names the command too, the image's own.
+        let mut drop_in = self.drop_in();
+        drop_in.get = |_, _| Ok(None);
+        drop_in.set = |old, image| {
+            let new = edit::set(old, IMAGE, image)?;
+            Ok(edit::set(&new, COMMAND, "/pause")?.trim_start().to_owned())
+        };
+        drop_in.plan(image)
+    }
+
+    fn plan_undo(&self, _is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
+        self.drop_in().plan_undo()
+    }
+
+    fn import(&self, archive: &Archive) -> Result<()> {
+        // A file in memory, which both can seek in.
+        let words = Self::load(&archive.name, "/proc/self/fd/0")?;
+        run(
+            command(Path::new(&words[0])).args(&words[1..]),
+            &archive.bytes,
+        )?;
+        let cri = Client::of(self.socket());
+        if cri.call(VersionRequest {}).is_err() {
+            return Ok(());
+        }
+        image::expect_stored(&cri, archive)
+    }
+
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
+        let words = Self::load(&archive.name, file)?;
+        Ok(Some(vec![format!("ExecStartPre=-{}", words.join(" "))]))
     }
 
     fn has_read(&self) -> bool {
-        let Ok(Some((_, image))) = self.drop_in.get(self.drop_in.key) else {
-            return false;
+        // Without an image it reads its default.
+        let Ok(Some(image)) = self.configured() else {
+            return true;
         };
         run(command(&self.executable).args(["status", "config"]), &[])
-            .and_then(|config| edit::get(&config, KEY))
+            .and_then(|config| edit::get(&config, IMAGE))
             .is_ok_and(|read| read == Some(image))
     }
 
@@ -116,25 +151,26 @@ impl Runtime for Crio {
         "reload"
     }
 
-    fn wait_until_it_serves(&self) -> Result<()> {
-        process::listener(Path::new(SOCKET))
-            .map(drop)
-            .with_context(|| format!("CRI-O does not answer on {SOCKET}"))
+    fn overrides(&self) -> Vec<String> {
+        let pid = process::named("crio");
+        let options = ["--pause-image", "--pause-command"].into_iter();
+        let set = options.filter_map(|option| {
+            let value = process::option(pid?, option, option)?;
+            Some(format!(
+                "crio runs with {option} {value}, which wins over crio.conf.d: change its unit"
+            ))
+        });
+        set.collect()
     }
 
-    fn status(&self, _archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>> {
-        let mut lines = vec![
-            ("runtime", format!("CRI-O {}", self.version)),
-            ("sandbox image", self.drop_in.shown()?),
-        ];
-        if let Some((_, image)) = self.drop_in.get(self.drop_in.key)? {
-            let state = if self.has(&image) {
-                "present"
-            } else {
-                "missing"
-            };
-            lines.push(("image", state.to_owned()));
-        }
-        Ok(lines)
+    fn note(&self) -> Option<&'static str> {
+        let drops = drop_in(|text, _| {
+            let path = ["crio", "runtime", "drop_infra_ctr"];
+            Ok(edit::at(&edit::content(text)?, &path).map(ToString::to_string))
+        });
+        let drops = drops.image().is_ok_and(|it| it.as_deref() != Some("false"));
+        drops.then_some(
+            "CRI-O runs no pause in pods with a PID namespace per container (drop_infra_ctr)",
+        )
     }
 }

@@ -1,16 +1,16 @@
-//! A file of our own in a runtime's configuration folder.
+//! A file of our own in a runtime's configuration directory.
 
 use crate::file::{self, Before, Edit};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
-/// The configuration of a runtime that reads its main file, then the files of a folder by name. The last
+/// The configuration of a runtime that reads its main file, then the files of a directory by name. The last
 /// one that sets a key wins.
 pub struct DropIn {
     /// The runtime, as messages name it.
     pub runtime: &'static str,
     pub main: PathBuf,
-    /// Ours, in the folder.
+    /// Ours, in the directory.
     pub file: PathBuf,
     /// The endings of the files that the runtime reads.
     pub endings: &'static [&'static str],
@@ -41,7 +41,7 @@ impl DropIn {
         Ok(found)
     }
 
-    /// The edit that has our file name the image; none if the configuration names it already.
+    /// The edit that names the image in our file; none if the configuration names it already.
     pub fn plan(&self, image: &str) -> Result<Option<Edit>> {
         match self.get(self.key)? {
             Some((_, named)) if named == image => return Ok(None),
@@ -71,15 +71,13 @@ impl DropIn {
             old,
             new,
             before: Before::Leave,
+            earlier: None,
             note: None,
         }
     }
 
-    /// The sandbox image, in words.
-    pub fn shown(&self) -> Result<String> {
-        Ok(match self.get(self.key)? {
-            Some((file, image)) => format!("{image}, set in {}", file.display()),
-            None => format!("the default of {}", self.runtime),
-        })
+    /// The sandbox image; none if no file sets it.
+    pub fn image(&self) -> Result<Option<String>> {
+        Ok(self.get(self.key)?.map(|(_, image)| image))
     }
 }

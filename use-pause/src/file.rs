@@ -1,6 +1,6 @@
 //! Replaces a file in one step, and keeps the old one beside it.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, ErrorKind, Write},
@@ -17,6 +17,8 @@ pub struct Edit {
     /// The content after; none if the edit removes the file.
     pub new: Option<String>,
     pub before: Before,
+    /// What an earlier edit kept, as [`kept`] returns it.
+    pub earlier: Option<Option<String>>,
     /// A line for whoever made the change.
     pub note: Option<String>,
 }
@@ -42,19 +44,28 @@ impl Edit {
         Some(before.file_name()?.to_string_lossy().into_owned())
     }
 
+    /// Fails if the new file could not be written.
+    pub fn check(&self) -> Result<()> {
+        let content = self.new.as_deref().unwrap_or_default();
+        let shown = self.file.display();
+        write_new(&self.file, content.as_bytes())
+            .with_context(|| format!("cannot write {shown}"))?;
+        // What stays is overwritten.
+        _ = fs::remove_file(new(&self.file));
+        Ok(())
+    }
+
     /// Changes the file in one step, or fails and leaves it as it is.
     pub fn place(&self) -> Result<()> {
         let try_to_place = || {
             ensure!(
                 read(&self.file)? == self.old,
-                "somebody changed it in the meantime: run this again"
+                "it changed while use-pause ran: run this again"
             );
-            put(&self.file, self.new.as_deref(), self.before)
+            self.put(self.new.as_deref(), self.before)
         };
-        try_to_place().map_err(|error| {
-            let shown = self.file.display();
-            anyhow!("cannot write {shown}: {error:#}; nothing was changed")
-        })
+        let shown = self.file.display();
+        try_to_place().with_context(|| format!("cannot write {shown}"))
     }
 
     /// Takes the edit back once it is in place.
@@ -64,29 +75,53 @@ impl Edit {
             Before::Restore => Before::Keep,
             Before::Leave => Before::Leave,
         };
+        let take_back = || -> Result<()> {
+            self.put(self.old.as_deref(), before)?;
+            if before == Before::Restore {
+                self.keep_earlier()?;
+            }
+            Ok(())
+        };
         let shown = self.file.display();
-        put(&self.file, self.old.as_deref(), before)
-            .with_context(|| format!("cannot restore the old {shown}"))
+        take_back().with_context(|| format!("cannot restore the old {shown}"))
     }
-}
 
-/// Gives the file this content, or removes it, and does with the kept one what [`Before`] says.
-fn put(file: &Path, content: Option<&str>, to_do: Before) -> Result<()> {
-    let kept = before(file);
-    match (to_do, content) {
-        (Before::Restore, Some(_)) => fs::rename(kept, file)?,
-        (Before::Restore, None) => {
-            fs::remove_file(file)?;
-            _ = fs::remove_file(kept);
+    /// Gives the file this content, or removes it, and does with the kept one what [`Before`] says.
+    fn put(&self, content: Option<&str>, to_do: Before) -> Result<()> {
+        let file = &self.file;
+        let kept = before(file);
+        match (to_do, content) {
+            (Before::Restore, Some(_)) => fs::rename(kept, file)?,
+            (Before::Restore, None) => {
+                fs::remove_file(file)?;
+                _ = fs::remove_file(kept);
+            }
+            (_, None) => fs::remove_file(file)?,
+            (Before::Leave, Some(content)) => write(file, content.as_bytes())?,
+            (Before::Keep, Some(content)) => {
+                keep(file)?;
+                write(file, content.as_bytes()).inspect_err(|_| {
+                    _ = fs::remove_file(kept);
+                    _ = self.keep_earlier();
+                })?;
+            }
         }
-        (_, None) => fs::remove_file(file)?,
-        (Before::Leave, Some(content)) => write(file, content.as_bytes())?,
-        (Before::Keep, Some(content)) => {
-            keep(file)?;
-            write(file, content.as_bytes()).inspect_err(|_| _ = fs::remove_file(kept))?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Keeps again what an earlier edit kept.
+    fn keep_earlier(&self) -> Result<()> {
+        let kept = before(&self.file);
+        match &self.earlier {
+            None => {}
+            Some(None) => symlink("/dev/null", kept)?,
+            Some(Some(content)) => {
+                write_new(&self.file, content.as_bytes())?;
+                fs::rename(new(&self.file), kept)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where the old file is kept.
@@ -143,23 +178,32 @@ fn keep(file: &Path) -> Result<()> {
         if file.exists() {
             fs::hard_link(file, &before)
         } else {
-            fs::create_dir_all(folder(file))?;
+            fs::create_dir_all(directory(file))?;
             symlink("/dev/null", &before)
         }
     };
     try_to_keep().with_context(|| format!("cannot keep the old file as {}", before.display()))
 }
 
-fn folder(file: &Path) -> &Path {
+fn directory(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("/"))
 }
 
 /// Writes a file whole or not at all, with the old one's mode, owner and attributes, SELinux' label among
 /// them.
 pub fn write(file: &Path, content: &[u8]) -> Result<()> {
+    write_new(file, content)?;
+    fs::rename(new(file), file).inspect_err(|_| _ = fs::remove_file(new(file)))?;
+    // Without this a power cut may undo the rename, even after the runtime has read the new file.
+    _ = File::open(directory(file)).and_then(|directory| directory.sync_all());
+    Ok(())
+}
+
+/// Writes the content beside a file, with that one's mode, owner and attributes, or leaves nothing.
+fn write_new(file: &Path, content: &[u8]) -> Result<()> {
     let new = new(file);
     let try_to_write = || -> Result<()> {
-        fs::create_dir_all(folder(file))?;
+        fs::create_dir_all(directory(file))?;
         clear(&new)?;
         let mut handle = OpenOptions::new().write(true).create_new(true).open(&new)?;
         handle.set_permissions(Permissions::from_mode(0o600))?;
@@ -176,11 +220,7 @@ pub fn write(file: &Path, content: &[u8]) -> Result<()> {
             mode = old.mode() & 0o7777;
         }
         handle.set_permissions(Permissions::from_mode(mode))?;
-        handle.sync_all()?;
-        fs::rename(&new, file)?;
-        // Without this a power cut may undo the rename, even after the runtime has read the new file.
-        _ = File::open(folder(file)).and_then(|folder| folder.sync_all());
-        Ok(())
+        Ok(handle.sync_all()?)
     };
     try_to_write().inspect_err(|_| _ = fs::remove_file(&new))
 }

@@ -7,23 +7,21 @@ use crate::{
     command::{command, find, run},
     drop_in::DropIn,
     file::{self, Edit},
-    process::{self, wait_for},
+    process,
     service::Service,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// The socket of both's containerd.
 const SOCKET: &str = "/run/k3s/containerd/containerd.sock";
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// k3s or RKE2.
 pub struct K3s {
-    /// As its folders are called: k3s or rke2.
+    /// As its directories are called: k3s or rke2.
     name: &'static str,
 }
 
@@ -35,18 +33,18 @@ impl K3s {
 
     /// Whether the node has it.
     pub fn is_here(&self) -> bool {
-        find(self.name).is_some() || self.folder().is_dir()
+        find(self.name).is_some() || self.directory().is_dir()
     }
 
-    fn folder(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         Path::new("/etc/rancher").join(self.name)
     }
 
     fn drop_in(&self) -> DropIn {
         DropIn {
             runtime: self.name,
-            main: self.folder().join("config.yaml"),
-            file: self.folder().join("config.yaml.d/99-use-pause.yaml"),
+            main: self.directory().join("config.yaml"),
+            file: self.directory().join("config.yaml.d/99-use-pause.yaml"),
             endings: &[".yaml", ".yml"],
             key: "pause-image",
             get: |text, key| Ok(option(text, key)),
@@ -54,13 +52,54 @@ impl K3s {
         }
     }
 
-    /// Where the archive goes.
-    fn archive(&self) -> Result<PathBuf> {
-        let folder = match self.drop_in().get("data-dir")? {
-            Some((_, folder)) => folder.into(),
+    /// The directory of its agent.
+    fn agent(&self) -> Result<PathBuf> {
+        let directory = match self.drop_in().get("data-dir")? {
+            Some((_, directory)) => directory.into(),
             None => Path::new("/var/lib/rancher").join(self.name),
         };
-        Ok(folder.join("agent/images/use-pause.tar"))
+        Ok(directory.join("agent"))
+    }
+
+    /// Where the archive goes.
+    fn archive(&self) -> Result<PathBuf> {
+        Ok(self.agent()?.join("images/use-pause.tar"))
+    }
+
+    /// Fails if something else decides on the sandbox image.
+    fn ensure_it_decides(&self) -> Result<()> {
+        let name = self.name;
+        if let Some((file, registry)) = self.drop_in().get("system-default-registry")? {
+            bail!(
+                "{} sets system-default-registry, so {name} would look for the image in {registry}: push it there, \
+                 and set pause-image by hand",
+                file.display()
+            );
+        }
+        let docker = self.drop_in().get("docker")?;
+        if let Some((file, _)) = docker.filter(|it| it.1 == "true") {
+            bail!(
+                "{} sets docker, so {name} starts no containerd",
+                file.display()
+            );
+        }
+        for template in ["config.toml.tmpl", "config-v3.toml.tmpl"] {
+            let file = self.agent()?.join("etc/containerd").join(template);
+            let text = file::read(&file)?.unwrap_or_default();
+            let mut lines = text.lines().map(str::trim);
+            let names = |line: &str| {
+                let key = line.split('=').next().unwrap_or_default().trim();
+                ["sandbox", "sandbox_image"].contains(&key) && !line.contains("{{")
+            };
+            let found = lines.find(|line| names(line));
+            ensure!(
+                found.is_none(),
+                "{} names the sandbox image itself: {}",
+                file.display(),
+                found.unwrap_or_default()
+            );
+        }
+        Ok(())
     }
 }
 
@@ -88,28 +127,50 @@ impl Runtime for K3s {
         format!("{title}, {}", self.drop_in().file.display())
     }
 
+    fn socket(&self) -> &Path {
+        Path::new(SOCKET)
+    }
+
+    /// Both parse names by a rule in which a registry has a dot or a port: they would look for `localhost/…`
+    /// on docker.io, where somebody may own it. Nobody can own a domain below `.localhost` (RFC 6761).
+    fn name_for(&self, name: &str) -> String {
+        match name.strip_prefix("localhost/") {
+            Some(rest) => format!("pause.localhost/{rest}"),
+            None => name.to_owned(),
+        }
+    }
+
+    fn configured(&self) -> Result<Option<String>> {
+        self.drop_in().image()
+    }
+
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
+        let registry = image.split('/').next().unwrap_or_default();
+        ensure!(
+            registry.contains(['.', ':']),
+            "{} takes {image} for an image of docker.io, as its first part has no dot and no port",
+            self.name
+        );
+        self.ensure_it_decides()?;
         self.drop_in().plan(image)
     }
 
-    fn plan_undo(&self) -> Result<Option<Edit>> {
+    fn plan_undo(&self, _is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
         self.drop_in().plan_undo()
     }
 
-    fn import(&self, name: &str, archive: Option<&Archive>) -> Result<Vec<String>> {
-        let runtime = self.name;
-        let archive = archive.with_context(|| {
-            format!("{runtime} imports images from archives, and this one has no {name}: give one that has by --archive")
-        })?;
+    fn has(&self, archive: &Archive) -> Result<bool> {
+        Ok(is_archive(&self.archive()?, archive))
+    }
+
+    fn import(&self, archive: &Archive) -> Result<()> {
         let file = self.archive()?;
-        let shown = file.display();
-        if is_archive(&file, archive) {
-            return Ok(vec![format!("{name}: archive already at {shown}")]);
-        }
-        file::write(&file, &archive.bytes).with_context(|| format!("cannot write {shown}"))?;
-        Ok(vec![format!(
-            "{name}: archive put at {shown}; {runtime} imports and pins it (before 1.32 only as it starts)"
-        )])
+        file::write(&file, &archive.bytes)
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn import_lines(&self, _archive: &Archive, _file: &str) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 
     fn has_read(&self) -> bool {
@@ -119,34 +180,15 @@ impl Runtime for K3s {
 
     fn service(&self) -> Service {
         let running = process::listener(Path::new(SOCKET)).ok().flatten();
-        let otherwise = match self.name {
-            "k3s" => "k3s (on agents k3s-agent)",
-            _ => "rke2-server (on agents rke2-agent)",
+        // An agent has run here, and no server.
+        let agent = self.agent().unwrap_or_default();
+        let is_agent = agent.join("etc").is_dir() && !agent.with_file_name("server").is_dir();
+        let otherwise = match (self.name, is_agent) {
+            ("k3s", false) => "k3s",
+            ("k3s", true) => "k3s-agent",
+            (_, false) => "rke2-server",
+            (_, true) => "rke2-agent",
         };
         Service::of(running, otherwise)
-    }
-
-    fn wait_until_it_serves(&self) -> Result<()> {
-        wait_for(PATIENCE, || process::listener(Path::new(SOCKET)))
-            .map(drop)
-            .with_context(|| format!("{} does not answer on {SOCKET}", self.name))
-    }
-
-    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>> {
-        let file = self.archive()?;
-        let has = if archive.is_some_and(|archive| is_archive(&file, archive)) {
-            "has"
-        } else {
-            "does not have"
-        };
-        Ok(vec![
-            ("runtime", self.title()),
-            ("sandbox image", self.drop_in().shown()?),
-            ("image", format!("{} {has} this archive", file.display())),
-            (
-                "sandboxes",
-                format!("see {} ctr --namespace k8s.io containers list", self.name),
-            ),
-        ])
     }
 }

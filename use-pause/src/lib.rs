@@ -1,9 +1,11 @@
 //! Switches a node's runtime to the pause image for the sandbox of each pod, and back.
 //!
 //! For each runtime the image comes first and the configuration last, in one step: a node starts
-//! wherever use-pause was interrupted.
+//! wherever use-pause was interrupted. The configuration is not the effect: after a restart it starts a
+//! sandbox, looks at the program in it, and goes back if that is not ours.
 
 pub mod archive;
+pub mod at_start;
 pub mod command;
 pub mod containerd;
 pub mod cri;
@@ -12,28 +14,62 @@ pub mod drop_in;
 pub mod edit;
 pub mod file;
 pub mod host;
+pub mod image;
 pub mod k3s;
+pub mod output;
+pub mod probe;
 pub mod process;
 pub mod service;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use archive::Archive;
+use at_start::AtStart;
+use cri::{Client, StatusRequest, VersionRequest};
 use file::Edit;
+use output::Output;
+use probe::{Program, probe};
+use process::wait_for;
+use serde_json::{Value, json};
 use service::Service;
-use std::io::{Write, stdout};
+use std::{path::Path, time::Duration};
+
+/// How long a runtime may take to serve the CRI after a restart.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A runtime that pods run in.
 pub trait Runtime {
     /// Its name, version and configuration file.
     fn title(&self) -> String;
+    /// The socket of its CRI.
+    fn socket(&self) -> &Path;
+    /// The name to give the archive's image, so that the runtime's parsers keep it.
+    fn name_for(&self, name: &str) -> String {
+        name.to_owned()
+    }
+    /// The sandbox image that the configuration names; none if it leaves that to the runtime.
+    fn configured(&self) -> Result<Option<String>>;
     /// The edit that names the image in the configuration, checked as far as the runtime can. None if
     /// it is named already.
     fn plan(&self, image: &str) -> Result<Option<Edit>>;
-    /// The edit that takes a switch back. None if the configuration has none.
-    fn plan_undo(&self) -> Result<Option<Edit>>;
-    /// Puts the image into the runtime's store, from the archive that has it, and pins it if the
-    /// runtime can. Says what it did, a line each.
-    fn import(&self, image: &str, archive: Option<&Archive>) -> Result<Vec<String>>;
+    /// The edit that takes the last switch back. None if the image that is named now is not ours.
+    fn plan_undo(&self, is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>>;
+    /// Whether the runtime has the image, or will have it once it restarts.
+    fn has(&self, archive: &Archive) -> Result<bool> {
+        image::is_stored(&Client::of(self.socket()), archive)
+    }
+    /// Whether it must run for an import.
+    fn must_run(&self) -> bool {
+        false
+    }
+    /// Puts the image into the runtime's store.
+    fn import(&self, archive: &Archive) -> Result<()>;
+    /// Asks the runtime to spare the image when it cleans up. Returns whether that was necessary.
+    fn pin(&self, _image: &str) -> Result<bool> {
+        Ok(false)
+    }
+    /// The lines of systemd that import the image from a file, and pin it, at each start of the runtime. None
+    /// if it imports the image at each start anyway.
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>>;
     /// Whether the running runtime has read the configuration since it last changed.
     fn has_read(&self) -> bool;
     /// The node's service that runs it.
@@ -42,99 +78,348 @@ pub trait Runtime {
     fn verb(&self) -> &'static str {
         "restart"
     }
-    /// Fails if the service cannot be restarted.
-    fn can_restart(&self) -> Result<()> {
-        self.service().command(self.verb()).map(drop)
+    /// What decides on the sandbox image in place of the configuration.
+    fn overrides(&self) -> Vec<String> {
+        Vec::new()
     }
-    /// Waits until it serves the CRI after a restart.
-    fn wait_until_it_serves(&self) -> Result<()>;
-    /// The sandbox image, its state and the running sandboxes: a title and a text for each line.
-    fn status(&self, archive: Option<&Archive>) -> Result<Vec<(&'static str, String)>>;
+    /// What to know about sandboxes of this runtime.
+    fn note(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What the user chose.
+pub struct Options {
+    pub restart: bool,
+    pub at_start: bool,
+    /// Whether the runtime serves no pods: it is that of a node image.
+    pub is_off: bool,
 }
 
 /// Switches the node to the image, or fails and leaves the configuration as it was.
 pub fn switch(
     runtime: &dyn Runtime,
-    image: &str,
-    archive: Option<&Archive>,
-    restart: bool,
+    archive: &Archive,
+    options: &Options,
+    out: &Output,
 ) -> Result<()> {
-    let edit = planned(runtime, restart, runtime.plan(image))?;
-    let archive = archive.filter(|archive| archive.name == image);
-    let imported = runtime
-        .import(image, archive)
-        .map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
-    say(&runtime.title());
-    for line in imported {
-        say(&line);
+    let name = &*archive.name;
+    let plan = || {
+        let edit = planned(runtime, options, runtime.plan(name))?;
+        edit.as_ref().map_or(Ok(()), Edit::check)?;
+        let lines = || runtime.import_lines(archive, at_start::ARCHIVE);
+        let lines = if options.at_start { lines()? } else { None };
+        let at_start = lines.map(|lines| AtStart::plan(&runtime.service(), &lines));
+        Ok((edit, at_start.transpose()?))
+    };
+    let (edit, at_start) = plan().map_err(unchanged)?;
+    let cri = Client::of(runtime.socket());
+    if runtime.must_run() && !options.is_off {
+        cri.call(VersionRequest {}).map_err(|error| {
+            let start = runtime.service().shown("start");
+            unchanged(anyhow!("the runtime does not answer ({error:#}): {start}"))
+        })?;
     }
-    let outcome = format!("new pods get the sandbox image {image}");
-    finish(runtime, edit, restart, &outcome)
+    let before = options.restart.then(|| probe(&cri, archive));
+    out.line(&runtime.title());
+    if let Some(Err(error)) = &before {
+        out.line(&format!("before: the node starts no sandbox: {error:#}"));
+    }
+    let mut done = Vec::new();
+    let import = || -> Result<()> {
+        if !runtime.has(archive).unwrap_or(false) {
+            runtime.import(archive)?;
+            done.push("imported");
+        }
+        if runtime.pin(name)? {
+            done.push("pinned");
+        }
+        Ok(())
+    };
+    let mut import = import;
+    import().map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
+    if done.is_empty() {
+        done.push("already imported");
+    }
+    out.line(&format!("{name}: {}", done.join(", ")));
+    out.set("imported", done.contains(&"imported"));
+    let at_start = at_start.map(|it| it.place(archive)).transpose();
+    let at_start = at_start.map_err(|error| anyhow!("{error:#}; the image was imported"))?;
+    if at_start.is_some() {
+        out.line(&format!(
+            "imported again at each start of {}",
+            runtime.service().0
+        ));
+    }
+    let outcome = format!("new pods get the sandbox image {name}");
+    let change = Change {
+        edit,
+        before,
+        is_wanted: |it| it.ours.is_some(),
+        at_start,
+        outcome,
+    };
+    change.finish(runtime, archive, options, out)?;
+    if let Some(note) = runtime.note() {
+        out.line(note);
+    }
+    if !options.is_off {
+        advise(&cri, runtime, name, out);
+    }
+    Ok(())
+}
+
+/// Says what follows if the runtime does not spare the image.
+fn advise(cri: &Client, runtime: &dyn Runtime, name: &str, out: &Output) {
+    let pinned = || match image::get(cri, name) {
+        Ok(Some(image)) if image.pinned => Ok(()),
+        _ => Err(()),
+    };
+    let is_pinned = wait_for(Duration::from_millis(500), pinned).is_ok();
+    out.set("pinned", is_pinned);
+    if !is_pinned && runtime.has_read() {
+        out.line(&format!(
+            "{name} is not pinned: this runtime knows no pins, so `crictl rmi --prune` and a kubelet's garbage \
+             collection may remove it. A kubelet before 1.35 spares it with --pod-infra-container-image={name}; \
+             --import-at-start brings it back"
+        ));
+    }
 }
 
 /// Takes the switch back, or fails and leaves the configuration as it was.
-pub fn undo(runtime: &dyn Runtime, restart: bool) -> Result<()> {
-    let edit = planned(runtime, restart, runtime.plan_undo())?;
-    say(&runtime.title());
-    let outcome = "new pods get the sandbox image from before use-pause";
-    finish(runtime, edit, restart, outcome)
+pub fn undo(
+    runtime: &dyn Runtime,
+    archive: &Archive,
+    options: &Options,
+    out: &Output,
+) -> Result<()> {
+    let cri = Client::of(runtime.socket());
+    let edit = plan_undo(runtime, archive);
+    let edit = planned(runtime, options, edit).map_err(unchanged)?;
+    let before = options.restart.then(|| probe(&cri, archive));
+    out.line(&runtime.title());
+    if AtStart::remove(&runtime.service())? {
+        out.line("no import at each start any more");
+    }
+    let change = Change {
+        edit,
+        before,
+        is_wanted: |_| true,
+        at_start: None,
+        outcome: "the configuration from before the last switch".to_owned(),
+    };
+    change.finish(runtime, archive, options, out)
 }
 
-/// Prints a line. If nobody reads it, the change still goes on.
-fn say(line: &str) {
-    _ = writeln!(stdout(), "{line}");
+/// The edit of [`undo`]. Another release of ours has another tag.
+pub fn plan_undo(runtime: &dyn Runtime, archive: &Archive) -> Result<Option<Edit>> {
+    let repository = |name: &str| name.rsplit_once(':').map(|it| it.0.to_owned());
+    let cri = Client::of(runtime.socket());
+    runtime.plan_undo(&|name| {
+        repository(name) == repository(&archive.name)
+            || image::get(&cri, name).is_ok_and(|it| it.is_some_and(|it| archive.has_id(&it.id)))
+    })
+}
+
+fn unchanged(error: anyhow::Error) -> anyhow::Error {
+    anyhow!("{error:#}; nothing was changed")
 }
 
 /// The edit, if everything that can be checked beforehand is right.
 fn planned(
     runtime: &dyn Runtime,
-    restart: bool,
+    options: &Options,
     edit: Result<Option<Edit>>,
 ) -> Result<Option<Edit>> {
-    if restart {
-        runtime.can_restart().and(edit)
-    } else {
-        edit
+    if options.restart {
+        runtime.service().command(runtime.verb())?;
     }
-    .map_err(|error| anyhow!("{error:#}; nothing was changed"))
+    edit
 }
 
-fn finish(runtime: &dyn Runtime, edit: Option<Edit>, restart: bool, outcome: &str) -> Result<()> {
-    if let Some(edit) = &edit {
-        edit.place()?;
-        let kept = edit.kept_as();
-        let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
-        say(&format!("{}: {outcome}{kept}", edit.file.display()));
-        if let Some(note) = &edit.note {
-            say(note);
+/// A change of the configuration, and what it is for.
+struct Change {
+    edit: Option<Edit>,
+    /// What a sandbox ran before, if that was tried.
+    before: Option<Result<Program>>,
+    /// Whether a new sandbox runs what it should.
+    is_wanted: fn(&Program) -> bool,
+    /// What else this run added, and takes away if it goes back.
+    at_start: Option<AtStart>,
+    outcome: String,
+}
+
+impl Change {
+    fn finish(
+        mut self,
+        runtime: &dyn Runtime,
+        archive: &Archive,
+        options: &Options,
+        out: &Output,
+    ) -> Result<()> {
+        let to_restart = runtime.service().shown(runtime.verb());
+        out.set("changed", self.edit.is_some());
+        if let Some(edit) = &self.edit {
+            edit.place().map_err(|error| {
+                anyhow!("{error:#}; what was imported stays, and nothing else was changed")
+            })?;
+            let kept = edit.kept_as();
+            let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
+            out.line(&format!("{}: {}{kept}", edit.file.display(), self.outcome));
+            if let Some(note) = &edit.note {
+                out.line(note);
+            }
+        } else {
+            out.line(&format!("nothing to change: {}", self.outcome));
         }
+        let must_read = !options.is_off && (self.edit.is_some() || !runtime.has_read());
+        if !options.restart {
+            if must_read {
+                out.line(&format!("to apply, run: {to_restart}"));
+                out.line("to verify, run: use-pause probe");
+                out.set("to_do", to_restart);
+            }
+            return Ok(());
+        }
+        let after = if must_read { restart(runtime) } else { Ok(()) };
+        let after = after.and_then(|()| probe(&Client::of(runtime.socket()), archive));
+        let failed = match after {
+            Ok(program) if (self.is_wanted)(&program) => {
+                out.line(&format!(
+                    "a new sandbox runs {program}; running pods keep theirs"
+                ));
+                out.set("probe", program.to_json());
+                return Ok(());
+            }
+            Ok(program) => {
+                out.set("probe", program.to_json());
+                let notes = runtime.overrides().join("; ");
+                let why = if notes.is_empty() {
+                    notes
+                } else {
+                    format!(" ({notes})")
+                };
+                anyhow!("a new sandbox runs {program}{why}")
+            }
+            Err(error) => error,
+        };
+        if let Some(at_start) = self.at_start.take() {
+            at_start.take_back()?;
+        }
+        let Some(edit) = self.edit else {
+            bail!("{failed:#}; the configuration was as it should be, and was not changed");
+        };
+        edit.take_back()
+            .map_err(|error| anyhow!("{failed:#}; {error:#}"))?;
+        let again = restart(runtime).and_then(|()| probe(&Client::of(runtime.socket()), archive));
+        let restored = "restored the old configuration";
+        match (again, self.before) {
+            (Ok(program), _) => bail!("{failed:#}; {restored}: a new sandbox runs {program}"),
+            (Err(_), Some(Err(before))) => {
+                bail!("{failed:#}; {restored}: the node starts no sandbox, as before: {before:#}")
+            }
+            (Err(again), _) => {
+                bail!("{failed:#}; {restored}, but: {again:#}; see the runtime's log")
+            }
+        }
+    }
+}
+
+/// Restarts the runtime, and waits until it is ready for sandboxes and has read the configuration.
+fn restart(runtime: &dyn Runtime) -> Result<()> {
+    runtime.service().run(runtime.verb())?;
+    let cri = Client::of(runtime.socket());
+    wait_for(PATIENCE, || {
+        let status = cri.call(StatusRequest { verbose: false })?.status;
+        let conditions = status.unwrap_or_default().conditions;
+        let unready = conditions
+            .iter()
+            .find(|it| it.r#type == "RuntimeReady" && !it.status);
+        unready.map_or(Ok(()), |it| Err(anyhow!("{}: {}", it.reason, it.message)))
+    })
+    .with_context(|| format!("the runtime is not ready after the {}", runtime.verb()))?;
+    // A reload goes on after its command has ended.
+    let read = || ensure_read(runtime);
+    wait_for(Duration::from_secs(5), read)
+}
+
+fn ensure_read(runtime: &dyn Runtime) -> Result<()> {
+    ensure!(
+        runtime.has_read(),
+        "the runtime has not read its configuration"
+    );
+    Ok(())
+}
+
+/// Prints the runtime, its sandbox image and its running sandboxes. Returns whether new pods get our program,
+/// as far as can be seen without starting one.
+pub fn status(runtime: &dyn Runtime, archive: Option<&Archive>, out: &Output) -> Result<bool> {
+    let cri = Client::of(runtime.socket());
+    let version = cri.call(VersionRequest {});
+    let configured = runtime.configured()?;
+    let shown = configured.as_deref().unwrap_or("the runtime's default");
+    let mut stored = None;
+    let reason = match (&version, &configured, archive) {
+        (Err(error), ..) => format!("{error:#}"),
+        (_, None, _) => "the configuration names no image".to_owned(),
+        (.., None) => "this use-pause has no image to compare with".to_owned(),
+        (_, Some(name), Some(archive)) => {
+            stored = image::get(&cri, name)?;
+            match &stored {
+                None => format!("no such image: no pod starts unless a registry has it: {name}"),
+                Some(image) if !archive.has_id(&image.id) => "another image".to_owned(),
+                _ if !runtime.has_read() => {
+                    "not restarted since the configuration changed".to_owned()
+                }
+                _ => String::new(),
+            }
+        }
+    };
+    let is_pinned = stored.as_ref().is_some_and(|it| it.pinned);
+    let is_ours = reason.is_empty();
+    let new_pods = if is_ours {
+        "pause".to_owned()
     } else {
-        say(&format!("nothing to change: {outcome}"));
-    }
-    if runtime.has_read() {
-        return Ok(());
-    }
-    if !restart {
-        let command = runtime.service().shown(runtime.verb());
-        say(&format!("still to do: {command}"));
-        return Ok(());
-    }
-    let restart = || {
-        runtime.service().run(runtime.verb())?;
-        runtime.wait_until_it_serves()
+        format!("not pause: {reason}")
     };
-    let Err(failed) = restart() else {
-        say("restarted and serving the CRI; running pods keep their sandbox");
-        return Ok(());
-    };
-    let Some(edit) = edit else {
-        return Err(failed);
-    };
-    edit.take_back()?;
-    match restart() {
-        Ok(()) => bail!("{failed:#}; restored the old configuration, and it serves again"),
-        Err(again) => bail!(
-            "{failed:#}; restored the old configuration, but: {again:#}; see the runtime's log"
-        ),
+    let pinned = if is_pinned { "yes" } else { "no" };
+    let row = [
+        runtime.title(),
+        shown.to_owned(),
+        pinned.to_owned(),
+        new_pods,
+    ];
+    out.table(&[
+        ["RUNTIME", "SANDBOX IMAGE", "PINNED", "NEW PODS"].map(str::to_owned),
+        row,
+    ]);
+    out.set("runtime", runtime.title());
+    out.set("image", configured);
+    out.set("pinned", is_pinned);
+    out.set("ours", is_ours);
+    out.set("reason", Some(reason).filter(|it| !it.is_empty()));
+    for line in runtime.overrides() {
+        out.line(&line);
     }
+    if version.is_ok() {
+        let running = probe::running(&cri, archive)?;
+        let mut rows = vec![["SANDBOXES", "PROGRAM", "SHA256", "IMAGE"].map(str::to_owned)];
+        let mut list = Vec::new();
+        for (program, count) in running {
+            let sha256 = program.sha256.clone().unwrap_or_default();
+            rows.push([
+                count.to_string(),
+                program.kind(),
+                sha256,
+                program.image.clone(),
+            ]);
+            let mut object = program.to_json();
+            object["count"] = json!(count);
+            list.push(object);
+        }
+        out.line("");
+        out.table(&rows);
+        out.set("sandboxes", Value::from(list));
+    }
+    Ok(is_ours)
 }

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use nix::unistd::geteuid;
+use nix::{
+    sys::signal::{SigSet, Signal},
+    unistd::geteuid,
+};
 use similar::TextDiff;
 use std::{
     fs::File,
-    io::{Write, stdout},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,11 +17,15 @@ use use_pause::{
     archive::Archive,
     command::find,
     containerd::Containerd,
+    cri::Client,
     crio::Crio,
     file::Edit,
     host::{self, Own},
     k3s::K3s,
-    switch, undo,
+    output::Output,
+    plan_undo,
+    probe::probe,
+    status, switch, undo,
 };
 
 /// Switches a node's runtime to the pause image for the sandbox of each new pod: imports the image,
@@ -35,21 +41,29 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Show the runtime, the sandbox image, and what the running sandboxes run
+    /// Show the runtime, the sandbox image, and what the running sandboxes run; fails unless new pods get pause
     Status,
-    /// Restore the sandbox image from before
+    /// Start a sandbox as a kubelet would, look at the program in it, and remove it; fails unless that is pause
+    Probe,
+    /// Restore the configuration from before the last switch
     Undo,
+    /// Sleep until SIGTERM or SIGINT, for a pod that has switched its node
+    #[command(hide = true)]
+    Sleep,
 }
 
 #[derive(Args)]
 struct Options {
-    /// Restart the runtime, wait until it serves the CRI, and go back if it does not
+    /// Restart the runtime, start a sandbox, and go back if that does not run pause
     #[arg(long, global = true)]
     restart: bool,
     /// Show the change as a unified diff, and change nothing
     #[arg(long, global = true, conflicts_with = "restart")]
     dry_run: bool,
-    /// The image's full name [default: the archive's image]
+    /// Import the image again at each start of the runtime, by a drop-in of its unit
+    #[arg(long, global = true)]
+    import_at_start: bool,
+    /// The full name to import the image under [default: the archive's]
     #[arg(long, global = true, value_name = "NAME")]
     image: Option<String>,
     /// The image's archive [default: the one in this executable]
@@ -67,6 +81,18 @@ struct Options {
     /// The runtime, if the node has several
     #[arg(long, global = true, value_name = "NAME")]
     runtime: Option<Name>,
+    /// The socket of the CRI, for `probe` on any runtime
+    #[arg(long, global = true, value_name = "FILE")]
+    cri: Option<PathBuf>,
+    /// One JSON object in place of the lines
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    output: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,18 +104,34 @@ enum Name {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // An error of a library may have several lines.
-            eprintln!("use-pause: {}", format!("{error:#}").replace('\n', " "));
-            ExitCode::FAILURE
-        }
+    let arguments = Arguments::parse();
+    let out = Output::new(arguments.options.output == Format::Json);
+    let result = run(&arguments, &out);
+    let error = result.as_ref().err();
+    // An error of a library may have several lines.
+    let error = error.map(|error| format!("{error:#}").replace('\n', " "));
+    out.set("error", error.clone());
+    out.end();
+    if let Some(error) = error {
+        eprintln!("use-pause: {error}");
+    }
+    if result.is_ok_and(|is_well| is_well) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
-fn run(Arguments { command, options }: &Arguments) -> Result<()> {
-    ensure!(geteuid().is_root(), "this changes a node: run it as root");
+/// Returns whether all is well.
+fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool> {
+    if let Some(Task::Sleep) = command {
+        // Blocked, as the first process of a container gets no signal that it does not handle.
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+        signals.thread_block()?;
+        signals.wait()?;
+        return Ok(true);
+    }
+    ensure!(geteuid().is_root(), "must be run as root");
     // Another root may hide the file.
     let archive = match &options.archive {
         Some(file) => Archive::read(file),
@@ -101,6 +143,9 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
     let changes = !options.dry_run && !matches!(command, Some(Task::Status));
     let locked = options.root.as_deref().unwrap_or(Path::new("/run"));
     let _lock = if changes { Some(lock(locked)?) } else { None };
+    if let (Some(Task::Probe), Some(socket)) = (command, &options.cri) {
+        return probed(socket, &archive?, out);
+    }
     if let Some(root) = &options.root {
         host::enter_image(root)?;
     }
@@ -120,29 +165,37 @@ fn run(Arguments { command, options }: &Arguments) -> Result<()> {
         Name::Rke2 => Box::new(K3s::RKE2),
     };
     let runtime = &*runtime;
-    match command {
-        Some(Task::Status) => {
-            for (what, said) in runtime.status(archive.as_ref().ok())? {
-                writeln!(stdout(), "{what:<14} {said}")?;
-            }
-            Ok(())
-        }
-        Some(Task::Undo) if options.dry_run => show(runtime.plan_undo()?),
-        Some(Task::Undo) => undo(runtime, options.restart),
-        None => {
-            let (image, archive) = match &options.image {
-                // An image that the runtime has already needs no archive.
-                Some(image) => (image.clone(), archive.ok()),
-                None => archive.map(|archive| (archive.name.clone(), Some(archive)))?,
-            };
-            pause_image::name::check(&image)?;
-            if options.dry_run {
-                show(runtime.plan(&image)?)
-            } else {
-                switch(runtime, &image, archive.as_ref(), options.restart)
-            }
-        }
+    let archive = archive.and_then(|archive| {
+        let name = options.image.clone();
+        let name = name.unwrap_or_else(|| runtime.name_for(&archive.name));
+        archive.named(&name)
+    });
+    if let Some(Task::Status) = command {
+        return status(runtime, archive.ok().as_ref(), out);
     }
+    let archive = archive?;
+    let is_off = options.root.is_some();
+    let chosen = use_pause::Options {
+        restart: options.restart,
+        at_start: options.import_at_start,
+        is_off,
+    };
+    match command {
+        Some(Task::Probe) => return probed(runtime.socket(), &archive, out),
+        Some(Task::Undo) if options.dry_run => show(plan_undo(runtime, &archive)?, out),
+        Some(Task::Undo) => undo(runtime, &archive, &chosen, out)?,
+        _ if options.dry_run => show(runtime.plan(&archive.name)?, out),
+        _ => switch(runtime, &archive, &chosen, out)?,
+    }
+    Ok(true)
+}
+
+/// Starts a sandbox, and prints what it runs. Returns whether that is ours.
+fn probed(socket: &Path, archive: &Archive, out: &Output) -> Result<bool> {
+    let program = probe(&Client::of(socket), archive)?;
+    out.line(&format!("a new sandbox runs {program}"));
+    out.set("probe", program.to_json());
+    Ok(program.ours.is_some())
 }
 
 /// The runtime that the user names, or the one that the node has.
@@ -158,9 +211,7 @@ fn name(asked: Option<Name>) -> Result<Name> {
     }
     match (find("containerd").is_some(), find("crio").is_some()) {
         (true, true) => {
-            bail!(
-                "found both containerd and CRI-O: name the one that the kubelet uses by --runtime"
-            )
+            bail!("found both containerd and CRI-O: pick one with --runtime")
         }
         (false, true) => Ok(Name::Crio),
         // containerd may run from outside of PATH.
@@ -168,11 +219,11 @@ fn name(asked: Option<Name>) -> Result<Name> {
     }
 }
 
-/// Keeps a second use-pause waiting as long as this one runs. It locks a folder that every node has,
+/// Keeps a second use-pause waiting as long as this one runs. It locks a directory that every node has,
 /// so that no file is left behind.
-fn lock(folder: &Path) -> Result<File> {
-    let shown = folder.display();
-    let open = File::open(folder).with_context(|| format!("cannot open {shown}"))?;
+fn lock(directory: &Path) -> Result<File> {
+    let shown = directory.display();
+    let open = File::open(directory).with_context(|| format!("cannot open {shown}"))?;
     if open.try_lock().is_err() {
         eprintln!("use-pause: waiting for another use-pause to end");
         open.lock()
@@ -181,11 +232,12 @@ fn lock(folder: &Path) -> Result<File> {
     Ok(open)
 }
 
-fn show(edit: Option<Edit>) -> Result<()> {
-    let Some(edit) = edit else { return Ok(()) };
+fn show(edit: Option<Edit>, out: &Output) {
+    let Some(edit) = edit else { return };
     let name = edit.file.display().to_string();
     let (old, new) = (edit.old.unwrap_or_default(), edit.new.unwrap_or_default());
     let diff = TextDiff::from_lines(&old, &new);
-    write!(stdout(), "{}", diff.unified_diff().header(&name, &name))?;
-    Ok(())
+    let diff = diff.unified_diff().header(&name, &name).to_string();
+    out.line(diff.trim_end_matches('\n'));
+    out.set("diff", diff);
 }

@@ -28,6 +28,16 @@ pub fn listener(socket: &Path) -> io::Result<Option<i32>> {
     Ok(Some(peer.pid()).filter(|pid| *pid > 0))
 }
 
+/// A process that runs a program of that name.
+pub fn named(name: &str) -> Option<i32> {
+    let all = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = all.filter_map(|it| it.file_name().to_str()?.parse().ok());
+    pids.find(|pid: &i32| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|it| it.trim_end() == name)
+    })
+}
+
 /// The file that a process runs, even if another one has replaced it since.
 pub fn executable(pid: i32) -> Option<PathBuf> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;

@@ -10,6 +10,10 @@ use std::{path::Path, process::Command};
 /// A service of the node, by its name without ".service".
 pub struct Service(pub String);
 
+pub fn is_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 impl Service {
     /// The service of a process, or else the one of that name.
     pub fn of(pid: Option<i32>, otherwise: &str) -> Self {
@@ -20,7 +24,7 @@ impl Service {
     /// The command line; none if the node has none of the three.
     fn words(&self, verb: &str) -> Option<[String; 3]> {
         let name = &*self.0;
-        let words = if Path::new("/run/systemd/system").is_dir() {
+        let words = if is_systemd() {
             ["systemctl", verb, name]
         } else if find("rc-service").is_some() {
             ["rc-service", name, verb]
@@ -55,5 +59,11 @@ impl Service {
         run(&mut self.command(verb)?, &[])
             .map(drop)
             .with_context(|| format!("{} failed", self.shown(verb)))
+    }
+
+    /// Lets systemd read its units again.
+    pub fn reload_units() -> Result<()> {
+        let systemctl = find("systemctl").context("cannot find systemctl")?;
+        run(command(&systemctl).arg("daemon-reload"), &[]).map(drop)
     }
 }

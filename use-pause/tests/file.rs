@@ -13,10 +13,14 @@ fn what_others_changed_meanwhile_stays() {
         old: Some("before".to_owned()),
         new: Some("ours".to_owned()),
         before: Before::Keep,
+        earlier: None,
         note: None,
     };
-    let refused = edit.place().err().unwrap().to_string();
-    assert!(refused.contains("somebody changed it"), "{refused}");
+    let refused = format!("{:#}", edit.place().unwrap_err());
+    assert!(
+        refused.contains("it changed while use-pause ran"),
+        "{refused}"
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
 
@@ -35,7 +39,8 @@ fn what_an_earlier_switch_kept_stays() {
         file: folder.path().join("config.toml"),
         old: None,
         new: Some("ours".to_owned()),
-        before: Before::Leave,
+        before: Before::Keep,
+        earlier: Some(Some("before".to_owned())),
         note: None,
     };
     let kept = file::before(&edit.file);

@@ -21,6 +21,7 @@ version = 2
 [plugins.\"io.containerd.internal.v1.opt\"]
 path = \"FOLDER/opt\"
 [plugins.\"io.containerd.grpc.v1.cri\"]
+sandbox_image = \"SANDBOX\"
 restrict_oom_score_adj = true
 disable_apparmor = true
 netns_mounts_under_state_dir = true
@@ -68,7 +69,7 @@ impl Containerd {
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
         let config = CONFIG.replace("FOLDER", nest.folder.path().to_str().unwrap());
         let config = config.replace("RUNTIME", runtime);
-        let config = use_pause::containerd::configured(&config, sandbox).unwrap();
+        let config = config.replace("SANDBOX", sandbox);
         fs::write(nest.path("config.toml"), config).unwrap();
 
         let socket = nest.path("containerd.sock");
