@@ -302,6 +302,9 @@ fn k3s_that_renames_the_image_goes_back() {
     let (node, served) = k3s("k3s", Some("r.example"));
     let why = "failed to pull r.example/pause.localhost/pause:";
     let said = node.use_pause_refuses(&["--restart"], why);
+    let end = node.use_pause(&["--restart", "--output=json"]);
+    let object: Value = serde_json::from_str(&end.stdout).unwrap();
+    assert_eq!(object["changed"], false, "{object}");
     assert!(
         said.contains("restored the old configuration: a new sandbox runs another"),
         "{said}"
