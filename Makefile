@@ -220,8 +220,9 @@ verify: ## rebuilds and compares digests (IMAGE= adds an archive or an image in 
 
 heavy = cargo test --locked --package engines --test engines -- --ignored --nocapture
 
-test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
+test-platforms: tools node $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU, and runs use-pause for each in qemu-user: minutes
 	scripts/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
+	$(heavy) use_pause_runs_on_each_platform
 	$(heavy) kernels::platforms::
 
 test-scale: tools build ## reaps a million orphans, starts a thousand sandboxes: minutes
