@@ -245,8 +245,8 @@ test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## builds a kubelet and 
 test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## builds Kubernetes and runs kind clusters with it: 20 minutes, 5 GB
 	$(heavy) --test-threads=1 kind::
 
-test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, and use-pause on 1.7 and 2.x, from newer Debian releases
-	$(heavy) --test-threads=1 containerd_2:: use_pause::
+test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, use-pause on 1.7 and 2.x, and for each platform in an emulator: minutes
+	$(heavy) --test-threads=1 containerd_2:: use_pause:: runtimes::
 
 RELEASES := trixie forky
 test-releases: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB

@@ -302,6 +302,9 @@ fn k3s_that_renames_the_image_goes_back() {
     let (node, served) = k3s("k3s", Some("r.example"));
     let why = "failed to pull r.example/pause.localhost/pause:";
     let said = node.use_pause_refuses(&["--restart"], why);
+    let end = node.use_pause(&["--restart", "--output=json"]);
+    let object: Value = serde_json::from_str(&end.stdout).unwrap();
+    assert_eq!(object["changed"], false, "{object}");
     assert!(
         said.contains("restored the old configuration: a new sandbox runs another"),
         "{said}"
@@ -508,7 +511,7 @@ fn a_probe_killed_or_failed_at_each_step_leaves_nothing() {
 
 /// In an emulator: use-pause for each platform, against the stand-in of this machine.
 #[test]
-#[ignore = "needs all platforms of `make node`: make test-platforms"]
+#[ignore = "needs all platforms of `make node`: make test-containerd-2"]
 fn use_pause_runs_on_each_platform() {
     let (node, served, words) = simple(SIMPLE);
     for platform in PLATFORMS.iter().filter(|it| it.name != "arm/v6") {

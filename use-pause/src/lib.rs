@@ -142,6 +142,8 @@ pub fn switch(
         done.push("already imported");
     }
     out.line(&format!("{name}: {}", done.join(", ")));
+    out.set("runtime", runtime.title());
+    out.set("image", name);
     out.set("imported", done.contains(&"imported"));
     let at_start = at_start.map(|it| it.place(archive)).transpose();
     let at_start = at_start.map_err(|error| anyhow!("{error:#}; the image was imported"))?;
@@ -311,6 +313,7 @@ impl Change {
         };
         edit.take_back()
             .map_err(|error| anyhow!("{failed:#}; {error:#}"))?;
+        out.set("changed", false);
         let again = restart(runtime).and_then(|()| probe(&Client::of(runtime.socket()), archive));
         let restored = "restored the old configuration";
         match (again, self.before) {
@@ -416,6 +419,9 @@ pub fn status(runtime: &dyn Runtime, archive: Option<&Archive>, out: &Output) ->
             let mut object = program.to_json();
             object["count"] = json!(count);
             list.push(object);
+        }
+        if rows.len() == 1 {
+            rows[0] = ["no sandbox runs", "", "", ""].map(str::to_owned);
         }
         out.line("");
         out.table(&rows);
