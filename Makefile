@@ -25,7 +25,7 @@ ifeq ($(filter -j% --jobs%,$(MAKEFLAGS)),)
 MAKEFLAGS += --jobs=2
 endif
 # cargo is no make: it would look for make's jobserver in vain.
-unexport MAKEFLAGS
+unexport MAKEFLAGS MFLAGS
 
 # Ignores everything in the user's environment that would change the result.
 unexport $(filter RUSTC RUSTC_% RUSTFLAGS RUSTUP_TOOLCHAIN CARGO_BUILD_% CARGO_INCREMENTAL \
