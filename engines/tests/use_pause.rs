@@ -656,6 +656,28 @@ fn the_rollout_switches_a_node_and_goes_back() {
     assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
     assert!(snapshot(&node.etc("")) == before);
 
+    // The second container sleeps, as the image's user, until it is stopped.
+    let mut sleep = node.command("timeout");
+    sleep.args([
+        "--preserve-status",
+        "0.5",
+        "setpriv",
+        "--reuid=65535",
+        "--clear-groups",
+    ]);
+    let words = there.spec.template.spec.as_ref().unwrap().containers[0]
+        .args
+        .clone()
+        .unwrap();
+    let start = std::time::Instant::now();
+    sleep
+        .args(["sh", "-c", "exec /proc/self/fd/0 \"$@\"", "sh"])
+        .args(words);
+    sleep.stdin(fs::File::open(use_pause()).unwrap());
+    let end = sandbox::run(&mut sleep);
+    assert_eq!(end, End::exit(0, "", ""));
+    assert!(start.elapsed().as_millis() >= 500);
+
     // A refusal is a failed init container with that line.
     fs::write(node.etc("config.toml"), "version = 2\nversion = 2\n").unwrap();
     let end = in_a_container(there);
