@@ -665,10 +665,8 @@ fn the_rollout_switches_a_node_and_goes_back() {
         "--reuid=65535",
         "--clear-groups",
     ]);
-    let words = there.spec.template.spec.as_ref().unwrap().containers[0]
-        .args
-        .clone()
-        .unwrap();
+    let words = &there["spec"]["template"]["spec"]["containers"][0]["args"];
+    let words: Vec<String> = serde_json::from_value(words.clone()).unwrap();
     let start = std::time::Instant::now();
     sleep
         .args(["sh", "-c", "exec /proc/self/fd/0 \"$@\"", "sh"])
