@@ -237,13 +237,15 @@ test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of 
 test-scale: tools build ## reaps a million orphans, starts a thousand sandboxes: minutes
 	cargo test --locked --test scale -- --nocapture --test-threads=1
 
-test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## builds a kubelet and runs pods with it: minutes
+test-kubelet: tools image target/kubelet/$(HOST)/kubelet ## builds a kubelet and runs pods with it: minutes
+	cargo build --locked $(quiet) --package use-pause
 	$(heavy) --test-threads=1 kubelet::
 
 test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## builds Kubernetes and runs kind clusters with it: 20 minutes, 5 GB
 	$(heavy) --test-threads=1 kind::
 
-test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, and use-pause on 1.7 and 2.x, from newer Debian releases
+test-containerd-2: tools image target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, and use-pause on 1.7 and 2.x, from newer Debian releases
+	cargo build --locked $(quiet) --package use-pause
 	$(heavy) --test-threads=1 containerd_2:: use_pause::
 
 RELEASES := trixie forky
