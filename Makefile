@@ -230,6 +230,8 @@ verify: ## rebuilds and compares digests (IMAGE= adds an archive or an image in 
 	$(if $(given),test -e '$(IMAGE)' || scripts/packages skopeo)
 	scripts/verify $(if $(given),'$(IMAGE)' $(PULL_FLAGS))
 
+# What these run; cargo builds it for make test.
+build_use_pause = $(unwind) cargo build --locked $(quiet) --package use-pause
 heavy = $(unwind) cargo test --locked --package engines --test engines -- --ignored --nocapture
 
 test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
@@ -239,13 +241,15 @@ test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of 
 test-scale: tools build ## reaps a million orphans, starts a thousand sandboxes: minutes
 	cargo test --locked --test scale -- --nocapture --test-threads=1
 
-test-kubelet: tools node target/kubelet/$(HOST)/kubelet ## builds a kubelet and runs pods with it: minutes
+test-kubelet: tools image target/kubelet/$(HOST)/kubelet ## builds a kubelet and runs pods with it: minutes
+	$(build_use_pause)
 	$(heavy) --test-threads=1 kubelet::
 
 test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## builds Kubernetes and runs kind clusters with it: 20 minutes, 5 GB
 	$(heavy) --test-threads=1 kind::
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, use-pause on 1.7 and 2.x, and for each platform in an emulator: minutes
+	$(build_use_pause)
 	$(heavy) --test-threads=1 containerd_2:: use_pause:: runtimes::
 
 RELEASES := trixie forky

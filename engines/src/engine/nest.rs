@@ -7,6 +7,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -152,6 +154,8 @@ impl Nest {
         daemon.stderr(log.try_clone().unwrap()).stdout(log);
         let mut daemon = daemon.spawn().unwrap();
         wait_until("the daemon is ready", || {
+            // Leaves the processor to the daemon: each question starts a process.
+            sleep(Duration::from_millis(50));
             let log = || fs::read_to_string(&path).unwrap();
             assert_eq!(daemon.try_wait().unwrap(), None, "{}", log());
             ready.output().unwrap().status.success()
