@@ -204,7 +204,7 @@ cargo_test_others = $(unwind) cargo test --locked --workspace --exclude pause --
 test: tools all $(proved) $(call bootable,$(KERNELS)) test-programs ## runs all tests; as root on Debian it installs the packages that they need
 	cargo fetch --locked $(quiet) # as some tests build where there is no network
 	$(cargo_test_program)
-	$(cargo_test_others)
+	$(cargo_test_others) -- --test-threads=4 # as most of them wait
 
 test-programs: target/pause.tar # compiles the tests, and what they run
 	scripts/packages cc
