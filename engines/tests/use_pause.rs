@@ -535,8 +535,8 @@ fn the_image_comes_back_at_the_next_start() {
 /// At a step use-pause is killed, or the call fails. The configuration is the old or the new one, and the next run
 /// ends well.
 #[test]
-fn killed_or_failed_at_every_fifth_step_the_node_starts() {
-    break_at_steps(&[], 0, 5);
+fn killed_or_failed_at_every_twelfth_step_the_node_starts() {
+    break_at_steps(&[], 0, 12);
 }
 
 #[test]
