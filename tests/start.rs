@@ -177,10 +177,10 @@ fn needs_hardly_any_memory(program: &Program) {
 fn needs_no_other_file(program: &Program) {
     let root = tempfile::tempdir().unwrap();
     fs::copy(&program.path, root.path().join("pause")).unwrap();
-    let folder = CString::new(root.path().as_os_str().as_bytes()).unwrap();
+    let directory = CString::new(root.path().as_os_str().as_bytes()).unwrap();
     let namespaces = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS;
     let sandbox = Sandbox::execute(namespaces, b"/pause", vec![b"/pause".into()], || {
-        let (root, none, bind) = (&*folder, None::<&CStr>, MsFlags::MS_BIND);
+        let (root, none, bind) = (&*directory, None::<&CStr>, MsFlags::MS_BIND);
         let read_only = bind | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
         // nix allocates nothing for a CStr.
         let moved = mount(

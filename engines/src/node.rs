@@ -55,18 +55,18 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with the containerd of that folder, not started yet, and an empty /etc/containerd.
+    /// A node with the containerd of that directory, not started yet, and an empty /etc/containerd.
     pub fn new(commands: impl Into<PathBuf>) -> Self {
         let nest = Nest::new();
         // containerd's own for sandboxes without a parent, as those of probes.
         nest.shares_cgroup("k8s.io");
         let socket = "/run/containerd/containerd.sock";
-        for folder in ["etc", "bin"] {
-            fs::create_dir(nest.path(folder)).unwrap();
+        for directory in ["etc", "bin"] {
+            fs::create_dir(nest.path(directory)).unwrap();
         }
         nest.overlay("/etc");
         nest.mount(&["--bind", &nest.path("etc"), "/etc/containerd"]);
-        // containerd makes a folder there by default.
+        // containerd makes a directory there by default.
         nest.mount(&["--types=tmpfs", "tmpfs", "/opt"]);
         fs::create_dir_all(nest.root("/run/systemd/system")).unwrap();
         write_script(nest.path("bin/systemctl"), SYSTEMCTL);
@@ -223,9 +223,9 @@ pub fn use_pause() -> String {
     file.to_str().unwrap().to_owned()
 }
 
-/// The files below a folder: path, content, mode and owner.
-pub fn snapshot(folder: &Path) -> Vec<(PathBuf, Vec<u8>, u32, u32)> {
-    let pattern = format!("{}/**/*", folder.display());
+/// The files below a directory: path, content, mode and owner.
+pub fn snapshot(directory: &Path) -> Vec<(PathBuf, Vec<u8>, u32, u32)> {
+    let pattern = format!("{}/**/*", directory.display());
     let paths = glob::glob(&pattern).unwrap().map(Result::unwrap);
     let files = paths.filter(|path| path.is_symlink() || path.is_file());
     files

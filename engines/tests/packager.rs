@@ -34,7 +34,7 @@ fn builds_the_same_bytes(arch: &'static str) {
     let copy = vendored(&nest);
     let root = built(&format!("releases/rust-{arch}"));
     let root = root.to_str().unwrap();
-    let at = |folder: &str| format!("{root}/{folder}");
+    let at = |directory: &str| format!("{root}/{directory}");
     fs::create_dir_all(at("project")).unwrap();
     nest.mount(&["--bind", &copy, &at("project")]);
     nest.mount(&["--rbind", "/dev", &at("dev")]);

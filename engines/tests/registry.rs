@@ -127,5 +127,5 @@ fn cosign_signs_and_verifies() {
     bash.env("cosign", built("cosign/cosign"));
     bash.env("sbom", built("pause.cdx.json"));
     bash.args(["-euo", "pipefail", "-c", script, "bash"]);
-    assert!(output(bash.arg(nest.folder.path())).ends_with("signed\n"));
+    assert!(output(bash.arg(nest.directory.path())).ends_with("signed\n"));
 }

@@ -31,7 +31,7 @@ use Outcome::{Refused, Switched};
 /// The releases of containerd, one per column of the table.
 const RELEASES: [&str; 3] = ["1.6", "1.7", "2.1"];
 
-/// The folder with a release's commands.
+/// The directory with a release's commands.
 fn commands(release: &str) -> PathBuf {
     match release {
         "1.6" => "/usr/bin".into(),
@@ -612,7 +612,7 @@ fn break_at_steps(arguments: &[&str], first: usize, stride: usize) {
 }
 
 /// Runs what the DaemonSets' init containers run, in a container's view of the node: the node's root is
-/// below another folder, and /etc/containerd and /run are empty.
+/// below another directory, and /etc/containerd and /run are empty.
 #[test]
 fn the_rollout_switches_a_node_and_goes_back() {
     let node = debian();

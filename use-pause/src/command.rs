@@ -26,7 +26,7 @@ fn path() -> OsString {
 /// A program's file.
 pub fn find(name: &str) -> Option<PathBuf> {
     env::split_paths(&path())
-        .map(|folder| folder.join(name))
+        .map(|directory| directory.join(name))
         .find(|file| file.is_file())
 }
 

@@ -332,13 +332,13 @@ impl Containerd {
 /// The patterns of what a file imports, as full paths (containerd's `cmd/containerd/server/config`).
 fn patterns(file: &Path, content: &Value) -> Result<Vec<String>> {
     let listed = content["imports"].as_array().into_iter().flatten();
-    let folder = file.parent().unwrap_or(Path::new("/"));
+    let directory = file.parent().unwrap_or(Path::new("/"));
     let patterns = listed.filter_map(Value::as_str).map(|pattern| {
         ensure!(
             pattern.starts_with('/') || !pattern.contains('*'),
-            "imports = [{pattern:?}]: containerd's versions disagree on the folder; write the full path"
+            "imports = [{pattern:?}]: containerd's versions disagree on the directory; write the full path"
         );
-        Ok(folder.join(pattern).to_string_lossy().into_owned())
+        Ok(directory.join(pattern).to_string_lossy().into_owned())
     });
     patterns.collect()
 }

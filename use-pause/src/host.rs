@@ -40,10 +40,10 @@ pub fn enter_image(root: &Path) -> Result<()> {
     let prepare = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-        for folder in ["proc", "sys", "dev"] {
-            let from = Path::new("/").join(folder);
+        for directory in ["proc", "sys", "dev"] {
+            let from = Path::new("/").join(directory);
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-            mount(Some(&from), &root.join(folder), none, bind, none)?;
+            mount(Some(&from), &root.join(directory), none, bind, none)?;
         }
         let run = root.join("run");
         mount(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)

@@ -5,8 +5,8 @@ use use_pause::file::{self, Before, Edit};
 
 #[test]
 fn what_others_changed_meanwhile_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("config.toml");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
     fs::write(&file, "theirs").unwrap();
     let edit = Edit {
         file: file.clone(),
@@ -22,21 +22,21 @@ fn what_others_changed_meanwhile_stays() {
         "{refused}"
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), "theirs");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
 
     fs::write(&file, "before").unwrap();
     edit.place().unwrap();
     edit.take_back().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "before");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
 }
 
 /// Somebody removed the configuration after a switch, and the next switch is taken back.
 #[test]
 fn what_an_earlier_switch_kept_stays() {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let edit = Edit {
-        file: folder.path().join("config.toml"),
+        file: directory.path().join("config.toml"),
         old: None,
         new: Some("ours".to_owned()),
         before: Before::Keep,

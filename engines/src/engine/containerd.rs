@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf, process::Command};
 /// containerd, isolated from the machine's, and a client of its Container Runtime Interface.
 pub struct Containerd {
     pub(super) nest: Nest,
-    /// The folder of its commands.
+    /// The directory of its commands.
     pub(crate) commands: PathBuf,
     /// The socket that it listens on, in the nest.
     pub socket: String,
@@ -67,7 +67,7 @@ impl Containerd {
         });
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
-        let config = CONFIG.replace("FOLDER", nest.folder.path().to_str().unwrap());
+        let config = CONFIG.replace("FOLDER", nest.directory.path().to_str().unwrap());
         let config = config.replace("RUNTIME", runtime);
         let config = config.replace("SANDBOX", sandbox);
         fs::write(nest.path("config.toml"), config).unwrap();

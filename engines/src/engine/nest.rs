@@ -41,7 +41,7 @@ pub struct Nest {
     shared_cgroup: Cell<Option<&'static str>>,
     // Dropped before the files, which its processes use.
     first: Sandbox,
-    pub folder: TempDir,
+    pub directory: TempDir,
 }
 
 impl Nest {
@@ -125,7 +125,7 @@ impl Nest {
         let nest = Self {
             shared_cgroup: Cell::new(None),
             first,
-            folder: files,
+            directory: files,
         };
         output(nest.command("ip").args(["link", "set", "lo", "up"]));
         nest
@@ -166,12 +166,17 @@ impl Nest {
 
     /// A path among the engine's files, or, of "", their directory. It is the same in the nest.
     pub fn path(&self, path: &str) -> String {
-        self.folder.path().join(path).to_str().unwrap().to_owned()
+        self.directory
+            .path()
+            .join(path)
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// The name of the parent of all cgroups that the engine creates.
     pub fn cgroup(&self) -> String {
-        let name = self.folder.path().file_name().unwrap();
+        let name = self.directory.path().file_name().unwrap();
         name.to_str().unwrap().to_owned()
     }
 

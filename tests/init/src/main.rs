@@ -128,7 +128,7 @@ fn sleeps_on_after_a_checkpoint() {
     init::load_modules();
     start_loopback();
     let sandbox = Sandbox::start_after(&program(PAUSE), || {
-        // As root: criu makes the process create a folder in its root. With no pipe to and no session of
+        // As root: criu makes the process create a directory in its root. With no pipe to and no session of
         // a process outside: criu refuses to dump those.
         sandbox::AS_NOBODY.store(false, Ordering::Relaxed);
         // SAFETY: system calls.

@@ -17,11 +17,11 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 pub fn charged_within(name: &str) -> u64 {
     let root = Path::new("/sys/fs/cgroup");
     let [one, two] = [root.join("memory").join(name), root.join(name)];
-    let (folder, file) = match one.exists() {
+    let (directory, file) = match one.exists() {
         true => (one, "memory.usage_in_bytes"),
         false => (two, "memory.current"),
     };
-    let inner = fs::read_dir(folder).unwrap();
+    let inner = fs::read_dir(directory).unwrap();
     let files = inner.map(|it| it.unwrap().path().join(file));
     let bytes = files.filter_map(|it| fs::read_to_string(it).ok());
     bytes.map(|it| it.trim().parse::<u64>().unwrap()).sum()
@@ -29,7 +29,7 @@ pub fn charged_within(name: &str) -> u64 {
 
 /// A cgroup. Drop removes it as soon as its processes are gone.
 pub struct Cgroup {
-    folder: PathBuf,
+    directory: PathBuf,
     version: u32,
     /// v2's cgroup.subtree_control, and what to write there to restore it.
     switch: Option<(PathBuf, String)>,
@@ -45,7 +45,7 @@ impl Cgroup {
             .unwrap_or_else(|failed| failed.into_inner());
         let root = Path::new("/sys/fs/cgroup");
         let name = format!("pause-test-{}", std::process::id());
-        let (version, folder) = match root.join("cgroup.controllers").exists() {
+        let (version, directory) = match root.join("cgroup.controllers").exists() {
             true => (2, root.join(name)),
             false => (1, root.join(controller).join(name)),
         };
@@ -59,9 +59,9 @@ impl Cgroup {
                 switch = Some((file, format!("-{controller}")));
             }
         }
-        fs::create_dir(&folder).unwrap();
+        fs::create_dir(&directory).unwrap();
         Self {
-            folder,
+            directory,
             version,
             switch,
             _turn: turn,
@@ -70,19 +70,19 @@ impl Cgroup {
 
     /// cgroup.procs: a process that writes 0 there enters the cgroup.
     pub fn door(&self) -> PathBuf {
-        self.folder.join("cgroup.procs")
+        self.directory.join("cgroup.procs")
     }
 
     /// Limits memory to this many bytes, kernel memory included.
     pub fn limit_memory(&self, bytes: u64) {
         let file = ["memory.limit_in_bytes", "memory.max"][self.version as usize - 1];
-        fs::write(self.folder.join(file), bytes.to_string()).unwrap();
+        fs::write(self.directory.join(file), bytes.to_string()).unwrap();
     }
 
     /// The bytes charged: in all, and the kernel memory in that. On v2 the second may be as old as
     /// [`Self::delay`].
     pub fn charged(&self) -> (u64, u64) {
-        let read = |file| fs::read_to_string(self.folder.join(file)).unwrap();
+        let read = |file| fs::read_to_string(self.directory.join(file)).unwrap();
         let bytes = |text: &str| text.trim().parse::<u64>().unwrap();
         if self.version == 1 {
             let all = bytes(&read("memory.usage_in_bytes"));
@@ -101,7 +101,7 @@ impl Cgroup {
 
     /// Limits the number of processes.
     pub fn limit_processes(&self, count: u32) {
-        fs::write(self.folder.join("pids.max"), count.to_string()).unwrap();
+        fs::write(self.directory.join("pids.max"), count.to_string()).unwrap();
     }
 
     /// Moves a process into it.
@@ -118,9 +118,9 @@ impl Cgroup {
             (_, true) => (v2, "1", "frozen 1"),
             (_, false) => (v2, "0", "frozen 0"),
         };
-        fs::write(self.folder.join(file), word).unwrap();
+        fs::write(self.directory.join(file), word).unwrap();
         wait_until(done, || {
-            let state = fs::read_to_string(self.folder.join(state)).unwrap();
+            let state = fs::read_to_string(self.directory.join(state)).unwrap();
             state.lines().any(|line| line == done)
         });
     }
@@ -128,7 +128,9 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        wait_until("rid of its cgroup", || fs::remove_dir(&self.folder).is_ok());
+        wait_until("rid of its cgroup", || {
+            fs::remove_dir(&self.directory).is_ok()
+        });
         if let Some((switch, off)) = &self.switch {
             fs::write(switch, off).unwrap();
         }

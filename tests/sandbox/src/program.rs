@@ -15,7 +15,7 @@ pub const TERMINATED: &str = "Shutting down, got signal: Terminated\n";
 pub struct Platform {
     /// OCI's name: 386, arm/v7.
     pub name: &'static str,
-    /// The architecture its program is built for, a folder in target/pause: 386, arm.
+    /// The architecture its program is built for, a directory in target/pause: 386, arm.
     pub arch: &'static str,
     /// The qemu-user command that runs the program elsewhere, with its options.
     emulator: &'static str,
@@ -122,12 +122,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program in target/`folder` for a platform.
-    pub fn new(folder: &str, platform: &str) -> Self {
+    /// The program in target/`directory` for a platform.
+    pub fn new(directory: &str, platform: &str) -> Self {
         let platform = Platform::of(platform);
         Self {
             platform,
-            path: built(&format!("{folder}/{}/pause", platform.arch)),
+            path: built(&format!("{directory}/{}/pause", platform.arch)),
         }
     }
 
