@@ -61,7 +61,12 @@ pub fn said(command: &mut Command) -> String {
 
 /// Writes an executable script.
 pub fn write_script(path: impl AsRef<Path>, text: &str) {
-    fs::write(&path, text).unwrap();
+    write_executable(path, text.as_bytes());
+}
+
+/// Writes an executable file.
+pub fn write_executable(path: impl AsRef<Path>, content: &[u8]) {
+    fs::write(&path, content).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
