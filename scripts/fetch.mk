@@ -29,7 +29,7 @@ first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
 first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
 # $(call first,DIRECTORY,PACKAGE,BIN,ARCH,TRIPLE,COMPILER)
 define first
-target/$(1)/$(4)/$(3): $(wildcard tests/*.rs tests/*/src/*.rs) Cargo.lock
+target/$(1)/$(4)/$(3): $(wildcard tests/*.rs tests/*/src/*.rs $(2)/src/*.rs $(2)/src/*/*.rs) Cargo.lock
 	scripts/packages cc $(6)
 	$$(call target,$(5))
 	mkdir -p $$(@D)
