@@ -1,12 +1,11 @@
 # What the tests need besides pause, fetched from Debian or built. Included by the Makefile.
 
 # Debian's kernels: release, package, architecture and modules.
-for_criu := nfnetlink libcrc32c nf_tables
 for_pods := llc stp bridge veth overlay
 kernel_amd64-5.10 := bullseye linux-image-cloud-amd64 amd64
 kernel_arm64-5.10 := bullseye linux-image-cloud-arm64 arm64
-kernel_amd64-6.1 := bookworm linux-image-cloud-amd64 amd64 $(for_criu) $(for_pods)
-kernel_arm64-6.1 := bookworm linux-image-cloud-arm64 arm64 $(for_criu) $(for_pods)
+kernel_amd64-6.1 := bookworm linux-image-cloud-amd64 amd64
+kernel_arm64-6.1 := bookworm linux-image-cloud-arm64 arm64 $(for_pods)
 kernel_amd64-6.12 := trixie linux-image-cloud-amd64 amd64
 kernel_arm64-6.12-16k := trixie linux-image-arm64-16k arm64
 kernel_386-6.1 := bookworm linux-image-686-pae i386

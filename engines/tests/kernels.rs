@@ -1,10 +1,7 @@
 //! The tests of pause on other kernels, booted in QEMU: older, newer, with larger pages, and one of each
 //! architecture.
 
-use engines::{
-    built, output,
-    program::{NATIVE_ARCH, TERMINATED},
-};
+use engines::{built, output, program::TERMINATED};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -67,7 +64,13 @@ mod arm64_node {
             project().join("examples/seccomp.json"),
         ];
         files.extend(here.map(|path| (path.clone(), path)));
-        files.extend(modules_for("arm64-6.1"));
+        for module in fs::read_dir(built("kernels/arm64-6.1.modules")).unwrap() {
+            let module = module.unwrap();
+            files.push((
+                Path::new("/modules").join(module.file_name()),
+                module.path(),
+            ));
+        }
         let root = Some(built("node/arm64/root.cpio"));
         let console = run("arm64", "arm64-6.1", 4096, root, files);
         println!("{console}");
@@ -81,7 +84,11 @@ mod arm64_node {
 fn boot(kernel: &str, page: u32) {
     let mut parts = kernel.split('-');
     let [arch, version] = [(); 2].map(|()| parts.next().unwrap());
-    let console = run(arch, kernel, 512, None, files_for(arch, version));
+    let files = vec![
+        ("/init".into(), built(&format!("init/{arch}/init"))),
+        ("/pause".into(), built(&format!("pause/{arch}/pause"))),
+    ];
+    let console = run(arch, kernel, 512, None, files);
     fs::write(built("kernels").join(format!("{kernel}.tap")), &console).unwrap();
 
     // Debian testing may have any version.
@@ -154,31 +161,4 @@ fn run(arch: &str, kernel: &str, memory: u32, root: Option<PathBuf>, files: Vec<
     let append = format!("console={console} panic=-1 quiet rdinit=/init");
     boot.args(["-append", &append]).stdin(Stdio::null());
     output(&mut boot).replace('\r', "")
-}
-
-/// The files that tests/init needs on a kernel.
-fn files_for(arch: &str, version: &str) -> Vec<FileOf> {
-    let mut files = vec![
-        ("/init".into(), built(&format!("init/{arch}/init"))),
-        ("/pause".into(), built(&format!("pause/{arch}/pause"))),
-    ];
-    // Debian's criu supports Debian's kernel of the same release. On others it may fail: 3.17 prints
-    // "Unexpected rt vDSO area bounds" on Linux 6.18.
-    if arch == NATIVE_ARCH && version == "6.1" {
-        let criu = "/usr/sbin/criu";
-        let needed = output(Command::new("ldd").arg(criu));
-        let libraries = needed.split_whitespace().filter(|it| it.starts_with('/'));
-        files.extend(libraries.chain([criu]).map(|it| (it.into(), it.into())));
-        files.extend(modules_for(&format!("{arch}-{version}")));
-    }
-    files
-}
-
-/// The kernel's modules.
-fn modules_for(kernel: &str) -> Vec<FileOf> {
-    let modules = fs::read_dir(built(&format!("kernels/{kernel}.modules"))).unwrap();
-    let modules = modules.map(|it| it.unwrap());
-    modules
-        .map(|it| (Path::new("/modules").join(it.file_name()), it.path()))
-        .collect()
 }
