@@ -3,11 +3,11 @@
 use nix::{
     sched::CloneFlags,
     sys::signal::Signal::{SIGCONT, SIGINT, SIGTERM},
+    unistd::dup2_stdout,
 };
 use sandbox::{
     End, Sandbox,
     program::{INTERRUPT, Program, TERMINATED, WARNING},
-    run, run_into,
 };
 use std::fs::File;
 
@@ -32,45 +32,26 @@ fn prints_its_version(program: &Program) {
         &["-vv", "--v", "-v"],
         &[&long, "-v"],
     ] {
-        let end = run(program.command().args(arguments));
+        let words = arguments.iter().map(|it| it.as_bytes().to_vec());
+        let end = Sandbox::run_after(program, words.collect(), || {}).end();
         assert_eq!(end, End::exit(0, version, ""), "{arguments:.20?}");
     }
 }
 
 fn takes_no_other_argument_for_the_version_flag(program: &Program) {
-    let mut words = program.words();
     // Each shares bits or bytes with -v, so that a careless comparison would match it.
-    for argument in [
-        "",
-        "-",
-        "v",
-        "V",
-        "-vv",
-        "-v ",
-        " -v",
-        "--v",
-        "-vV",
-        "\rv",
-        "-6",
-        "-\u{16}",
-        "-w",
-        "mv",
-        "-v\u{1}",
-        "version",
-        "--version",
-    ] {
-        words.push(argument.into());
-    }
-    words.push(b"-\xf6".to_vec());
-    words.push(b"\xad\x76".to_vec());
-    let sandbox = Sandbox::run(words);
+    let arguments =
+        b",-,v,V,-vv,-v , -v,--v,-vV,\rv,-6,-\x16,-w,mv,-v\x01,version,--version,-\xf6,\xadv";
+    let arguments = arguments.split(|byte| *byte == b',').map(<[u8]>::to_vec);
+    let sandbox = Sandbox::run_after(program, arguments.collect(), || {});
     sandbox.wait_until_asleep();
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
 fn ignores_a_full_disk_for_its_version(program: &Program) {
     let full = File::options().write(true).open("/dev/full").unwrap();
-    let end = run_into(full.into(), program.command().arg("-v"));
+    let write_there = || _ = dup2_stdout(&full);
+    let end = Sandbox::run_after(program, vec!["-v".into()], write_there).end();
     assert_eq!(end, End::exit(0, "", ""));
 }
 

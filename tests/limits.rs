@@ -9,13 +9,10 @@ use nix::sys::{
 use sandbox::{
     End, Sandbox,
     program::{Program, TERMINATED},
-    write_first,
 };
-use std::{fs, path::Path};
 
 promises!(
-    reaps_while_stopped,
-    takes_an_oom_score;
+    reaps_while_stopped;
     natively: sleeps_on_after_a_debugger,
 );
 
@@ -25,16 +22,6 @@ fn reaps_while_stopped(program: &Program) {
     sandbox.expect_reaping();
     assert!(sandbox.status("State").starts_with('T'));
     sandbox.signal(SIGCONT);
-    sandbox.expect_end(SIGTERM, TERMINATED);
-}
-
-/// A kubelet sets oom_score_adj to -998 for a sandbox; lowering it takes a capability that a test may lack.
-fn takes_an_oom_score(program: &Program) {
-    let adjust = write_first(Path::new("/proc/self/oom_score_adj"), "1000");
-    let sandbox = Sandbox::start_after(program, adjust);
-    let adjusted = fs::read_to_string(format!("/proc/{}/oom_score_adj", sandbox.pid)).unwrap();
-    assert_eq!(adjusted, "1000\n");
-    sandbox.expect_reaping();
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 

@@ -8,7 +8,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use sandbox::{Processes, Sandbox, clone, leave_child, program::Program, wait_until};
+use sandbox::{Processes, Sandbox, clone, leave, leave_child, program::Program, wait_until};
 
 promises!(
     reaps_orphans_without_waking_up,
@@ -71,44 +71,27 @@ fn reaps_the_children_from_before_it(program: &Program) {
 }
 
 /// Ways to leave an orphan. Whoever calls one ends right after it.
-const ORPHANS: [(&str, fn()); 15] = [
+const ORPHANS: [(&str, fn()); 13] = [
     ("dies at once", || leave_child(0)),
     ("dies later", || leave_child(A_MOMENT)),
-    ("is cloned without an exit signal", || {
-        if clone(0) == 0 {
-            sleep_for(A_MOMENT);
-            end();
-        }
-    }),
+    ("is cloned without an exit signal", || leave(0, A_MOMENT)),
     ("is cloned with another exit signal", || {
-        if clone(libc::SIGUSR1) == 0 {
-            sleep_for(A_MOMENT);
-            end();
-        }
-    }),
-    ("is cloned with a real-time exit signal", || {
-        if clone(40) == 0 {
-            sleep_for(A_MOMENT);
-            end();
-        }
+        leave(libc::SIGUSR1, A_MOMENT);
+        leave(40, A_MOMENT); // a real-time signal
     }),
     ("is dead when handed over, as are a hundred others", || {
         (0..100).for_each(|_| leave_child(0));
         sleep_for(10 * A_MOMENT); // by then the children are zombies
     }),
     ("is dead when handed over, without an exit signal", || {
-        if clone(0) == 0 {
-            end();
-        }
+        leave(0, 0);
         sleep_for(A_MOMENT);
     }),
     ("is a daemon that forked twice", || {
         if clone(libc::SIGCHLD) == 0 {
             // SAFETY: a system call.
             unsafe { libc::setsid() };
-            if clone(libc::SIGCHLD) == 0 {
-                sleep_for(A_MOMENT);
-            }
+            leave_child(A_MOMENT);
             end();
         }
     }),
@@ -140,19 +123,6 @@ const ORPHANS: [(&str, fn()); 15] = [
             }
         },
     ),
-    ("is killed in its sleep", || {
-        let child = clone(libc::SIGCHLD);
-        if child == 0 {
-            sleep_for(100_000_000);
-            end();
-        }
-        if clone(libc::SIGCHLD) == 0 {
-            sleep_for(A_MOMENT);
-            // SAFETY: a system call.
-            unsafe { libc::kill(child, libc::SIGKILL) };
-            end();
-        }
-    }),
     // The tracer is no relative of the orphan: a debugger in another container.
     ("is killed while it is traced", || {
         let orphan = clone(libc::SIGCHLD);
@@ -183,10 +153,7 @@ const ORPHANS: [(&str, fn()); 15] = [
     ("is vforked", || {
         // The child's parent waits for it to end, and is an orphan itself by then.
         if clone(libc::SIGCHLD) == 0 {
-            if clone(libc::CLONE_VFORK | libc::SIGCHLD) == 0 {
-                sleep_for(A_MOMENT);
-                end();
-            }
+            leave(libc::CLONE_VFORK | libc::SIGCHLD, A_MOMENT);
             end();
         }
     }),

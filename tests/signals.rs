@@ -4,7 +4,7 @@ use nix::{
     libc::{self, c_int},
     sys::signal::{
         SigSet,
-        Signal::{self, SIGCHLD, SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM},
+        Signal::{self, SIGCHLD, SIGINT, SIGKILL, SIGSTOP, SIGTERM},
     },
 };
 use sandbox::{
@@ -17,50 +17,32 @@ promises!(
     exits_on_signals_that_its_parent_ignored,
     reaps_if_its_parent_blocked_or_ignored_sigchld,
     stays_if_its_signals_are_blocked,
-    exits_once_it_continues_after_a_stop,
     lets_no_other_signal_into_its_last_line;
-    natively: sleeps_on_after_each_other_signal_from_outside,
-    sleeps_on_after_each_other_signal_from_inside,
+    natively: sleeps_on_after_each_other_signal,
     exits_on_a_signal_from_inside,
 );
 
 /// The signals that end pause, and what it prints then.
 const LINES: [(Signal, &str); 2] = [(SIGINT, INTERRUPT), (SIGTERM, TERMINATED)];
 
-/// All signals but SIGINT and SIGTERM, which end pause, and SIGKILL and SIGSTOP.
-fn other_signals() -> impl Iterator<Item = c_int> {
-    (1..=64).filter(|signal| {
-        ![SIGINT, SIGTERM, SIGKILL, SIGSTOP]
-            .map(|it| it as c_int)
-            .contains(signal)
-    })
-}
-
 fn send(pid: libc::pid_t, signal: c_int) {
     // SAFETY: a system call. (nix has no real-time signals.)
     unsafe { libc::kill(pid, signal) };
 }
 
-/// Native programs only, as is the next test: an emulator handles signals that its program does not.
-fn sleeps_on_after_each_other_signal_from_outside(program: &Program) {
+/// From outside its namespace, and from inside, where the kernel ignores SIGKILL and SIGSTOP, too. Native
+/// programs only, as is the next test: an emulator handles signals that its program does not.
+fn sleeps_on_after_each_other_signal(program: &Program) {
     let sandbox = Sandbox::start(program);
-    for signal in other_signals() {
-        send(sandbox.pid.as_raw(), signal);
-    }
+    let without = |those: &'static [Signal]| {
+        (1..=64).filter(|signal| !those.iter().any(|it| *it as c_int == *signal))
+    };
+    without(&[SIGINT, SIGTERM, SIGKILL, SIGSTOP])
+        .for_each(|signal| send(sandbox.pid.as_raw(), signal));
+    sandbox.wait_until_asleep();
+    sandbox.enter(|| without(&[SIGINT, SIGTERM]).for_each(|signal| send(1, signal)));
     sandbox.wait_until_asleep();
     sandbox.expect_end(SIGTERM, TERMINATED);
-}
-
-fn sleeps_on_after_each_other_signal_from_inside(program: &Program) {
-    let sandbox = Sandbox::start(program);
-    sandbox.enter(|| {
-        other_signals().for_each(|signal| send(1, signal));
-        // The kernel ignores these, too, if they come from inside the namespace.
-        send(1, SIGKILL as c_int);
-        send(1, SIGSTOP as c_int);
-    });
-    sandbox.wait_until_asleep();
-    sandbox.expect_end(SIGINT, INTERRUPT);
 }
 
 fn exits_on_a_signal_from_inside(program: &Program) {
@@ -99,26 +81,11 @@ fn lets_no_other_signal_into_its_last_line(program: &Program) {
     }
 }
 
-fn exits_once_it_continues_after_a_stop(program: &Program) {
-    let sandbox = Sandbox::start(program);
-    sandbox.stop();
-    sandbox.signal(SIGTERM);
-    assert!(sandbox.status("State").starts_with('T'));
-    // A stopped process handles SIGTERM once SIGCONT lets it go on.
-    sandbox.signal(SIGCONT);
-    assert_eq!(sandbox.end(), End::exit(0, "", TERMINATED));
-}
-
 fn exits_on_signals_that_its_parent_ignored(program: &Program) {
     for (signal, line) in LINES {
-        let sandbox = Sandbox::start_after(program, || {
-            // SAFETY: system calls.
-            unsafe {
-                libc::signal(libc::SIGINT, libc::SIG_IGN);
-                libc::signal(libc::SIGTERM, libc::SIG_IGN);
-            }
-        });
-        sandbox.expect_end(signal, line);
+        // SAFETY: a system call.
+        let ignore = || unsafe { _ = libc::signal(signal as c_int, libc::SIG_IGN) };
+        Sandbox::start_after(program, ignore).expect_end(signal, line);
     }
 }
 

@@ -5,7 +5,10 @@ use nix::{
     libc::{self, c_int},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::CloneFlags,
-    sys::signal::Signal::SIGTERM,
+    sys::{
+        resource::{Resource::*, rlim_t, setrlimit},
+        signal::Signal::SIGTERM,
+    },
     unistd::{chdir, pivot_root},
 };
 use sandbox::{
@@ -75,7 +78,7 @@ fn sleeps_whatever_its_arguments(program: &Program) {
             .map(|byte| vec![byte, b'v'])
             .collect(),
     ] {
-        let sandbox = Sandbox::run([program.words(), arguments].concat());
+        let sandbox = Sandbox::run_after(program, arguments, || {});
         sandbox.wait_until_asleep();
         sandbox.expect_end(SIGTERM, TERMINATED);
     }
@@ -151,23 +154,19 @@ fn needs_no_rights(program: &Program) {
 /// Native programs only: an emulator needs more.
 fn needs_hardly_any_memory(program: &Program) {
     let sandbox = Sandbox::start_after(program, || {
-        let limit = |resource, bytes: u64| {
-            let limit = libc::rlimit {
-                rlim_cur: bytes as libc::rlim_t,
-                rlim_max: bytes as libc::rlim_t,
-            };
-            // SAFETY: a system call on a struct of our own.
-            unsafe { libc::setrlimit(resource, &limit) };
-        };
-        limit(libc::RLIMIT_DATA, 0);
-        limit(libc::RLIMIT_NOFILE, 0);
-        limit(libc::RLIMIT_NPROC, 1);
-        limit(libc::RLIMIT_MEMLOCK, 0);
-        limit(libc::RLIMIT_FSIZE, 0);
         // The kernel itself needs four pages of stack, and five in all, for arguments and environment.
-        let page = page_size();
-        limit(libc::RLIMIT_STACK, 8 * page);
-        limit(libc::RLIMIT_AS, 16 * page);
+        let page = page_size() as rlim_t;
+        for (resource, limit) in [
+            (RLIMIT_DATA, 0),
+            (RLIMIT_NOFILE, 0),
+            (RLIMIT_NPROC, 1),
+            (RLIMIT_MEMLOCK, 0),
+            (RLIMIT_FSIZE, 0),
+            (RLIMIT_STACK, 8 * page),
+            (RLIMIT_AS, 16 * page),
+        ] {
+            _ = setrlimit(resource, limit, limit);
+        }
     });
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
@@ -220,97 +219,60 @@ fn needs_no_user(program: &Program) {
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
 
-/// A word of what a seccomp filter sees (`struct seccomp_data`): its offset in bytes, and its value.
-#[derive(Clone, Copy)]
-struct Match(u32, u32);
-
-impl Match {
-    /// The system call's number.
-    fn call(number: libc::c_long) -> Self {
-        Self(0, number as u32)
-    }
-
-    /// The lower half of the first argument.
-    fn first_argument(value: c_int) -> Self {
-        Self(
-            if cfg!(target_endian = "big") { 20 } else { 16 },
-            value as u32,
-        )
-    }
-}
-
-/// A filter's answer: the call fails with `error`, or returns 0 if that is 0.
-fn refuse(error: c_int) -> u32 {
-    libc::SECCOMP_RET_ERRNO | error as u32
-}
-
-fn step(code: u32, [if_equal, if_not]: [u8; 2], value: u32) -> libc::sock_filter {
-    libc::sock_filter {
+/// A function that installs a seccomp(2) filter: the kernel answers these calls so, and all others otherwise. A
+/// call is its number and, if it matters, its first argument.
+fn filter(
+    calls: &[(libc::c_long, Option<c_int>)],
+    answer: u32,
+    otherwise: u32,
+) -> impl Fn() + use<> {
+    let step = |code: u32, value: u32, skip_if_not: u8| libc::sock_filter {
         code: code as u16,
-        jt: if_equal,
-        jf: if_not,
+        jt: 0,
+        jf: skip_if_not,
         k: value,
-    }
-}
-
-/// Installs a seccomp(2) filter: `answer` where all of `matches` hold, and the call itself otherwise. Makes
-/// system calls and no more.
-fn filter(matches: &[Match], answer: u32) {
-    let mut steps = [step(libc::BPF_RET | libc::BPF_K, [0; 2], libc::SECCOMP_RET_ALLOW); 8];
-    for (place, Match(offset, value)) in matches.iter().enumerate() {
-        // Without a match, jumps over what is left and over `answer`.
-        let rest = 2 * (matches.len() - place) as u8 - 1;
-        steps[2 * place] = step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, [0; 2], *offset);
-        steps[2 * place + 1] = step(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            [0, rest],
-            *value,
-        );
-    }
-    let end = 2 * matches.len();
-    steps[end] = step(libc::BPF_RET | libc::BPF_K, [0; 2], answer);
-    install(&mut steps[..end + 2]);
-}
-
-/// Installs a filter that kills on each call but these. Makes system calls and no more.
-fn allow_only<const N: usize>(calls: [libc::c_long; N]) {
-    let mut steps = [step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, [0; 2], 0); 16];
-    for (place, call) in calls.iter().enumerate() {
-        // On a match, jumps over the other comparisons and the kill.
-        let rest = (N - place) as u8;
-        steps[place + 1] = step(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            [rest, 0],
-            *call as u32,
-        );
-    }
-    let ends = [libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_ALLOW];
-    for (place, end) in ends.into_iter().enumerate() {
-        steps[N + 1 + place] = step(libc::BPF_RET | libc::BPF_K, [0; 2], end);
-    }
-    install(&mut steps[..N + 3]);
-}
-
-fn install(steps: &mut [libc::sock_filter]) {
-    take_user();
-    let program = libc::sock_fprog {
-        len: steps.len() as u16,
-        filter: steps.as_mut_ptr(),
     };
-    // SAFETY: system calls; the kernel copies the filter.
-    unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+    let load = |offset| step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0);
+    let compare = |value, skip| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, skip);
+    let end = |answer| step(libc::BPF_RET | libc::BPF_K, answer, 0);
+    // In `struct seccomp_data`: the number, and the lower half of the first argument.
+    let (number_at, argument_at) = (0, if cfg!(target_endian = "big") { 20 } else { 16 });
+    let mut steps = Vec::new();
+    for (number, argument) in calls {
+        let skip = if argument.is_some() { 3 } else { 1 };
+        steps.extend([load(number_at), compare(*number as u32, skip)]);
+        steps.extend(argument.map(|_| load(argument_at)));
+        steps.extend(argument.map(|value| compare(value as u32, 1)));
+        steps.push(end(answer));
     }
+    steps.push(end(otherwise));
+    move || {
+        take_user();
+        let program = libc::sock_fprog {
+            len: steps.len() as u16,
+            filter: steps.as_ptr().cast_mut(),
+        };
+        // SAFETY: system calls; the kernel copies the filter.
+        unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program);
+        }
+    }
+}
+
+/// A filter by which a call fails with `error`, or returns 0 if that is 0.
+fn refuse(call: libc::c_long, argument: Option<c_int>, error: c_int) -> impl Fn() {
+    let answer = libc::SECCOMP_RET_ERRNO | error as u32;
+    filter(&[(call, argument)], answer, libc::SECCOMP_RET_ALLOW)
 }
 
 /// A seccomp filter kills on any system call but pause's own and the execve(2) before them. Native programs
 /// only: an emulator makes more.
 fn needs_no_other_system_call(program: &Program) {
-    let [first, second, third, fourth, fifth, sixth] = calls_of(program);
-    let execve = libc::SYS_execve;
-    let calls = [execve, first, second, third, fourth, fifth, sixth];
-    let sandbox = Sandbox::start_after(program, || allow_only(calls));
+    let calls = calls_of(program).into_iter().chain([libc::SYS_execve]);
+    let calls: Vec<_> = calls.map(|it| (it, None)).collect();
+    let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
+    let sandbox = Sandbox::start_after(program, filter(&calls, allow, kill));
     assert_eq!(sandbox.status("Seccomp"), "2");
     sandbox.expect_end(SIGTERM, TERMINATED);
 }
@@ -323,7 +285,7 @@ fn exits_if_it_may_not_sleep(program: &Program) {
     let errors = (1..=133).chain([256, 260, 516, 0x804, 4095]);
     let [sleep, ..] = calls_of(program);
     for error in errors.filter(|error| *error != libc::EINTR) {
-        let sandbox = Sandbox::run_after(program, || filter(&[Match::call(sleep)], refuse(error)));
+        let sandbox = Sandbox::run_after(program, vec![], refuse(sleep, None, error));
         assert_eq!(sandbox.end(), End::exit(4, "", ""), "{error}");
     }
 }
@@ -332,12 +294,8 @@ fn exits_if_it_may_not_sleep(program: &Program) {
 fn exits_if_an_action_is_refused(program: &Program) {
     let [_, rt_sigaction, ..] = calls_of(program);
     for (code, signal) in [(1, libc::SIGINT), (2, libc::SIGTERM), (3, libc::SIGCHLD)] {
-        let sandbox = Sandbox::run_after(program, || {
-            filter(
-                &[Match::call(rt_sigaction), Match::first_argument(signal)],
-                refuse(libc::EINVAL),
-            );
-        });
+        let refused = refuse(rt_sigaction, Some(signal), libc::EINVAL);
+        let sandbox = Sandbox::run_after(program, vec![], refused);
         assert_eq!(sandbox.end(), End::exit(code, "", ""));
     }
 }
@@ -345,20 +303,10 @@ fn exits_if_an_action_is_refused(program: &Program) {
 /// A write that fails, or that the kernel cuts to nothing, is not repeated.
 fn ignores_failed_writes(program: &Program) {
     let [_, _, _, write, ..] = calls_of(program);
-    for error in [
-        0,
-        libc::EPIPE,
-        libc::EAGAIN,
-        libc::EINTR,
-        libc::EIO,
-        libc::EBADF,
-        libc::ENOSPC,
-    ] {
-        let fail = || filter(&[Match::call(write)], refuse(error));
-        Sandbox::start_after(program, fail).expect_end(SIGTERM, "");
-        let words = [program.words(), vec![b"-v".to_vec()]].concat();
-        let path = words[0].clone();
-        let asked = Sandbox::execute(CloneFlags::CLONE_NEWPID, &path, words, fail);
+    for error in [0, libc::EAGAIN, libc::EINTR, libc::EIO] {
+        let fail = refuse(write, None, error);
+        Sandbox::start_after(program, &fail).expect_end(SIGTERM, "");
+        let asked = Sandbox::run_after(program, vec!["-v".into()], &fail);
         assert_eq!(asked.end(), End::exit(0, "", ""), "{error}");
     }
 }
@@ -366,8 +314,7 @@ fn ignores_failed_writes(program: &Program) {
 /// It goes on sleeping, which a filter that answers EINTR for ever turns into a loop.
 fn sleeps_again_if_interrupted(program: &Program) {
     let [sleep, ..] = calls_of(program);
-    let interrupt = || filter(&[Match::call(sleep)], refuse(libc::EINTR));
-    let sandbox = Sandbox::run_after(program, interrupt);
+    let sandbox = Sandbox::run_after(program, vec![], refuse(sleep, None, libc::EINTR));
     sandbox.wait_until_it_ignores_sigchld();
     std::thread::sleep(std::time::Duration::from_millis(10));
     sandbox.expect_end(SIGTERM, TERMINATED);
@@ -376,7 +323,7 @@ fn sleeps_again_if_interrupted(program: &Program) {
 fn sleeps_even_if_wait4_fails(program: &Program) {
     let [_, _, _, _, wait4, _] = calls_of(program);
     for error in [libc::EINTR, libc::ENOSYS, libc::ECHILD, libc::EPERM] {
-        let fail = || filter(&[Match::call(wait4)], refuse(error));
+        let fail = refuse(wait4, None, error);
         Sandbox::start_after(program, fail).expect_end(SIGTERM, TERMINATED);
     }
 }

@@ -83,10 +83,10 @@ pub fn memory(peer: &Peer, processes: usize, rounds: usize) -> Result<Spread> {
         // The kernel frees some memory with a delay.
         let settle = || sleep(Duration::from_millis(300));
         settle();
-        let before = cgroup.charged().0;
+        let before = cgroup.charged();
         let held = hold(processes)?;
         settle();
-        let charged = cgroup.charged().0 - before;
+        let charged = cgroup.charged() - before;
         drop(held);
         anyhow::Ok(charged as f64 / processes as f64)
     };
@@ -165,7 +165,11 @@ fn children(proc: &Path, pid: u32) -> Vec<u32> {
 pub fn reaping(peer: &Peer, orphans: u64) -> Result<Reaping> {
     let path = peer.path(Platform::native());
     let words = [path.to_str().context("a path that is no text")?].into_iter();
-    let sandbox = Sandbox::run(words.chain(peer.1.iter().copied()));
+    let sandbox = Sandbox::run_in(
+        nix::sched::CloneFlags::CLONE_NEWPID,
+        words.chain(peer.1.iter().copied()),
+        || {},
+    );
     let (proc, pid) = (Path::new("/proc"), sandbox.pid.as_raw().cast_unsigned());
     wait_until("asleep", || is_asleep(proc, pid));
     // tini starts its child later.

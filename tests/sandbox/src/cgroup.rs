@@ -6,25 +6,26 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
-    time::Duration,
 };
 
 /// Runs one test at a time: v2 enables a controller for all cgroups of the machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// The bytes of memory charged to a cgroup of v1 or v2; 0 if it has no controller for memory.
+fn charged(cgroup: &Path) -> u64 {
+    let files = ["memory.usage_in_bytes", "memory.current"];
+    let mut texts = files.iter().map(|it| fs::read_to_string(cgroup.join(it)));
+    let text = texts.find_map(Result::ok);
+    text.map_or(0, |it| it.trim().parse().unwrap())
+}
+
 /// The bytes of memory charged to the children of the cgroup `name`. Its own charge is left out: it may
 /// include cgroups that are gone.
 pub fn charged_within(name: &str) -> u64 {
     let root = Path::new("/sys/fs/cgroup");
-    let [one, two] = [root.join("memory").join(name), root.join(name)];
-    let (directory, file) = match one.exists() {
-        true => (one, "memory.usage_in_bytes"),
-        false => (two, "memory.current"),
-    };
-    let inner = fs::read_dir(directory).unwrap();
-    let files = inner.map(|it| it.unwrap().path().join(file));
-    let bytes = files.filter_map(|it| fs::read_to_string(it).ok());
-    bytes.map(|it| it.trim().parse::<u64>().unwrap()).sum()
+    let cgroups = fs::read_dir(root.join("memory").join(name));
+    let cgroups = cgroups.or_else(|_| fs::read_dir(root.join(name))).unwrap();
+    cgroups.map(|it| charged(&it.unwrap().path())).sum()
 }
 
 /// A cgroup. Drop removes it as soon as its processes are gone.
@@ -79,24 +80,9 @@ impl Cgroup {
         fs::write(self.directory.join(file), bytes.to_string()).unwrap();
     }
 
-    /// The bytes charged: in all, and the kernel memory in that. On v2 the second may be as old as
-    /// [`Self::delay`].
-    pub fn charged(&self) -> (u64, u64) {
-        let read = |file| fs::read_to_string(self.directory.join(file)).unwrap();
-        let bytes = |text: &str| text.trim().parse::<u64>().unwrap();
-        if self.version == 1 {
-            let all = bytes(&read("memory.usage_in_bytes"));
-            return (all, bytes(&read("memory.kmem.usage_in_bytes")));
-        }
-        let all = bytes(&read("memory.current"));
-        let kinds = read("memory.stat");
-        let of = |kind| bytes(kinds.lines().find_map(|it| it.strip_prefix(kind)).unwrap());
-        (all, all.saturating_sub(of("anon ") + of("file ")))
-    }
-
-    /// How old v2's memory.stat may be (FLUSH_TIME in `mm/memcontrol.c`).
-    pub fn delay(&self) -> Duration {
-        Duration::from_millis([0, 2200][self.version as usize - 1])
+    /// The bytes charged, kernel memory included.
+    pub fn charged(&self) -> u64 {
+        charged(&self.directory)
     }
 
     /// Limits the number of processes.

@@ -45,12 +45,12 @@ pub fn page_size() -> u64 {
 
 /// Runs a command, which must succeed, and returns its standard output.
 pub fn output(command: &mut Command) -> String {
-    let ended = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (stdout, stderr) = (text(ended.stdout), text(ended.stderr));
-    let status = ended.status;
-    assert!(status.success(), "{command:?}: {status}\n{stdout}{stderr}");
+    let End {
+        status,
+        stdout,
+        stderr,
+    } = run(command);
+    assert_eq!(status, Ok(0), "{command:?}\n{stdout}{stderr}");
     stdout
 }
 
@@ -61,12 +61,7 @@ pub fn said(command: &mut Command) -> String {
 
 /// Writes an executable script.
 pub fn write_script(path: impl AsRef<Path>, text: &str) {
-    write_executable(path, text.as_bytes());
-}
-
-/// Writes an executable file.
-pub fn write_executable(path: impl AsRef<Path>, content: &[u8]) {
-    fs::write(&path, content).unwrap();
+    fs::write(&path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -80,14 +75,7 @@ pub fn make(mut command: Command) -> Command {
 
 /// Removes the variables that a make which runs the tests hands down.
 pub fn forget_make(command: &mut Command) {
-    for variable in [
-        "MAKEFLAGS",
-        "MAKEOVERRIDES",
-        "MAKELEVEL",
-        "ARCHS",
-        "IMAGE",
-        "REGISTRY",
-    ] {
+    for variable in "MAKEFLAGS MAKEOVERRIDES MAKELEVEL ARCHS IMAGE REGISTRY".split(' ') {
         command.env_remove(variable);
     }
 }

@@ -10,7 +10,7 @@ use nix::{
         signal::{Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{ForkResult, Pid, fork, getgid, getuid, pipe2},
+    unistd::{Pid, getgid, getuid, pipe2},
 };
 use std::{
     ffi::CString,
@@ -20,9 +20,8 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, process::ExitStatusExt},
     },
-    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
-    process::{self, Command, Stdio},
+    process::{self, Command},
     sync::atomic::{AtomicBool, Ordering},
     thread::{self, sleep},
     time::Duration,
@@ -101,7 +100,12 @@ pub extern "C" fn become_root() {
 
 /// Starts a child that ends after `microseconds`. Makes system calls and no more.
 pub fn leave_child(microseconds: libc::c_uint) {
-    if clone(libc::SIGCHLD) == 0 {
+    leave(libc::SIGCHLD, microseconds);
+}
+
+/// Does the same with other flags of clone(2): the signal that the child's parent gets at its end, or none.
+pub fn leave(flags: libc::c_int, microseconds: libc::c_uint) {
+    if clone(flags) == 0 {
         // SAFETY: system calls.
         unsafe {
             libc::usleep(microseconds);
@@ -170,9 +174,11 @@ impl Sandbox {
         Self::start_in(CloneFlags::CLONE_NEWPID, program, before)
     }
 
-    /// Does the same as [`Self::start_after`], but does not wait: the program may leave before it sleeps.
-    pub fn run_after(program: &Program, before: impl Fn()) -> Self {
-        Self::run_in(CloneFlags::CLONE_NEWPID, program.words(), before)
+    /// Does the same as [`Self::start_after`] with arguments, but does not wait: the program may leave
+    /// before it sleeps.
+    pub fn run_after(program: &Program, arguments: Vec<Vec<u8>>, before: impl Fn()) -> Self {
+        let words = [program.words(), arguments].concat();
+        Self::run_in(CloneFlags::CLONE_NEWPID, words, before)
     }
 
     /// Does the same as [`Self::start_after`], in the new `namespaces` instead of a PID namespace.
@@ -189,14 +195,8 @@ impl Sandbox {
 
     /// Waits until pause has taken its last action.
     pub fn wait_until_it_ignores_sigchld(&self) {
-        wait_until("ignoring SIGCHLD", || {
-            Processes::here().ignores_sigchld(self.pid)
-        });
-    }
-
-    /// Starts any command in a new PID namespace.
-    pub fn run<W: Into<Vec<u8>>>(words: impl IntoIterator<Item = W>) -> Self {
-        Self::run_in(CloneFlags::CLONE_NEWPID, words, || {})
+        let processes = Processes::here();
+        wait_until("ignoring SIGCHLD", || processes.ignores_sigchld(self.pid));
     }
 
     /// Starts a command that ends by executing /bin/sleep, in new PID, mount and network namespaces and
@@ -239,7 +239,8 @@ impl Sandbox {
         nest
     }
 
-    fn run_in<W: Into<Vec<u8>>>(
+    /// Starts any command in new namespaces.
+    pub fn run_in<W: Into<Vec<u8>>>(
         namespaces: CloneFlags,
         words: impl IntoIterator<Item = W>,
         before: impl Fn(),
@@ -310,30 +311,23 @@ impl Sandbox {
     /// `work` runs in a fork of a process with threads: it may make system calls and no more.
     pub fn enter(&self, work: impl Fn()) {
         let namespace = File::open(format!("/proc/{}/ns/pid", self.pid)).unwrap();
-        // SAFETY: both children make system calls only. The first joins the namespace; its child is the
-        // first process in it (setns(2)).
-        unsafe {
-            let door = match fork().unwrap() {
-                ForkResult::Parent { child } => child,
-                ForkResult::Child => {
-                    if setns(&namespace, CloneFlags::CLONE_NEWPID).is_err() {
-                        libc::_exit(1);
-                    }
-                    match fork() {
-                        Ok(ForkResult::Parent { child }) => {
-                            let end = waitpid(child, None);
-                            libc::_exit((end != Ok(WaitStatus::Exited(child, 0))).into())
-                        }
-                        Ok(ForkResult::Child) => {
-                            work();
-                            libc::_exit(0)
-                        }
-                        Err(_) => libc::_exit(1),
-                    }
-                }
-            };
-            assert_eq!(waitpid(door, None), Ok(WaitStatus::Exited(door, 0)));
+        let is_good = |pid| {
+            let child = Pid::from_raw(pid);
+            waitpid(child, None) == Ok(WaitStatus::Exited(child, 0))
+        };
+        // The child joins the namespace; the grandchild is the first process in it (setns(2)).
+        let door = clone(libc::SIGCHLD);
+        if door == 0 {
+            let joined = setns(&namespace, CloneFlags::CLONE_NEWPID).is_ok();
+            let worker = if joined { clone(libc::SIGCHLD) } else { -1 };
+            if worker == 0 {
+                work();
+            }
+            let is_good = worker == 0 || worker > 0 && is_good(worker);
+            // SAFETY: a system call.
+            unsafe { libc::_exit((!is_good).into()) };
         }
+        assert!(is_good(door), "work failed in the namespace");
     }
 
     /// Leaves ten orphans, some of them dead already, and waits until all are reaped.
@@ -385,18 +379,6 @@ impl Sandbox {
             status,
             stdout: stdout.join().unwrap(),
             stderr: stderr.join().unwrap(),
-        }
-    }
-
-    /// Reaps this sandbox, which has ended, and returns its restored copy, the process `pid`.
-    pub fn remade_as(mut self, pid: Pid) -> Self {
-        waitpid(self.pid, None).unwrap();
-        self.gone = true;
-        Self {
-            pid,
-            stdout: self.stdout.take(),
-            stderr: self.stderr.take(),
-            gone: false,
         }
     }
 
@@ -485,28 +467,10 @@ impl Processes {
     }
 }
 
-/// Runs a command to its end, outside any sandbox. Its output must fit in a pipe.
+/// Runs a command to its end, outside any sandbox.
 pub fn run(command: &mut Command) -> End {
-    run_into(Stdio::piped(), command)
-}
-
-/// Runs a command to its end with `stdout` as its standard output.
-pub fn run_into(stdout: Stdio, command: &mut Command) -> End {
-    let mut child = command
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    // A command that hangs must not outlive the test.
-    let end = panic::catch_unwind(AssertUnwindSafe(|| {
-        wait_until("ended", || child.try_wait().unwrap().is_some());
-    }));
-    if let Err(hung) = end {
-        child.kill().unwrap();
-        child.wait().unwrap();
-        panic::resume_unwind(hung);
-    }
-    let output = child.wait_with_output().unwrap();
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let code = output.status.code();
     End {
         status: code.ok_or_else(|| Signal::try_from(output.status.signal().unwrap()).unwrap()),
