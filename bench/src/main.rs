@@ -5,9 +5,10 @@ mod node;
 mod plot;
 mod report;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use engines::{
+    engine::IMAGE,
     program::{PLATFORMS, Platform},
     project,
 };
@@ -30,9 +31,6 @@ struct Arguments {
     /// Keep the numbers, the report and the plots in bench/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
-    /// Take the numbers from an earlier run's results.json instead of measuring
-    #[arg(long, value_name = "FILE", conflicts_with = "quick")]
-    from: Option<PathBuf>,
 }
 
 /// A program that waits as the first process of a pod does: its name, the arguments that make it sleep until a
@@ -40,12 +38,11 @@ struct Arguments {
 struct Peer(&'static str, &'static [&'static str], &'static str);
 
 /// pause, what the others are compared with, which is upstream's way to build pause, and the others.
-const PEERS: [Peer; 5] = [
+const PEERS: [Peer; 4] = [
     Peer("pause", &[], "-v"),
     Peer(BASE, &[], "-v"),
     Peer("c-musl", &[], "-v"),
     Peer("catatonit", &["-P"], "--version"),
-    Peer("tini", &["--", "/bin/sleep", "infinity"], "--version"),
 ];
 const BASE: &str = "c-glibc";
 
@@ -68,12 +65,9 @@ impl Peer {
     }
 
     /// The bytes of its file on each platform.
-    fn sizes(&self) -> BTreeMap<String, u64> {
-        let all = PLATFORMS.iter().filter_map(|platform| {
-            let file = fs::metadata(self.path(platform)).ok()?;
-            Some((platform.name.to_owned(), file.len()))
-        });
-        all.collect()
+    fn sizes(&self) -> BTreeMap<&'static str, u64> {
+        let size = |it: &Platform| Some((it.name, fs::metadata(self.path(it)).ok()?.len()));
+        PLATFORMS.iter().filter_map(size).collect()
     }
 
     /// Its version on this machine, and how it was built.
@@ -90,13 +84,7 @@ impl Peer {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let results = match &arguments.from {
-        Some(file) => {
-            let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
-            serde_json::from_str(&text).with_context(|| file.display().to_string())?
-        }
-        None => measure(arguments.quick)?,
-    };
+    let results = measure(arguments.quick)?;
     let run = project().join("target/bench/run");
     write(&run, &results)?;
     if arguments.keep {
@@ -128,7 +116,7 @@ fn measure(quick: bool) -> Result<Results> {
     for (peer, start) in PEERS.iter().zip(starts) {
         progress(&format!("memory and reaping: {}", peer.0));
         figures.push(Figures {
-            name: peer.0.to_owned(),
+            name: peer.0,
             version: peer.version()?,
             sizes: peer.sizes(),
             memory: measure::memory(peer, less(1000, 200), less(3, 1))?,
@@ -137,11 +125,13 @@ fn measure(quick: bool) -> Result<Results> {
         });
     }
     progress("a node, with each image in turn");
-    let nodes = node::measure(&PEERS[..2], less(110, 20), less(5, 1))?;
+    let nodes = node::measure(&PEERS[..2], less(110, 20), less(5, 1));
+    let scratch = tempfile::tempdir()?;
+    let archive = scratch.path().join("image.tar");
     Ok(Results {
         machine: report::machine(),
         quick,
-        pulled: node::pulled(&PEERS[0])?,
+        pulled: node::pack(&PEERS[0], &PLATFORMS, IMAGE, &archive),
         figures,
         nodes,
     })

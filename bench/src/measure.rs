@@ -5,10 +5,10 @@ use anyhow::{Context, Result};
 use engines::{Sandbox, cgroup::Cgroup, clone, program::Platform, wait_for, wait_until};
 use nix::{
     libc,
-    sys::signal::{Signal, kill},
+    sched::CloneFlags,
     unistd::{Pid, getppid},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     fs,
     path::Path,
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The median and the quartiles on both sides of it.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize)]
 pub struct Spread {
     pub low: f64,
     pub median: f64,
@@ -27,8 +27,7 @@ pub struct Spread {
 
 impl Spread {
     /// The spread of at least one value.
-    pub fn of(values: &[f64]) -> Self {
-        let mut values = values.to_vec();
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |part: f64| values[((values.len() - 1) as f64 * part).round() as usize];
         Self {
@@ -40,7 +39,7 @@ impl Spread {
 }
 
 /// What reaping costs PID 1, per orphan.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct Reaping {
     pub orphans: u64,
     /// CPU time in microseconds.
@@ -65,11 +64,11 @@ pub fn start(peers: &[Peer], rounds: usize) -> Vec<Spread> {
             samples[at].push(once(&peers[at]));
         }
     }
-    samples.iter().map(|it| Spread::of(it)).collect()
+    samples.into_iter().map(Spread::of).collect()
 }
 
-/// Bytes that the kernel charges a memory cgroup for one process of a program, its child included: so many
-/// processes at once, so many times.
+/// Bytes that the kernel charges a memory cgroup for one process of a program: so many processes at once, so
+/// many times.
 ///
 /// # Errors
 ///
@@ -90,8 +89,8 @@ pub fn memory(peer: &Peer, processes: usize, rounds: usize) -> Result<Spread> {
         drop(held);
         anyhow::Ok(charged as f64 / processes as f64)
     };
-    let samples: Vec<_> = (0..rounds).map(|_| round()).collect::<Result<_>>()?;
-    Ok(Spread::of(&samples))
+    let samples = (0..rounds).map(|_| round());
+    Ok(Spread::of(samples.collect::<Result<_>>()?))
 }
 
 /// Runs `start` while this process is in the cgroup, which is then charged for children from fork on.
@@ -112,7 +111,7 @@ fn within(cgroup: &Cgroup, start: impl FnOnce() -> Result<Held>) -> Result<Held>
     held
 }
 
-/// Processes that sleep. Drop ends them and their children.
+/// Processes that sleep. Drop ends them.
 struct Held(Vec<Child>);
 
 impl Held {
@@ -130,31 +129,17 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         for child in &mut self.0 {
-            // tini passes it to its child, and ends after that.
-            kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+            child.kill().unwrap();
             child.wait().unwrap();
         }
     }
 }
 
-/// Whether a process and its children wait in a system call other than execve (proc_pid_syscall(5)).
+/// Whether a process waits in a system call other than execve (proc_pid_syscall(5)).
 pub fn is_asleep(proc: &Path, pid: u32) -> bool {
-    let read = |file: &str| fs::read_to_string(proc.join(pid.to_string()).join(file));
-    let call = read("syscall").unwrap_or_default();
+    let call = fs::read_to_string(proc.join(format!("{pid}/syscall"))).unwrap_or_default();
     let call = call.split(' ').next().unwrap().parse::<libc::c_long>();
     call.is_ok_and(|it| it >= 0 && it != libc::SYS_execve)
-        && children(proc, pid)
-            .into_iter()
-            .all(|it| is_asleep(proc, it))
-}
-
-/// The children of a process, zombies included (proc_tid_children(5)).
-fn children(proc: &Path, pid: u32) -> Vec<u32> {
-    let all = fs::read_to_string(proc.join(format!("{pid}/task/{pid}/children")));
-    let all = all.unwrap_or_default();
-    all.split_whitespace()
-        .map(|it| it.parse().unwrap())
-        .collect()
 }
 
 /// Measures what so many orphans cost a program that is PID 1.
@@ -165,25 +150,22 @@ fn children(proc: &Path, pid: u32) -> Vec<u32> {
 pub fn reaping(peer: &Peer, orphans: u64) -> Result<Reaping> {
     let path = peer.path(Platform::native());
     let words = [path.to_str().context("a path that is no text")?].into_iter();
-    let sandbox = Sandbox::run_in(
-        nix::sched::CloneFlags::CLONE_NEWPID,
-        words.chain(peer.1.iter().copied()),
-        || {},
-    );
-    let (proc, pid) = (Path::new("/proc"), sandbox.pid.as_raw().cast_unsigned());
-    wait_until("asleep", || is_asleep(proc, pid));
-    // tini starts its child later.
-    sleep(Duration::from_millis(100));
+    let words = words.chain(peer.1.iter().copied());
+    let sandbox = Sandbox::run_in(CloneFlags::CLONE_NEWPID, words, || {});
+    let pid = sandbox.pid.as_raw().cast_unsigned();
+    wait_until("asleep", || is_asleep("/proc".as_ref(), pid));
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
     let count = || {
         // CPU time in nanoseconds comes first (Documentation/scheduler/sched-stats.rst in Linux).
-        let times = fs::read_to_string(proc.join(format!("{pid}/schedstat")))?;
+        let times = read("schedstat")?;
         let cpu: u64 = times.split(' ').next().unwrap_or_default().parse()?;
         anyhow::Ok([cpu, sandbox.sleeps()])
     };
-    let (own, before) = (children(proc, pid).len(), count()?);
+    let before = count()?;
     sandbox.enter(|| leave(orphans));
-    let patience = Duration::from_secs(600);
-    wait_for(patience, "reaped", || children(proc, pid).len() == own);
+    let children = format!("task/{pid}/children"); // zombies included (proc_tid_children(5))
+    let all_reaped = || read(&children).is_ok_and(|it| it.is_empty());
+    wait_for(Duration::from_secs(600), "reaped", all_reaped);
     let after = count()?;
     let each = |at: usize| (after[at] - before[at]) as f64 / orphans as f64;
     Ok(Reaping {

@@ -4,32 +4,24 @@ use crate::{
     Peer,
     measure::{Spread, is_asleep},
 };
-use anyhow::{Context, Result, bail};
 use engines::{
-    built, cgroup,
-    engine::{Containerd, IMAGE},
-    output,
-    program::{PLATFORMS, Platform},
-    story::Engine,
-    wait_until,
+    built, cgroup, engine::Containerd, output, program::Platform, story::Engine, wait_until,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    fs,
-    io::Read,
     path::Path,
     process::Command,
+    slice,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 /// A node whose sandboxes run one image.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct Node {
     /// The name of the program in the image.
-    pub name: String,
+    pub name: &'static str,
     pub sandboxes: usize,
     /// Bytes that a pull of the image transfers.
     pub pulled: u64,
@@ -39,21 +31,18 @@ pub struct Node {
     pub seconds: Spread,
 }
 
-/// Measures a node for each peer, in turn.
-///
-/// # Errors
-///
-/// An archive has no manifest. A failure of containerd panics.
-pub fn measure(peers: &[Peer], sandboxes: usize, rounds: usize) -> Result<Vec<Node>> {
+/// Measures a node for each peer, in turn. A failure of containerd panics.
+pub fn measure(peers: &[Peer], sandboxes: usize, rounds: usize) -> Vec<Node> {
     let start = |peer: &Peer| {
         let image = format!("localhost/{}:bench", peer.0);
         let containerd = Containerd::start_with_sandbox(&image);
         let archive = containerd.nest().path("image.tar");
-        let pulled = pack(peer, Platform::native(), &image, archive.as_ref())?;
+        let native = slice::from_ref(Platform::native());
+        let pulled = pack(peer, native, &image, archive.as_ref())[native[0].name];
         containerd.ctr(&["--namespace=k8s.io", "images", "import", &archive]);
-        Ok((peer.0, pulled, containerd, [vec![], vec![]]))
+        (peer.0, pulled, containerd, [vec![], vec![]])
     };
-    let mut nodes = peers.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let mut nodes: Vec<_> = peers.iter().map(start).collect();
     // The first round fills the caches and does not count.
     for round in 0..=rounds {
         for (_, _, node, samples) in &mut nodes {
@@ -76,52 +65,40 @@ pub fn measure(peers: &[Peer], sandboxes: usize, rounds: usize) -> Result<Vec<No
             }
         }
     }
-    let nodes = nodes
-        .iter()
-        .map(|(name, pulled, _, [memory, seconds])| Node {
-            name: (*name).to_owned(),
-            sandboxes,
-            pulled: *pulled,
-            memory: Spread::of(memory),
-            seconds: Spread::of(seconds),
-        });
-    Ok(nodes.collect())
+    let node = |(name, pulled, _, [memory, seconds]): (_, _, _, [Vec<f64>; 2])| Node {
+        name,
+        sandboxes,
+        pulled,
+        memory: Spread::of(memory),
+        seconds: Spread::of(seconds),
+    };
+    nodes.into_iter().map(node).collect()
 }
 
-/// What a pull of the program's image transfers on each platform, in bytes.
-///
-/// # Errors
-///
-/// An archive has no manifest.
-pub fn pulled(peer: &Peer) -> Result<BTreeMap<String, u64>> {
-    let directory = tempfile::tempdir()?;
-    let archive = directory.path().join("image.tar");
-    let there = PLATFORMS.iter().filter(|it| peer.path(it).exists());
-    there
-        .map(|it| Ok((it.name.to_owned(), pack(peer, it, IMAGE, &archive)?)))
-        .collect()
-}
-
-/// Packs a program like pause, and returns the bytes of manifest, config and layer, which a pull transfers.
-fn pack(peer: &Peer, platform: &Platform, image: &str, archive: &Path) -> Result<u64> {
+/// Packs a program like pause, for each of the platforms that it is built for, and returns the bytes that a pull
+/// transfers.
+pub fn pack(
+    peer: &Peer,
+    platforms: &'static [Platform],
+    image: &str,
+    archive: &Path,
+) -> BTreeMap<&'static str, u64> {
+    let path = |it: &Platform| format!("{}={}", it.name, peer.path(it).display());
     let mut pack = Command::new(built("debug/pause-image"));
     // Any day does: all are equally long.
     pack.args(["pack", "--image", image, "--created=2026-01-01T00:00:00Z"]);
     pack.arg("--output").arg(archive);
-    pack.arg(format!(
-        "{}={}",
-        platform.name,
-        peer.path(platform).display()
-    ));
-    output(&mut pack);
-    for entry in tar::Archive::new(fs::File::open(archive)?).entries()? {
-        let mut content = Vec::new();
-        entry?.read_to_end(&mut content)?;
-        let json: Value = serde_json::from_slice(&content).unwrap_or_default();
-        if json["layers"].is_array() {
-            let size = |it: &Value| it["size"].as_u64().context("a manifest without sizes");
-            return Ok(content.len() as u64 + size(&json["config"])? + size(&json["layers"][0])?);
-        }
-    }
-    bail!("{} has no manifest", archive.display())
+    pack.args(
+        platforms
+            .iter()
+            .filter(|it| peer.path(it).exists())
+            .map(path),
+    );
+    let printed = output(&mut pack);
+    let row = |it: &Platform| {
+        let mut rows = printed.lines().map(|line| line.split_whitespace());
+        let mut row = rows.find(|row| row.clone().next() == Some(it.name))?;
+        Some((it.name, row.next_back()?.parse().ok()?))
+    };
+    platforms.iter().filter_map(row).collect()
 }

@@ -7,17 +7,17 @@ use crate::{
     plot::Plot,
 };
 use engines::{program::PLATFORMS, said};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{collections::BTreeMap, process::Command};
 
 /// The measurements of one program.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct Figures {
-    pub name: String,
+    pub name: &'static str,
     /// Its version and how it was built.
     pub version: String,
     /// Bytes of its file on each platform.
-    pub sizes: BTreeMap<String, u64>,
+    pub sizes: BTreeMap<&'static str, u64>,
     /// Bytes.
     pub memory: Spread,
     /// Microseconds from start to exit.
@@ -26,13 +26,13 @@ pub struct Figures {
 }
 
 /// A run.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 pub struct Results {
     /// The day in UTC, and the machine.
     pub machine: String,
     pub quick: bool,
     /// Bytes that a pull of pause's image transfers on each platform.
-    pub pulled: BTreeMap<String, u64>,
+    pub pulled: BTreeMap<&'static str, u64>,
     pub figures: Vec<Figures>,
     pub nodes: Vec<Node>,
 }
@@ -76,7 +76,7 @@ pub fn memory_plot(results: &Results) -> Plot<'_> {
     Plot {
         title: "Memory of one process",
         axis: "KiB charged to its cgroup",
-        names: all.clone().map(|it| &*it.name).collect(),
+        names: all.clone().map(|it| it.name).collect(),
         series: vec![("", all.map(charged).collect())],
         is_logarithmic: false,
         step: 100.0,
@@ -105,7 +105,7 @@ pub fn report(results: &Results) -> String {
     let figures = || results.figures.iter();
     let sizes = platforms(results).map(|platform| {
         let programs = ["pause", UPSTREAM].into_iter();
-        let programs = programs.chain(figures().skip(1).map(|it| &*it.name));
+        let programs = programs.chain(figures().skip(1).map(|it| it.name));
         let sizes = programs.map(|name| match size(results, name, platform) {
             Some(bytes) => format!(" | {}", grouped(bytes)),
             None => " | –".to_owned(),
