@@ -1,6 +1,5 @@
 //! Packs the image of pause, and gives others the means to check it: its digest and its SBOM.
 
-mod binary;
 mod pack;
 mod sbom;
 

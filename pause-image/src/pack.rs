@@ -4,21 +4,19 @@
 //! `index.json` has one entry, the index of all platforms. Engines load each entry as an image: with an entry
 //! per platform under one name, the last one would win.
 
-use crate::binary::Binary;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use flate2::{Compression, bufread::GzEncoder};
 use oci_spec::image::{
     ANNOTATION_DESCRIPTION, ANNOTATION_LICENSES, ANNOTATION_REF_NAME, ANNOTATION_TITLE,
     ANNOTATION_VERSION, Arch, ConfigBuilder, Descriptor, ImageConfigurationBuilder,
-    ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION,
+    ImageManifestBuilder, MediaType, Os, Platform, RootFsBuilder, SCHEMA_VERSION,
 };
 use pause_image::{
     layout::{Layout, append, index_of, json, owned, path},
     name, platform, sha256,
 };
 use serde_json::json;
-use std::{io::Read, path::PathBuf};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use std::{fs, io::Read, path::PathBuf};
 
 /// The name that containerd imports an image under.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -55,6 +53,9 @@ pub struct Pack {
     binaries: Vec<String>,
 }
 
+/// A program, and the platform that it is for.
+type Binary = (Platform, Vec<u8>);
+
 impl Pack {
     /// Packs an image per binary and their index. Prints what an engine pulls for each, and the image's
     /// digest. The same arguments give the same bytes.
@@ -64,18 +65,14 @@ impl Pack {
     /// An argument is wrong, or a file cannot be read or written.
     pub fn run(&self) -> Result<()> {
         name::check(&self.image)?;
-        if let Some(created) = &self.created {
-            OffsetDateTime::parse(created, &Rfc3339)
-                .with_context(|| format!("{created:?} is not a time"))?;
-        }
-        let binaries = Binary::read_all(&self.binaries)?;
+        let binaries = self.read()?;
         let mut layout = Layout::default();
         let mut manifests = Vec::new();
         let mut docker = Vec::new();
         let mut table = "platform  bytes of /pause  bytes pulled\n".to_owned();
         for binary in &binaries {
             let [manifest, config, layer] = self.add_image(&mut layout, binary)?;
-            let (name, bytes) = (platform::name(&binary.platform), binary.bytes.len());
+            let (name, bytes) = (platform::name(&binary.0), binary.1.len());
             let pulled = manifest.size() + config.size() + layer.size();
             table += &format!("{name:<8}  {bytes:>15}  {pulled:>12}\n");
             // Moby's `image/tarexport` is the only description of this format.
@@ -98,8 +95,8 @@ impl Pack {
         index.set_annotations(Some(owned(names.map(|key| (key, &*self.image)))));
 
         // docker's classic store holds one platform. Most machines with such a store are amd64.
-        let mut platforms = binaries.iter().map(|it| it.platform.architecture());
-        let amd64 = platforms.position(|arch| *arch == Arch::Amd64);
+        let mut architectures = binaries.iter().map(|it| it.0.architecture());
+        let amd64 = architectures.position(|arch| *arch == Arch::Amd64);
         layout.add_file("manifest.json", json(&[&docker[amd64.unwrap_or(0)]])?);
         layout.write(&index, &self.output)?;
         let (digest, output) = (index.digest(), self.output.display());
@@ -107,10 +104,33 @@ impl Pack {
         Ok(())
     }
 
+    /// Reads the programs. Each must be an ELF executable for its platform.
+    fn read(&self) -> Result<Vec<Binary>> {
+        let mut binaries: Vec<Binary> = Vec::new();
+        for argument in &self.binaries {
+            let words = argument.split_once('=');
+            let (name, path) =
+                words.with_context(|| format!("{argument:?} is not PLATFORM=FILE"))?;
+            let platform = platform::named(name)?;
+            let is_new = binaries.iter().all(|it| it.0 != platform);
+            ensure!(is_new, "platform {name} is given twice");
+            let bytes = fs::read(path).with_context(|| format!("no binary for {name}: {path}"))?;
+            let arch = platform::arch_of(&bytes).with_context(|| path.to_owned())?;
+            let is_right = *platform.architecture() == arch.into();
+            ensure!(is_right, "{path}, given as {name}, is for {arch}");
+            binaries.push((platform, bytes));
+        }
+        Ok(binaries)
+    }
+
     /// Adds the manifest, the config and the layer of one platform.
-    fn add_image(&self, layout: &mut Layout, binary: &Binary) -> Result<[Descriptor; 3]> {
+    fn add_image(
+        &self,
+        layout: &mut Layout,
+        (platform, program): &Binary,
+    ) -> Result<[Descriptor; 3]> {
         let mut tar = tar::Builder::new(Vec::new());
-        append(&mut tar, &self.title, 0o555, &binary.bytes)?;
+        append(&mut tar, &self.title, 0o555, program)?;
         let unpacked = tar.into_inner()?;
         let layer = layout.add(MediaType::ImageLayerGzip, gzip(&unpacked)?)?;
 
@@ -120,13 +140,13 @@ impl Pack {
         let diff_id = format!("sha256:{}", sha256(&unpacked));
         let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);
         let mut config = ImageConfigurationBuilder::default()
-            .architecture(binary.platform.architecture().clone())
+            .architecture(platform.architecture().clone())
             .os(Os::Linux)
             .config(run.build()?)
             .rootfs(layers.build()?)
             .build()?;
         config.set_created(self.created.clone());
-        config.set_variant(binary.platform.variant().clone());
+        config.set_variant(platform.variant().clone());
         let config = layout.add_json(MediaType::ImageConfig, &config)?;
 
         let manifest = ImageManifestBuilder::default()
@@ -137,7 +157,7 @@ impl Pack {
             .annotations(owned([VERSION]))
             .build()?;
         let mut manifest = layout.add_json(MediaType::ImageManifest, &manifest)?;
-        manifest.set_platform(Some(binary.platform.clone()));
+        manifest.set_platform(Some(platform.clone()));
         Ok([manifest, config, layer])
     }
 }
