@@ -79,7 +79,7 @@ pub fn memory_plot(results: &Results) -> Plot<'_> {
         names: all.clone().map(|it| it.name).collect(),
         series: vec![("", all.map(charged).collect())],
         is_logarithmic: false,
-        step: 100.0,
+        step: 50.0,
         print: |it| format!("{it:.0}"),
     }
 }
