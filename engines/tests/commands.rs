@@ -5,9 +5,7 @@ use engines::{
     engine::{Cli, Docker, Podman},
     make, output,
     program::Program,
-    project, sandbox,
-    story::Engine,
-    text, write_script,
+    project, sandbox, text, write_script,
 };
 use pause_image::read::Image;
 use std::{collections::BTreeMap, fs, process::Command};
@@ -29,7 +27,7 @@ fn commands() -> BTreeMap<String, Vec<String>> {
 }
 
 /// Runs the commands under the heading `name` in a shell that finds this engine.
-fn run(engine: &(impl Cli + Engine), name: &str) {
+fn run(engine: &impl Cli, name: &str) {
     engine.nest().shares_cgroup("libpod_parent");
     // nsenter ends up in the root directory.
     let script = format!(
@@ -45,7 +43,9 @@ fn run(engine: &(impl Cli + Engine), name: &str) {
 
 #[test]
 fn of_the_readme_for_podman() {
-    run(&Podman::with_app(), "podman");
+    let podman = Podman::empty();
+    podman.load_app();
+    run(&podman, "podman");
 }
 
 #[test]
@@ -83,25 +83,25 @@ fn the_image_has_the_same_name_everywhere() {
     assert!(versions.into_iter().all(is_ours), "{names}");
 }
 
-/// Runs make, which must fail with one line besides make's own, with this in it.
-fn expect_failure(arguments: &[&str], why: &str) {
-    let failed = make(Command::new("make")).args(arguments).output().unwrap();
-    let stderr = text(failed.stderr);
-    assert!(!failed.status.success(), "{stderr}");
-    let is_own = |line: &&str| line.starts_with("make: *** [");
-    let lines: Vec<&str> = stderr.lines().filter(|line| !is_own(line)).collect();
-    assert!(
-        lines.len() == 1 && lines[0].contains(why),
-        "{why}: {stderr}"
-    );
-}
-
+/// Each in one line besides make's own.
 #[test]
 fn make_names_what_is_wrong() {
     let known = "no platform \"mips\"; there are 386 amd64 arm/v6 arm/v7 arm64 ppc64le";
-    expect_failure(&["ARCHS=amd64 mips"], known);
-    expect_failure(&["ARCHS="], "ARCHS is empty");
-    expect_failure(&["push"], "make push REGISTRY=");
+    for (argument, why) in [
+        ("ARCHS=amd64 mips", known),
+        ("ARCHS=", "ARCHS is empty"),
+        ("push", "make push REGISTRY="),
+    ] {
+        let failed = make(Command::new("make")).arg(argument).output().unwrap();
+        let stderr = text(failed.stderr);
+        assert!(!failed.status.success(), "{stderr}");
+        let mut lines: Vec<&str> = stderr.lines().collect();
+        lines.retain(|line| !line.starts_with("make: *** ["));
+        assert!(
+            lines.len() == 1 && lines[0].contains(why),
+            "{why}: {stderr}"
+        );
+    }
 }
 
 #[test]
@@ -140,7 +140,21 @@ fn the_demo_shows_a_pod() {
 #[test]
 fn make_kind_names_what_is_missing() {
     let bin = tempfile::tempdir().unwrap();
-    let expect = |why: &str| {
+    for name in ["dirname", "realpath", "grep"] {
+        fs::copy(format!("/usr/bin/{name}"), bin.path().join(name)).unwrap();
+    }
+    for (commands, why) in [
+        (&[][..], "kind is not installed"),
+        (&[("kind", "exit 0")], "docker is not installed"),
+        (&[("docker", "exit 1")], "the docker daemon does not answer"),
+        (
+            &[("docker", "exit 0"), ("kind", "echo pause")],
+            "kind delete cluster --name pause",
+        ),
+    ] {
+        for (name, script) in commands {
+            write_script(bin.path().join(name), &format!("#!/bin/sh\n{script}\n"));
+        }
         let mut up = Command::new("/bin/bash");
         up.arg(project().join("examples/kind/up"));
         up.args(["image", "/"]).env("PATH", bin.path());
@@ -148,21 +162,7 @@ fn make_kind_names_what_is_missing() {
         assert_eq!((end.status, &*end.stdout), (Ok(1), ""));
         let is_one = end.stderr.lines().count() == 1;
         assert!(is_one && end.stderr.contains(why), "{why}: {}", end.stderr);
-    };
-    let command = |name: &str, script: &str| {
-        write_script(bin.path().join(name), &format!("#!/bin/sh\n{script}\n"));
-    };
-    for name in ["dirname", "realpath", "grep"] {
-        fs::copy(format!("/usr/bin/{name}"), bin.path().join(name)).unwrap();
     }
-    expect("kind is not installed");
-    command("kind", "exit 0");
-    expect("docker is not installed");
-    command("docker", "exit 1");
-    expect("the docker daemon does not answer");
-    command("docker", "exit 0");
-    command("kind", "echo pause");
-    expect("kind delete cluster --name pause");
 }
 
 /// `make docker-load` loads the platform of docker's machine, or names it if the image has none for it.

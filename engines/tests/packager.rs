@@ -6,18 +6,18 @@ use engines::{
     engine::{Cli, Docker, Nest, archive},
     output,
     program::Program,
-    project,
+    project, said,
     story::Engine,
 };
 use std::{fs, process::Command};
 
 /// Copies the project to a directory of the nest, with its crates, as docs/verify.md says. Returns its path.
-fn vendored(nest: &Nest) -> String {
+pub fn vendored(nest: &Nest) -> String {
     let copy = nest.path("project");
     let script = r#"mkdir -p "$0/.cargo"
         tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$0"
         cd "$0"
-        cargo vendor --locked > .cargo/config.toml"#;
+        cargo vendor --locked --offline > .cargo/config.toml"#;
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script, &copy]);
     output(bash.current_dir(project()));
@@ -70,29 +70,22 @@ fn on_arm64() {
 fn in_a_container() {
     let docker = Docker::start();
     let copy = vendored(docker.nest());
-    let sysroot = output(
-        Command::new("rustc")
-            .arg("--print=sysroot")
-            .current_dir(project()),
-    );
+    let mut rustc = Command::new("rustc");
+    let sysroot = said(rustc.arg("--print=sysroot").current_dir(project()));
     let script = r#"toolchain=$(basename "$1")
         tar --create --directory="$0" . --directory="$(dirname "$1")" \
             --transform="s,^$toolchain/,opt/rust/," "$toolchain"/{bin,lib} |
             docker import --change='ENV PATH=/opt/rust/bin:/usr/bin:/bin' - rust:1.95"#;
     let mut import = docker.command_of("bash");
     import.args(["-euo", "pipefail", "-c", script]);
-    output(import.arg(built("releases/container")).arg(sysroot.trim()));
+    output(import.arg(built("releases/container")).arg(sysroot));
 
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
-    let line = readme
-        .lines()
-        .find_map(|it| it.strip_prefix("$ docker run --rm --volume "));
+    let mut lines = readme.lines().filter_map(|it| it.strip_prefix("$ "));
+    let line = lines.find(|it| it.starts_with("docker run --rm --volume "));
+    let script = format!("cd {copy} && {}", line.unwrap());
     let mut shell = docker.command_of("timeout");
-    shell.args(["600", "bash", "-c"]);
-    shell.arg(format!(
-        "cd {copy} && docker run --rm --volume {}",
-        line.unwrap()
-    ));
+    shell.args(["600", "bash", "-c", &script]);
     println!("{}", output(&mut shell));
     let made = fs::read(format!("{copy}/target/pause.tar")).unwrap();
     let here = fs::read(archive()).unwrap();

@@ -2,14 +2,13 @@
 
 use engines::{
     Processes,
-    engine::{APP_IMAGE, Cli, Containerd, Docker, Podman},
+    engine::{Containerd, Docker, Podman},
     program::{NATIVE_ARCH, Platform},
     project,
-    story::{self, APP, Engine, zombies},
+    story::{self, Engine},
     wait_until,
 };
 use nix::sys::statvfs::{FsFlags, statvfs};
-use std::fs;
 
 #[test]
 fn in_podman() {
@@ -31,32 +30,20 @@ fn in_podman_on_crun() {
 mod in_podman_for {
     use super::*;
 
-    fn platform(name: &str) {
-        let platform = Platform::of(name);
-        if !platform.is_native() {
-            story::run(&Podman::with_foreign_image(platform));
-        }
+    macro_rules! platforms {
+        ($($name:ident $platform:literal)*) => {
+            $(
+                #[test]
+                fn $name() {
+                    let platform = Platform::of($platform);
+                    if !platform.is_native() {
+                        story::run(&Podman::with_foreign_image(platform));
+                    }
+                }
+            )*
+        };
     }
-
-    #[test]
-    fn arm_v7() {
-        platform("arm/v7");
-    }
-
-    #[test]
-    fn arm64() {
-        platform("arm64");
-    }
-
-    #[test]
-    fn riscv64() {
-        platform("riscv64");
-    }
-
-    #[test]
-    fn s390x() {
-        platform("s390x");
-    }
+    platforms!(arm_v7 "arm/v7" arm64 "arm64" riscv64 "riscv64" s390x "s390x");
 }
 
 /// amd64 only: of an archive, docker's classic store loads amd64 on any machine.
@@ -118,37 +105,10 @@ fn containerd_gives_it_no_rights_and_sees_its_end() {
     assert_eq!(containerd.remove_pod(), "");
 }
 
-/// The story would notice a sandbox that does not reap.
-#[test]
-fn without_a_reaper_zombies_stay() {
-    let podman = Podman::with_images();
-    let sandbox = podman.create_pod_with(&[
-        "--infra-image",
-        APP_IMAGE,
-        "--infra-command=/bin/sleep 1000",
-    ]);
-    let (_, printed) = podman.run_app(APP, false);
-    assert!(printed.contains("[sleep]"), "{printed}");
-    let processes = Processes(podman.nest().proc());
-    assert_eq!(zombies(&processes, sandbox), 5);
-    podman.remove_pod();
-}
-
-/// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it exits
-/// with 4, which shows that profiles take effect.
+/// With no_new_privileges and without.
 fn under_its_seccomp_profile(podman: &Podman) {
     podman.expect_pause_under_seccomp(&[]);
     podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
-
-    let own = project().join("examples/seccomp.json");
-    let without_sleep = fs::read_to_string(own)
-        .unwrap()
-        .replace("\"pause\"", "\"fork\"")
-        .replace("\"ppoll\"", "\"vfork\"");
-    let path = podman.nest().path("seccomp.json");
-    fs::write(&path, &without_sleep).unwrap();
-    podman.run_with_seccomp(path.as_ref(), &[]);
-    assert_eq!(podman.run(&["wait", "pause"]), "4");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! scripts/release makes a complete release, or none.
 
 use engines::{End, output, project, sandbox, write_script};
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 use tempfile::TempDir;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,15 +26,13 @@ pub struct Checkout(TempDir);
 impl Checkout {
     pub fn new() -> Self {
         let checkout = Self(TempDir::with_prefix("pause-test-").unwrap());
-        let copy = "{ tar --create --exclude=./target --exclude=./.git .
+        let copy = r#"mkdir "$0"/{bin,project}
+            { tar --create --exclude=./target --exclude=./.git .
               tar --create target/pause{,-sc,.tar} target/debug/pause-image; } |
-            tar --extract --ignore-zeros --directory";
+            tar --extract --ignore-zeros --directory "$0/project""#;
         let mut bash = Command::new("bash");
-        bash.args([
-            "-c",
-            &format!("mkdir \"$0\"/{{bin,project}}; {copy} \"$0/project\""),
-        ]);
-        output(bash.arg(checkout.0.path()).current_dir(project()));
+        bash.args(["-c", copy]).arg(checkout.0.path());
+        output(bash.current_dir(project()));
         write_script(checkout.0.path().join("bin/make"), MAKE);
         checkout.succeeds(&format!(
             "git init --quiet
@@ -51,28 +49,23 @@ impl Checkout {
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", script]);
         bash.current_dir(self.0.path().join("project"));
-        let others = std::env::var_os("PATH").unwrap();
-        let mut path = vec![self.0.path().join("bin")];
-        path.extend(std::env::split_paths(&others));
-        sandbox::run(bash.env("PATH", std::env::join_paths::<_, PathBuf>(path).unwrap()))
+        let others = std::env::var("PATH").unwrap();
+        let bin = self.0.path().join("bin");
+        sandbox::run(bash.env("PATH", format!("{}:{others}", bin.display())))
     }
 
     /// Runs a script in the copy, which must succeed, and returns what it prints.
     pub fn succeeds(&self, script: &str) -> String {
-        let End {
-            status,
-            stdout,
-            stderr,
-        } = self.run(script);
-        assert_eq!(status, Ok(0), "{script}: {stderr}");
-        stdout
+        let end = self.run(script);
+        assert_eq!(end.status, Ok(0), "{script}: {}", end.stderr);
+        end.stdout
     }
 
     /// Runs a script in the copy, which must fail, and returns its standard error.
     pub fn fails(&self, script: &str) -> String {
-        let End { status, stderr, .. } = self.run(script);
-        assert_eq!(status, Ok(1), "{script}: {stderr}");
-        stderr
+        let end = self.run(script);
+        assert_eq!(end.status, Ok(1), "{script}: {}", end.stderr);
+        end.stderr
     }
 }
 

@@ -56,18 +56,12 @@ tests_of_releases!(trixie forky);
 
 /// Prints a row. `commands` are the engine's, "podman on crun".
 fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
-    // The first word of --version that begins with a digit.
-    let versions = commands.split(" on ").map(|command| {
+    let version = |command| {
         let printed = said(nest.command(command).arg("--version"));
-        let mut words = printed
-            .split_whitespace()
-            .map(|it| it.trim_start_matches('v'));
-        let version = words.find(|it| it.starts_with(|first: char| first.is_ascii_digit()));
-        let version = version.unwrap_or_else(|| panic!("{command}: {printed}"));
-        format!("{command} {}", version.trim_end_matches(','))
-    });
-    let versions = versions.collect::<Vec<_>>().join(" on ");
-    println!("| {versions} | {release} | {what} |");
+        printed.lines().next().unwrap_or_default().to_owned()
+    };
+    let versions: Vec<_> = commands.split(" on ").map(version).collect();
+    println!("| {} | {release} | {what} |", versions.join(" on "));
 }
 
 /// `how` is what the story's row adds to the commands.

@@ -1,7 +1,7 @@
 //! Users can check the image themselves: everyone builds the same bytes, and `make verify` compares them with
 //! an archive or an image in a registry, and names what differs.
 
-use crate::release::Checkout;
+use crate::{packager::vendored, release::Checkout};
 use engines::{
     engine::{Nest, Registry},
     forget_make, make, output, project,
@@ -106,19 +106,12 @@ fn the_program_is_made_of_two_crates() {
 #[test]
 fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let nest = Nest::new();
-    let copy = nest.path("vendored");
-    let script = format!(
-        "set -eo pipefail; mkdir {copy}
-        tar --directory {} --create --exclude=./target --exclude=./.git . | tar --extract --directory {copy}
-        cd {copy}; mkdir .cargo
-        cargo vendor --locked --offline > .cargo/config.toml
-        export CARGO_HOME={copy}/home; mkdir $CARGO_HOME
+    let copy = vendored(&nest);
+    let script = r#"cd "$0"; mkdir home; export CARGO_HOME=$0/home
         make build build-sc
-        grep /pause$ pause-image/digests | sha256sum --check --strict",
-        project().display()
-    );
+        grep /pause$ pause-image/digests | sha256sum --check --strict"#;
     let mut build = nest.daemon("bash");
-    build.args(["-c", &script]);
+    build.args(["-eo", "pipefail", "-c", script, &copy]);
     forget_make(&mut build);
     let printed = output(&mut build);
     assert_eq!(printed.matches(": OK\n").count(), 7 + 3, "{printed}");

@@ -67,9 +67,10 @@ impl Containerd {
         });
         fs::create_dir(nest.path("cni")).unwrap();
         fs::write(nest.path("cni/pods.conflist"), network.to_string()).unwrap();
-        let config = CONFIG.replace("FOLDER", nest.directory.path().to_str().unwrap());
-        let config = config.replace("RUNTIME", runtime);
-        let config = config.replace("SANDBOX", sandbox);
+        let config = CONFIG.replace("FOLDER", &nest.path(""));
+        let config = config
+            .replace("RUNTIME", runtime)
+            .replace("SANDBOX", sandbox);
         fs::write(nest.path("config.toml"), config).unwrap();
 
         let socket = nest.path("containerd.sock");

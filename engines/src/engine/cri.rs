@@ -134,9 +134,9 @@ impl Containerd {
 
     /// Finds an image in the runtime's list.
     pub fn image(&self, name: &str) -> Option<Image> {
-        let list = self.call(ListImagesRequest::default());
-        let is_named = |it: &Image| it.repo_tags.iter().any(|tag| tag == name);
-        list.images.into_iter().find(is_named)
+        let list = self.call(ListImagesRequest::default()).images;
+        list.into_iter()
+            .find(|it| it.repo_tags.iter().any(|tag| tag == name))
     }
 
     /// Starts a sandbox on the node's own network, and returns its process in the nest.
@@ -147,11 +147,9 @@ impl Containerd {
 
     /// Starts a sandbox, and returns its process in the nest.
     fn run_sandbox(&self, config: PodSandboxConfig) -> Pid {
-        let request = RunPodSandboxRequest {
-            config: Some(config),
-        };
-        let pod = self.call(request);
-        self.cri.pod.replace(pod.pod_sandbox_id);
+        let config = Some(config);
+        let pod = self.call(RunPodSandboxRequest { config }).pod_sandbox_id;
+        self.cri.pod.replace(pod);
         Pid::from_raw(self.pod_info()["pid"].as_i64().unwrap() as i32)
     }
 
@@ -165,9 +163,8 @@ impl Containerd {
 
     /// The ids of all sandboxes.
     fn sandboxes(&self) -> Vec<String> {
-        let request = ListPodSandboxRequest::default();
-        let list = self.call(request);
-        list.items.into_iter().map(|pod| pod.id).collect()
+        let list = self.call(ListPodSandboxRequest::default()).items;
+        list.into_iter().map(|pod| pod.id).collect()
     }
 
     /// The id of the last sandbox.
@@ -176,13 +173,11 @@ impl Containerd {
     }
 
     fn stop(&self, pod_sandbox_id: String) {
-        let request = StopPodSandboxRequest { pod_sandbox_id };
-        self.call(request);
+        self.call(StopPodSandboxRequest { pod_sandbox_id });
     }
 
     fn remove(&self, pod_sandbox_id: String) {
-        let request = RemovePodSandboxRequest { pod_sandbox_id };
-        self.call(request);
+        self.call(RemovePodSandboxRequest { pod_sandbox_id });
     }
 
     /// containerd's own information on the last sandbox, beyond the CRI.
@@ -191,11 +186,10 @@ impl Containerd {
     }
 
     fn pod_status(&self) -> PodSandboxStatusResponse {
-        let request = PodSandboxStatusRequest {
+        self.call(PodSandboxStatusRequest {
             pod_sandbox_id: self.pod(),
             verbose: true,
-        };
-        self.call(request)
+        })
     }
 
     /// Whether the runtime reports the last sandbox as ready.
@@ -221,17 +215,15 @@ impl Containerd {
                 }),
             }),
         };
-        let request = CreateContainerRequest {
+        let created = self.call(CreateContainerRequest {
             pod_sandbox_id: self.pod(),
             config: Some(config),
             sandbox_config: Some(self.config("pod", NamespaceMode::Pod)),
-        };
-        let container = self.call(request).container_id;
-        let request = StartContainerRequest {
-            container_id: container.clone(),
-        };
-        self.call(request);
-        (container, self.nest.path(&format!("logs/{name}.log")))
+        });
+        let container_id = created.container_id.clone();
+        self.call(StartContainerRequest { container_id });
+        let log = self.nest.path(&format!("logs/{name}.log"));
+        (created.container_id, log)
     }
 }
 
@@ -258,11 +250,11 @@ impl Engine for Containerd {
         let (container, log) = self.start_container(script);
         let mut code = 0;
         wait_until("ended", || {
-            let request = ContainerStatusRequest {
-                container_id: container.clone(),
-            };
-            let status = self.call(request);
-            let status = status.status.unwrap();
+            let container_id = container.clone();
+            let status = self
+                .call(ContainerStatusRequest { container_id })
+                .status
+                .unwrap();
             code = status.exit_code;
             status.state == EXITED
         });

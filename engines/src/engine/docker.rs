@@ -1,6 +1,6 @@
 //! docker's daemon in a nest.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, example};
 use crate::{
     output,
     story::{APP, Engine, LISTENER},
@@ -51,16 +51,10 @@ impl Docker {
         let nest = &docker.nest;
         // Its containerd creates directories in /opt, whatever its configuration says.
         nest.overlay("/opt");
-        fs::write(nest.path("daemon.json"), config).unwrap();
+        fs::write(nest.path("config-file"), config).unwrap();
         let mut daemon = nest.daemon("dockerd");
-        for option in [
-            "data-root",
-            "exec-root",
-            "pidfile",
-            "config-file=daemon.json",
-        ] {
-            let (option, file) = option.split_once('=').unwrap_or((option, option));
-            daemon.arg(format!("--{option}={}", nest.path(file)));
+        for option in ["data-root", "exec-root", "pidfile", "config-file"] {
+            daemon.arg(format!("--{option}={}", nest.path(option)));
         }
         daemon.args(["--host", &docker.socket()]);
         daemon.args(["--cgroup-parent", &format!("/{}", nest.cgroup())]);
@@ -75,17 +69,6 @@ impl Docker {
 
     pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.nest.path("docker.sock"))
-    }
-
-    /// Loads both images.
-    pub fn load_images(&self) {
-        self.load(archive().to_str().unwrap());
-        self.load_app();
-    }
-
-    /// Loads [`APP_IMAGE`].
-    pub fn load_app(&self) {
-        self.load(&app_archive(&self.nest));
     }
 
     /// Starts an app in the sandbox's namespaces. docker-compose has started it with the sandbox.

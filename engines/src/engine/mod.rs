@@ -15,7 +15,7 @@ pub use registry::Registry;
 
 pub use pause_image::sha256;
 
-use crate::{built, program::Platform, project, said, text};
+use crate::{built, program::Platform, project, said, story::Engine, text};
 use nix::unistd::Pid;
 use pause_image::layout;
 use serde_json::json;
@@ -105,7 +105,7 @@ pub fn example_pod(pod: &str, more: &[&str], apps: &[(&str, &str)]) -> String {
 }
 
 /// The command line that docker and podman have in common.
-pub trait Cli {
+pub trait Cli: Engine {
     /// The command's name.
     const NAME: &str;
 
@@ -125,6 +125,18 @@ pub trait Cli {
     /// Loads an archive of images.
     fn load(&self, archive: &str) -> String {
         self.run(&["load", "--input", archive])
+    }
+
+    /// Loads [`APP_IMAGE`].
+    fn load_app(&self) {
+        self.load(&app_archive(self.nest()));
+    }
+
+    /// Loads both images.
+    fn load_images(&self) {
+        let loaded = self.load(archive().to_str().unwrap());
+        assert!(loaded.contains(IMAGE), "{loaded}");
+        self.load_app();
     }
 
     /// The ids of all containers.

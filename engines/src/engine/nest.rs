@@ -46,6 +46,7 @@ pub struct Nest {
 
 impl Nest {
     /// Creates a nest with the loopback up.
+    #[expect(clippy::new_without_default, reason = "it starts a process")]
     pub fn new() -> Self {
         Self::with(CloneFlags::empty())
     }
@@ -71,12 +72,16 @@ impl Nest {
     /// Creates a nest in the root file system of another Debian release.
     pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
-        let files = Self::files();
         let enter = project().join("scripts/enter-release");
-        let [enter, root, project, at] =
-            [&*enter, &root, project(), files.path()].map(|path| path.to_str().unwrap());
-        let words = ["/bin/bash", enter, root, project, at];
-        let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), files);
+        let nest = Self::of(CloneFlags::CLONE_NEWIPC, |files| {
+            vec![
+                "/bin/bash".into(),
+                enter,
+                root,
+                project().into(),
+                files.into(),
+            ]
+        });
         nest.see(cgroups);
         nest
     }
@@ -113,19 +118,18 @@ impl Nest {
     }
 
     fn with(others: CloneFlags) -> Self {
-        let first = Sandbox::nest(others, &["/bin/sleep", "infinity"]);
-        Self::of(first, Self::files())
+        Self::of(others, |_| vec!["/bin/sleep".into(), "infinity".into()])
     }
 
-    fn files() -> TempDir {
-        TempDir::with_prefix("pause-test-").unwrap()
-    }
-
-    fn of(first: Sandbox, files: TempDir) -> Self {
+    /// Creates a nest by words that depend on the directory for its files.
+    fn of(others: CloneFlags, words: impl FnOnce(&Path) -> Vec<PathBuf>) -> Self {
+        let directory = TempDir::with_prefix("pause-test-").unwrap();
+        let words = words(directory.path());
+        let words: Vec<&str> = words.iter().map(|it| it.to_str().unwrap()).collect();
         let nest = Self {
             shared_cgroup: Cell::new(None),
-            first,
-            directory: files,
+            first: Sandbox::nest(others, &words),
+            directory,
         };
         output(nest.command("ip").args(["link", "set", "lo", "up"]));
         nest
@@ -166,12 +170,8 @@ impl Nest {
 
     /// A path among the engine's files, or, of "", their directory. It is the same in the nest.
     pub fn path(&self, path: &str) -> String {
-        self.directory
-            .path()
-            .join(path)
-            .to_str()
-            .unwrap()
-            .to_owned()
+        let path = self.directory.path().join(path);
+        path.to_str().unwrap().to_owned()
     }
 
     /// The name of the parent of all cgroups that the engine creates.
@@ -194,12 +194,6 @@ impl Nest {
     /// A path in the nest, seen from outside.
     pub fn root(&self, path: &str) -> PathBuf {
         format!("/proc/{}/root{path}", self.first.pid).into()
-    }
-}
-
-impl Default for Nest {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

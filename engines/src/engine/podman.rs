@@ -1,6 +1,6 @@
 //! podman in a nest.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example_pod};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, archive, example_pod};
 use crate::{
     End, Processes,
     program::{Platform, Program, TERMINATED},
@@ -9,7 +9,7 @@ use crate::{
     text, wait_until,
 };
 use nix::unistd::Pid;
-use std::{fs, os::unix::fs::chown, path::Path, process::Command};
+use std::{fs, os::unix::fs::chown, process::Command};
 
 /// podman, isolated from the machine's configuration and storage.
 pub struct Podman {
@@ -28,22 +28,26 @@ pub struct Podman {
 impl Podman {
     /// podman on runc, with [`IMAGE`] from the archive and with [`APP_IMAGE`].
     pub fn with_images() -> Self {
-        Self::new(Nest::new(), "runc").load_images()
+        let podman = Self::empty();
+        podman.load_images();
+        podman
     }
 
-    /// podman with [`APP_IMAGE`] only.
-    pub fn with_app() -> Self {
-        Self::new(Nest::new(), "runc").load_app()
+    /// podman on runc, without images.
+    pub fn empty() -> Self {
+        Self::new(Nest::new(), "runc")
     }
 
     /// podman on crun, with both images, whose pod has a user namespace of its own. crun runs on cgroup v2
     /// here: it fails if it sees v1 and v2.
     pub fn with_crun() -> Self {
-        Self {
+        let podman = Self {
             options: &["--uidmap=0:1000:10000"],
             user: 1000,
-            ..Self::new(Nest::with_cgroup2(), "crun").load_images()
-        }
+            ..Self::new(Nest::with_cgroup2(), "crun")
+        };
+        podman.load_images();
+        podman
     }
 
     /// podman with the archive's image for a platform that this machine emulates.
@@ -54,7 +58,8 @@ impl Podman {
         };
         let image = format!("oci-archive:{}", archive().display());
         podman.run(&[&["pull"], &*platform.options(), &[&image]].concat());
-        podman.load_app()
+        podman.load_app();
+        podman
     }
 
     /// Another Debian release's podman on a runtime, with both images, run by root or by user 1000.
@@ -70,7 +75,8 @@ impl Podman {
             user,
             ..Self::new(nest, runtime)
         };
-        podman.load_images()
+        podman.load_images();
+        podman
     }
 
     /// The same, with its pod from a Kubernetes manifest.
@@ -112,26 +118,6 @@ impl Podman {
         }
     }
 
-    fn load_images(self) -> Self {
-        let loaded = self.load(archive().to_str().unwrap());
-        assert!(loaded.contains(IMAGE), "{loaded}");
-        self.load_app()
-    }
-
-    fn load_app(self) -> Self {
-        self.load(&app_archive(&self.nest));
-        self
-    }
-
-    /// Creates and starts the pod with more options, and returns its sandbox's process.
-    pub fn create_pod_with(&self, infra: &[&str]) -> Pid {
-        let create = ["pod", "create", "--name=pod", "--network=none"];
-        let share = ["--share=ipc,net,uts,pid"];
-        self.run_in_cgroup(&create, &[&share, infra].concat());
-        self.run(&["pod", "start", "pod"]);
-        self.pid(&self.infra())
-    }
-
     /// Starts a container of [`APP_IMAGE`] in the pod.
     fn run_container(&self, options: &[&str], script: &str) {
         let app = ["--pod=pod", APP_IMAGE, "sh", "-c", script];
@@ -145,16 +131,12 @@ impl Podman {
         self.run(&[command, cgroup, options].concat());
     }
 
-    /// Starts a container of [`IMAGE`] named pause under a seccomp profile, with more options.
-    pub fn run_with_seccomp(&self, profile: &Path, options: &[&str]) {
+    /// Runs [`IMAGE`] under examples/seccomp.json, with more options: it sleeps, and exits on SIGTERM.
+    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
+        let profile = project().join("examples/seccomp.json");
         let seccomp = format!("--security-opt=seccomp={}", profile.display());
         let run = ["run", "--detach", "--name=pause", "--network=none"];
         self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
-    }
-
-    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps, and exits on SIGTERM.
-    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
-        self.run_with_seccomp(&project().join("examples/seccomp.json"), options);
         let processes = Processes(self.nest.proc());
         let pid = self.pid("pause");
         processes.wait_until_asleep(pid);
@@ -213,9 +195,13 @@ impl Engine for Podman {
     fn create_pod(&self) -> Pid {
         if self.plays {
             self.kube(&["play", "--network=none"]);
-            return self.pid(&self.infra());
+        } else {
+            let create = ["pod", "create", "--name=pod", "--network=none"];
+            let infra = ["--share=ipc,net,uts,pid", "--infra-image", IMAGE];
+            self.run_in_cgroup(&create, &[self.options, &infra].concat());
+            self.run(&["pod", "start", "pod"]);
         }
-        self.create_pod_with(&[self.options, &["--infra-image", IMAGE]].concat())
+        self.pid(&self.infra())
     }
 
     fn start_app(&self, script: &str) {
