@@ -10,33 +10,26 @@ fn main() {
         "x86" | "x86_64" | "s390x" => 0x1000,
         _ => 0x10000,
     };
-    let layout = [
-        "--no-dynamic-linker".to_owned(),
-        "-Tlinker.ld".to_owned(),
-        format!("-zmax-page-size={page:#x}"),
-    ];
     // make names rust-lld. By default the C compiler links, and takes the linker's options after -Wl.
-    let (own, prefix) = match variable("CARGO_ENCODED_RUSTFLAGS").contains("linker-flavor=ld.lld") {
-        true => (&["-pie"][..], ""),
-        false => (&["-nostartfiles", "-nostdlib", "-static-pie"][..], "-Wl,"),
+    let is_lld = variable("CARGO_ENCODED_RUSTFLAGS").contains("linker-flavor=ld.lld");
+    let options = match is_lld {
+        true => "-pie --no-dynamic-linker -Tlinker.ld -zmax-page-size=",
+        false => {
+            "-nostartfiles -nostdlib -static-pie -Wl,--no-dynamic-linker,-Tlinker.ld,-zmax-page-size="
+        }
     };
-    let own = own.iter().map(|it| (*it).to_owned());
-    for argument in own.chain(layout.map(|it| format!("{prefix}{it}"))) {
-        println!("cargo:rustc-link-arg-bins={argument}");
+    for option in format!("{options}{page:#x}").split(' ') {
+        println!("cargo:rustc-link-arg-bins={option}");
     }
-    if arch == "arm" && !prefix.is_empty() {
+    if arch == "arm" && !is_lld {
         // GNU ld refuses rustc's list of symbols, an object without arm's ABI version. rustc brings lld.
         let sysroot = Command::new(variable("RUSTC"))
             .arg("--print=sysroot")
             .output();
         let sysroot = String::from_utf8(sysroot.unwrap().stdout).unwrap();
-        let lld = format!(
-            "{}/lib/rustlib/{}/bin/gcc-ld",
-            sysroot.trim(),
-            variable("HOST")
-        );
+        let (sysroot, host) = (sysroot.trim(), variable("HOST"));
         println!("cargo:rustc-link-arg-bins=-fuse-ld=lld");
-        println!("cargo:rustc-link-arg-bins=-B{lld}");
+        println!("cargo:rustc-link-arg-bins=-B{sysroot}/lib/rustlib/{host}/bin/gcc-ld");
     }
     // Whether arm's code is Thumb: rustc tells no program so.
     println!("cargo:rustc-check-cfg=cfg(thumb)");
