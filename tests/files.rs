@@ -17,16 +17,7 @@ fn is_small(program: &Program) {
 }
 
 fn is_valid(program: &Program) {
-    let path = &program.path;
-    let lint = output(Command::new("eu-elflint").arg("--strict").arg(path));
-    assert_eq!(lint, "No errors\n");
-    let readelf = Command::new("readelf").arg("-aW").arg(path).output();
-    let readelf = readelf.unwrap();
-    // readelf 2.40 exits with 1, without a message, on an arm file without unwind sections.
-    let fails = program.platform.arch == "arm" && readelf.status.code() == Some(1);
-    let is_quiet = (readelf.status.success() || fails) && readelf.stderr.is_empty();
-    assert!(is_quiet, "{readelf:?}");
-    let file = output(Command::new("file").arg("--brief").arg(path));
-    let is_static = file.contains("pie executable") && file.contains("statically linked");
-    assert!(is_static, "{file}");
+    let mut lint = Command::new("eu-elflint");
+    let printed = output(lint.arg("--strict").arg(&program.path));
+    assert_eq!(printed, "No errors\n");
 }

@@ -9,7 +9,7 @@ use nix::{
         resource::{Resource::*, rlim_t, setrlimit},
         signal::Signal::SIGTERM,
     },
-    unistd::{chdir, pivot_root},
+    unistd::{chdir, dup2_stderr, pivot_root},
 };
 use sandbox::{
     End, Sandbox, become_nobody, clone, fill_standard_error, page_size,
@@ -18,8 +18,9 @@ use sandbox::{
 };
 use std::{
     ffi::{CStr, CString},
-    fs,
-    os::unix::ffi::OsStrExt,
+    fs::{self, File},
+    io,
+    os::{fd::AsFd, unix::ffi::OsStrExt},
 };
 
 promises!(
@@ -95,24 +96,16 @@ fn starts_without_arguments_at_all(program: &Program) {
 
 /// Standard error is closed, a pipe that nobody reads, or on a full disk.
 fn exits_if_it_cannot_write(program: &Program) {
-    // SAFETY: system calls. (SIGPIPE does not reach a PID 1 that has no handler for it.)
-    let setups: [fn(); 3] = [
-        || (0..=2).for_each(|file| unsafe { _ = libc::close(file) }),
-        || unsafe {
-            let mut pipe: [c_int; 2] = [0; 2];
-            libc::pipe(pipe.as_mut_ptr());
-            libc::dup2(pipe[1], 2);
-            libc::close(pipe[0]);
-            libc::close(pipe[1]);
-        },
-        || unsafe {
-            let full = libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY);
-            libc::dup2(full, 2);
-            libc::close(full);
-        },
-    ];
-    for setup in setups {
-        Sandbox::start_after(program, setup).expect_end(SIGTERM, "");
+    // SAFETY: a system call.
+    let close = || (0..=2).for_each(|file| unsafe { _ = libc::close(file) });
+    Sandbox::start_after(program, close).expect_end(SIGTERM, "");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let (reader, unread) = io::pipe().unwrap();
+    drop(reader);
+    // (SIGPIPE does not reach a PID 1 that has no handler for it.)
+    for file in [full.as_fd(), unread.as_fd()] {
+        let write_there = || _ = dup2_stderr(file);
+        Sandbox::start_after(program, write_there).expect_end(SIGTERM, "");
     }
 }
 
