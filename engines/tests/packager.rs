@@ -17,7 +17,7 @@ pub fn vendored(nest: &Nest) -> String {
     let script = r#"mkdir -p "$0/.cargo"
         tar --create --exclude=./target --exclude=./.git . | tar --extract --directory "$0"
         cd "$0"
-        cargo vendor --locked --offline > .cargo/config.toml"#;
+        cargo vendor --locked > .cargo/config.toml"#;
     let mut bash = Command::new("bash");
     bash.args(["-euo", "pipefail", "-c", script, &copy]);
     output(bash.current_dir(project()));

@@ -28,24 +28,16 @@ macro_rules! tests_of_releases {
     ($($release:ident)*) => {
         $(tests_of_releases! {
             $release:
-            podman_on_crun
-                |it| story(it, "podman on crun", "", Podman::in_release(it, "crun", false));
-            podman_on_runc
-                |it| story(it, "podman on runc", "", Podman::in_release(it, "runc", false));
-            podman_on_crun_without_root
-                |it| story(it, "podman on crun", "without root", Podman::in_release(it, "crun", true));
-            podman_on_runc_without_root
-                |it| story(it, "podman on runc", "without root", Podman::in_release(it, "runc", true));
+            podman_on_crun |it| podman(it, "crun", false);
+            podman_on_runc |it| podman(it, "runc", false);
+            podman_on_crun_without_root |it| podman(it, "crun", true);
+            podman_on_runc_without_root |it| podman(it, "runc", true);
             podman_kube_play
                 |it| story(it, "podman on crun", "by kube play", Podman::in_release(it, "crun", false).playing());
-            docker
-                |it| story(it, "dockerd on runc", "in the classic store", Docker::in_release(it, false));
-            docker_compose
-                |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
-            containerd_on_runc
-                |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
-            containerd_on_crun
-                |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            docker |it| story(it, "dockerd on runc", "in the classic store", Docker::in_release(it, false));
+            docker_compose |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
+            containerd_on_runc |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
+            containerd_on_crun |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
             seccomp_on_runc |it| under_seccomp(it, "runc");
@@ -69,6 +61,12 @@ fn story(release: &str, commands: &str, how: &str, engine: impl Engine) {
     story::run(&engine);
     let what = ["the story", how].join(if how.is_empty() { "" } else { ", " });
     report(release, commands, &what, engine.nest());
+}
+
+fn podman(release: &str, runtime: &str, rootless: bool) {
+    let how = if rootless { "without root" } else { "" };
+    let podman = Podman::in_release(release, runtime, rootless);
+    story(release, &format!("podman on {runtime}"), how, podman);
 }
 
 /// With containerd's store, docker loads all platforms, and creates containers of each.
@@ -108,20 +106,17 @@ fn under_seccomp(release: &str, runtime: &'static str) {
 fn gvisor() {
     let docker = Docker::in_release("trixie", false);
     docker.load_images();
-    let run = [
-        "run",
-        "--detach",
-        "--name=pause",
-        "--network=none",
-        "--runtime=runsc",
-    ];
-    docker.run(&[&run[..], &[IMAGE]].concat());
+    let start = |what: &[&str]| {
+        let run = ["run", "--detach", "--name=pause", "--network=none"];
+        docker.run(&[&run[..], &["--runtime=runsc"], what].concat())
+    };
+    start(&[IMAGE]);
     docker.run(&["stop", "--time=20", "pause"]);
     assert_eq!(docker.end_of("pause"), (0, TERMINATED.to_owned()));
     docker.run(&["rm", "pause"]);
 
     let pause = format!("--volume={}:/pause:ro", Program::native().path.display());
-    docker.run(&[&run[..], &[&pause, "--entrypoint=/pause", APP_IMAGE]].concat());
+    start(&[&pause, "--entrypoint=/pause", APP_IMAGE]);
     let orphans = "for i in 1 2 3 4 5; do (sleep 0.1 &); done";
     docker.run(&["exec", "pause", "sh", "-c", orphans]);
     let mut shown = String::new();
@@ -131,10 +126,6 @@ fn gvisor() {
     });
     assert!(shown.contains("/pause"), "{shown}");
     docker.run(&["rm", "--force", "pause"]);
-    report(
-        "trixie",
-        "runsc on dockerd",
-        "start, orphans, stop",
-        docker.nest(),
-    );
+    let what = "start, orphans, stop";
+    report("trixie", "runsc on dockerd", what, docker.nest());
 }
