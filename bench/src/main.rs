@@ -1,4 +1,4 @@
-//! Measures pause beside its peers, and writes the numbers, a report and plots.
+//! Measures pause beside its peers, and writes a report and plots.
 
 mod measure;
 mod node;
@@ -28,7 +28,7 @@ struct Arguments {
     /// Take fewer samples
     #[arg(long)]
     quick: bool,
-    /// Keep the numbers, the report and the plots in bench/run
+    /// Keep the report and the plots in bench/run
     #[arg(long, conflicts_with = "quick")]
     keep: bool,
 }
@@ -137,14 +137,10 @@ fn measure(quick: bool) -> Result<Results> {
     })
 }
 
-/// Writes the numbers, and then what is made of them.
+/// Writes the report and the plots.
 fn write(directory: &Path, results: &Results) -> Result<()> {
     fs::create_dir_all(directory)?;
     let write = |name: &str, text: String| fs::write(directory.join(name), text);
-    write(
-        "results.json",
-        serde_json::to_string_pretty(results)? + "\n",
-    )?;
     write("report.md", report::report(results))?;
     write("size.svg", report::size_plot(results).draw())?;
     write("memory.svg", report::memory_plot(results).draw())?;

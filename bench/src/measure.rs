@@ -8,7 +8,6 @@ use nix::{
     sched::CloneFlags,
     unistd::{Pid, getppid},
 };
-use serde::Serialize;
 use std::{
     fs,
     path::Path,
@@ -18,7 +17,7 @@ use std::{
 };
 
 /// The median and the quartiles on both sides of it.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy)]
 pub struct Spread {
     pub low: f64,
     pub median: f64,
@@ -39,9 +38,7 @@ impl Spread {
 }
 
 /// What reaping costs PID 1, per orphan.
-#[derive(Serialize)]
 pub struct Reaping {
-    pub orphans: u64,
     /// CPU time in microseconds.
     pub cpu: f64,
     pub wakeups: f64,
@@ -169,7 +166,6 @@ pub fn reaping(peer: &Peer, orphans: u64) -> Result<Reaping> {
     let after = count()?;
     let each = |at: usize| (after[at] - before[at]) as f64 / orphans as f64;
     Ok(Reaping {
-        orphans,
         cpu: each(0) / 1e3,
         wakeups: each(1),
     })

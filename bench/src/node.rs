@@ -7,7 +7,6 @@ use crate::{
 use engines::{
     built, cgroup, engine::Containerd, output, program::Platform, story::Engine, wait_until,
 };
-use serde::Serialize;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -18,7 +17,6 @@ use std::{
 };
 
 /// A node whose sandboxes run one image.
-#[derive(Serialize)]
 pub struct Node {
     /// The name of the program in the image.
     pub name: &'static str,

@@ -1,7 +1,5 @@
 //! Plots of horizontal bars, as SVG.
 
-use std::fmt::Write;
-
 /// Easy to tell apart in print and for colour-blind readers (Okabe and Ito).
 const COLOURS: [&str; 3] = ["#0072b2", "#999999", "#e69f00"];
 
@@ -39,58 +37,46 @@ impl Plot<'_> {
         let row = BAR * self.series.len() as f64 + 14.0;
         let bottom = top + row * self.names.len() as f64;
 
+        let text = |x: f64, y: f64, more: &str, text: &str| {
+            format!("<text x=\"{x:.1}\" y=\"{y:.1}\"{more}>{text}</text>\n")
+        };
+        let bar = |x: f64, y: f64, width: f64, colour: &str, name: &str| {
+            let at = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{BAR}\"");
+            let name = text(x + width + 6.0, y + 12.5, "", name);
+            format!("<rect {at} fill=\"{colour}\"/>\n{name}")
+        };
+        let middle = " text-anchor=\"middle\"";
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
              viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"14\">\n\
              <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
             height = bottom + 54.0
         );
-        let mut text = |x: f64, y: f64, more: &str, text: &str| {
-            _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\"{more}>{text}</text>");
-        };
-        let middle = " text-anchor=\"middle\"";
         let title = format!("{middle} font-size=\"18\"");
-        text(WIDTH / 2.0, 28.0, &title, self.title);
+        svg += &text(WIDTH / 2.0, 28.0, &title, self.title);
         let centre = (LEFT + WIDTH - RIGHT) / 2.0;
-        text(centre, bottom + 42.0, middle, self.axis);
-        for (at, name) in self.names.iter().enumerate() {
-            let y = top + row * (at as f64 + 0.5) + 5.0;
-            text(LEFT - 10.0, y, " text-anchor=\"end\"", name);
-        }
+        svg += &text(centre, bottom + 42.0, middle, self.axis);
         let ticks = (0..10).map(|it| match self.is_logarithmic {
             true => self.step * 10_f64.powi(it),
             false => self.step * f64::from(it),
         });
-        let ticks = ticks.filter(|it| *it <= most);
-        for tick in ticks.clone() {
-            text(x(tick), bottom + 20.0, middle, &(self.print)(tick));
-        }
-        for tick in ticks {
+        for tick in ticks.filter(|it| *it <= most) {
             let x = x(tick);
-            _ = writeln!(svg, "<path d=\"M{x:.1} {top}V{bottom}\" stroke=\"#ddd\"/>");
+            svg += &format!("<path d=\"M{x:.1} {top}V{bottom}\" stroke=\"#ddd\"/>\n");
+            svg += &text(x, bottom + 20.0, middle, &(self.print)(tick));
         }
-        let mut bar = |x: f64, y: f64, width: f64, colour: &str, text: &str| {
-            let at = format!("x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\"");
-            let [x, y] = [x + width + 6.0, y + 12.5];
-            let rectangle = format!("<rect {at} height=\"{BAR}\" fill=\"{colour}\"/>");
-            _ = writeln!(
-                svg,
-                "{rectangle}\n<text x=\"{x:.1}\" y=\"{y:.1}\">{text}</text>"
-            );
-        };
         let series = || self.series.iter().zip(COLOURS);
-        if has_legend {
-            for (at, ((name, _), colour)) in series().enumerate() {
-                bar(LEFT + 255.0 * at as f64, 46.0, BAR, colour, name);
-            }
+        for (at, ((name, _), colour)) in series().enumerate().filter(|_| has_legend) {
+            svg += &bar(LEFT + 255.0 * at as f64, 46.0, BAR, colour, name);
         }
-        for at in 0..self.names.len() {
+        for (at, name) in self.names.iter().enumerate() {
+            let y = top + row * (at as f64 + 0.5);
+            svg += &text(LEFT - 10.0, y + 5.0, " text-anchor=\"end\"", name);
             let bars = series().filter_map(|((_, values), colour)| Some((values[at]?, colour)));
-            let height = BAR * bars.clone().count() as f64;
-            let first = top + row * (at as f64 + 0.5) - height / 2.0;
+            let first = y - BAR * bars.clone().count() as f64 / 2.0;
             for (line, (value, colour)) in bars.enumerate() {
-                let (y, width) = (first + BAR * line as f64, x(value) - LEFT);
-                bar(LEFT, y, width, colour, &(self.print)(value));
+                let y = first + BAR * line as f64;
+                svg += &bar(LEFT, y, x(value) - LEFT, colour, &(self.print)(value));
             }
         }
         svg + "</svg>\n"

@@ -7,11 +7,9 @@ use crate::{
     plot::Plot,
 };
 use engines::{program::PLATFORMS, said};
-use serde::Serialize;
 use std::{collections::BTreeMap, process::Command};
 
 /// The measurements of one program.
-#[derive(Serialize)]
 pub struct Figures {
     pub name: &'static str,
     /// Its version and how it was built.
@@ -26,7 +24,6 @@ pub struct Figures {
 }
 
 /// A run.
-#[derive(Serialize)]
 pub struct Results {
     /// The day in UTC, and the machine.
     pub machine: String,
