@@ -84,15 +84,13 @@ fn equal(program: &Program, report: &Report, all: &[Bits]) -> Result<Vec<Equal>>
 /// Runs equal programs by the command `proof`, and returns what those that misbehave do.
 fn misbehaving(program: &Program, proof: &Path, all: &[Equal]) -> Result<Vec<String>> {
     let directory = tempfile::tempdir()?;
-    let path = |index: usize| directory.path().join(index.to_string());
-    for (index, (_, file)) in all.iter().enumerate() {
-        fs::write(path(index), file)?;
-        fs::set_permissions(path(index), Permissions::from_mode(0o755))?;
-    }
     let mut found = Vec::new();
-    for (index, (what, _)) in all.iter().enumerate() {
+    for (index, (what, file)) in all.iter().enumerate() {
+        let path = directory.path().join(index.to_string());
+        fs::write(&path, file)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         let mut run = Command::new(proof);
-        run.args(["run", program.platform.name]).arg(path(index));
+        run.args(["run", program.platform.name]).arg(path);
         let run = run.env_remove("RUST_BACKTRACE").output()?;
         let errors = String::from_utf8_lossy(&run.stderr).replace('\n', " ");
         let line = format!("{}: {what}: {errors}", program.name());

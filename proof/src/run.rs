@@ -14,11 +14,11 @@ use sandbox::{
 };
 use std::{ptr, sync::atomic::Ordering};
 
-/// Starts the file with arguments. It dies with the caller.
+/// Starts the file with arguments, beside a zombie. It dies with the caller.
 fn start(program: &Program, namespaces: CloneFlags, arguments: &[&str]) -> Sandbox {
     let arguments = arguments.iter().map(|it| it.as_bytes().to_vec());
-    let words: Vec<_> = program.words().into_iter().chain(arguments).collect();
-    Sandbox::execute(namespaces, &words[0].clone(), words, || {
+    let words = program.words().into_iter().chain(arguments);
+    Sandbox::run_in(namespaces, words, || {
         leave_child(0);
         // SAFETY: system calls. The second waits until the child is a zombie.
         unsafe {
@@ -44,11 +44,10 @@ pub fn run(program: crate::Program) -> Result<()> {
         assert_eq!(end, End::exit(0, VERSION, ""), "{arguments:?}");
     }
     let others = ["", "v", "-vv", "-w", "--version"];
-    let warned = format!("{WARNING}{TERMINATED}");
-    for (namespaces, signal, line) in [
-        (first, SIGINT, INTERRUPT),
-        (first, SIGTERM, TERMINATED),
-        (CloneFlags::empty(), SIGTERM, &warned),
+    for (namespaces, warning, signal, line) in [
+        (first, "", SIGINT, INTERRUPT),
+        (first, "", SIGTERM, TERMINATED),
+        (CloneFlags::empty(), WARNING, SIGTERM, TERMINATED),
     ] {
         let sandbox = start(program, namespaces, &others);
         sandbox.wait_until_asleep();
@@ -57,7 +56,7 @@ pub fn run(program: crate::Program) -> Result<()> {
         if namespaces == first {
             sandbox.expect_reaping();
         }
-        sandbox.expect_end(signal, line);
+        sandbox.expect_end(signal, &format!("{warning}{line}"));
     }
     Ok(())
 }
