@@ -6,7 +6,6 @@ use sandbox::{
     cgroup::Cgroup,
     page_size,
     program::{Program, TERMINATED},
-    write_first,
 };
 
 promises!(
@@ -36,7 +35,7 @@ fn runs_in_sixteen_pages(program: &Program) {
     let cgroup = Cgroup::new("memory");
     let limit = 16 * page_size();
     cgroup.limit_memory(limit);
-    let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
+    let sandbox = Sandbox::start_after(program, cgroup.enter());
     sandbox.expect_reaping();
     let charged = cgroup.charged();
     assert!((1..=limit).contains(&charged), "{charged} of {limit} bytes");
@@ -46,7 +45,7 @@ fn runs_in_sixteen_pages(program: &Program) {
 fn runs_if_one_process_is_the_limit(program: &Program) {
     let cgroup = Cgroup::new("pids");
     cgroup.limit_processes(1);
-    let sandbox = Sandbox::start_after(program, write_first(&cgroup.door(), "0"));
+    let sandbox = Sandbox::start_after(program, cgroup.enter());
     sandbox.expect_reaping();
     sandbox.expect_end(SIGTERM, TERMINATED);
 }

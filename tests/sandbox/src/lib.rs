@@ -59,9 +59,9 @@ pub fn said(command: &mut Command) -> String {
     output(command).trim_end().to_owned()
 }
 
-/// Writes an executable script or program.
-pub fn write_script(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-    fs::write(&path, content).unwrap();
+/// Writes an executable script.
+pub fn write_script(path: impl AsRef<Path>, text: &str) {
+    fs::write(&path, text).unwrap();
     fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
 

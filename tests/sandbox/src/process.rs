@@ -18,9 +18,9 @@ use std::{
     io::{self, Read},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, process::ExitStatusExt},
+        unix::process::ExitStatusExt,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{self, Command},
     sync::atomic::{AtomicBool, Ordering},
     thread::{self, sleep},
@@ -122,22 +122,6 @@ pub fn fill_standard_error() {
         let page = [b'x'; 4096];
         while libc::write(2, page.as_ptr().cast(), page.len()) > 0 {}
         libc::fcntl(2, libc::F_SETFL, 0);
-    }
-}
-
-/// Returns a function that writes to a file before the program starts. If that fails, the process exits
-/// with 126 instead of starting the program.
-pub fn write_first(file: &Path, text: &'static str) -> impl Fn() + use<> {
-    let file = CString::new(file.as_os_str().as_bytes()).unwrap();
-    move || {
-        // SAFETY: system calls.
-        unsafe {
-            let fd = libc::open(file.as_ptr(), libc::O_WRONLY);
-            if libc::write(fd, text.as_ptr().cast(), text.len()) != text.len() as isize {
-                libc::_exit(126);
-            }
-            libc::close(fd);
-        }
     }
 }
 
