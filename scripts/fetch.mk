@@ -50,7 +50,7 @@ $(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): tar
 	scripts/commands $@ $(commands_$*)
 
 # Root file systems of other Debian releases and architectures.
-engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+engines := podman crun runc criu conmon docker.io docker-cli docker-compose containerd \
 	containernetworking-plugins uidmap mount iproute2 util-linux procps
 target/releases/%: scripts/debian-root
 	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc)

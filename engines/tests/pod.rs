@@ -137,8 +137,8 @@ fn without_a_reaper_zombies_stay() {
 /// pause runs under its profile, with no_new_privileges and without. Under one that forbids its sleep it exits
 /// with 4, which shows that profiles take effect.
 fn under_its_seccomp_profile(podman: &Podman) {
-    podman.expect_pause_under_seccomp(&[]);
-    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
+    podman.expect_pause_under_seccomp(&[], &[]);
+    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"], &[]);
 
     let own = project().join("examples/seccomp.json");
     let without_sleep = fs::read_to_string(own)

@@ -1,5 +1,6 @@
-//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod,
-//! and pause under its seccomp profile. Each test prints a row for `docs/tested.md` with the versions.
+//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod, pause
+//! under its seccomp profile, and pause restored by criu. Each test prints a row for `docs/tested.md` with the
+//! versions.
 
 use engines::{
     engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
@@ -49,10 +50,11 @@ macro_rules! tests_of_releases {
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
             seccomp_on_runc |it| under_seccomp(it, "runc");
+            restored_on_runc restored_by_criu;
         })*
     };
 }
-tests_of_releases!(trixie forky);
+tests_of_releases!(trixie forky experimental);
 
 /// Prints a row. `commands` are the engine's, "podman on crun".
 fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
@@ -97,14 +99,32 @@ fn in_the_store_of_containerd(release: &str) {
 /// Without more options, and with as few rights as podman can give.
 fn under_seccomp(release: &str, runtime: &'static str) {
     let podman = Podman::in_release(release, runtime, false);
-    podman.expect_pause_under_seccomp(&[]);
-    podman.expect_pause_under_seccomp(&[
+    podman.expect_pause_under_seccomp(&[], &[]);
+    let few = [
         "--cap-drop=all",
         "--read-only",
         "--security-opt=no-new-privileges",
-    ]);
+    ];
+    podman.expect_pause_under_seccomp(&few, &[]);
     let commands = format!("podman on {runtime}");
     report(release, &commands, "the seccomp profile", podman.nest());
+}
+
+/// By `runc checkpoint` and `restore`. As criu's user, whose limits criu may read without CAP_SYS_RESOURCE.
+fn restored_by_criu(release: &str) {
+    let podman = Podman::in_release(release, "runc", false);
+    // Of cgroups v1 criu would dump all of the machine's, while others end.
+    let file = podman.nest().path("criu.conf");
+    fs::write(&file, "manage-cgroups=ignore\n").unwrap();
+    let config = format!("--annotation=org.criu.config={file}");
+    podman.expect_pause_under_seccomp(&["--user=0", &config], &["checkpoint", "restore"]);
+    let commands = "podman on runc on criu";
+    report(
+        release,
+        commands,
+        "checkpoint, restore, the seccomp profile",
+        podman.nest(),
+    );
 }
 
 /// On gVisor's kernel pause exits on SIGTERM, and reaps the orphans of a container. No pod: Debian has no

@@ -152,9 +152,12 @@ impl Podman {
         self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
     }
 
-    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps, and exits on SIGTERM.
-    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
+    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps after these steps, and exits on SIGTERM.
+    pub fn expect_pause_under_seccomp(&self, options: &[&str], steps: &[&str]) {
         self.run_with_seccomp(&project().join("examples/seccomp.json"), options);
+        for step in steps {
+            self.run(&["container", step, "pause"]);
+        }
         let processes = Processes(self.nest.proc());
         let pid = self.pid("pause");
         processes.wait_until_asleep(pid);
