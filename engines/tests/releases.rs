@@ -1,6 +1,6 @@
 //! The engines of newer Debian releases, each in a root file system of its release: the story of a pod, pause
-//! under its seccomp profile, and pause restored by criu. Each test prints a row for `docs/tested.md` with the
-//! versions.
+//! under its seccomp profile, and pause restored by criu; and youki of crates.io under those engines. Each
+//! test prints a row for `docs/tested.md` with the versions.
 
 use engines::{
     engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
@@ -39,6 +39,8 @@ macro_rules! tests_of_releases {
                 |it| story(it, "podman on runc", "without root", Podman::in_release(it, "runc", true));
             podman_kube_play
                 |it| story(it, "podman on crun", "by kube play", Podman::in_release(it, "crun", false).playing());
+            podman_on_youki
+                |it| story(it, "podman on youki", "", Podman::in_release(it, "youki", false));
             docker
                 |it| story(it, "dockerd on runc", "in the classic store", Docker::in_release(it, false));
             docker_compose
@@ -47,6 +49,7 @@ macro_rules! tests_of_releases {
                 |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
             containerd_on_crun
                 |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            docker_on_youki |it| orphans(it, "youki");
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
             seccomp_on_runc |it| under_seccomp(it, "runc");
@@ -127,19 +130,24 @@ fn restored_by_criu(release: &str) {
     );
 }
 
-/// On gVisor's kernel pause exits on SIGTERM, and reaps the orphans of a container. No pod: Debian has no
-/// gVisor shim for containerd.
+/// Debian has no gVisor shim for containerd, so no pod runs there.
 #[test]
 #[ignore = "takes a root file system of another release: make test-releases"]
 fn gvisor() {
-    let docker = Docker::in_release("trixie", false);
+    orphans("trixie", "runsc");
+}
+
+/// On a runtime of docker's pause exits on SIGTERM, and reaps the orphans of a container.
+fn orphans(release: &str, runtime: &'static str) {
+    let docker = Docker::in_release(release, false);
     docker.load_images();
     let run = [
         "run",
         "--detach",
         "--name=pause",
         "--network=none",
-        "--runtime=runsc",
+        "--runtime",
+        runtime,
     ];
     docker.run(&[&run[..], &[IMAGE]].concat());
     docker.run(&["stop", "--time=20", "pause"]);
@@ -157,10 +165,6 @@ fn gvisor() {
     });
     assert!(shown.contains("/pause"), "{shown}");
     docker.run(&["rm", "--force", "pause"]);
-    report(
-        "trixie",
-        "runsc on dockerd",
-        "start, orphans, stop",
-        docker.nest(),
-    );
+    let commands = format!("dockerd on {runtime}");
+    report(release, &commands, "start, orphans, stop", docker.nest());
 }

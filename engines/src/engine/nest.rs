@@ -68,7 +68,7 @@ impl Nest {
         nest
     }
 
-    /// Creates a nest in the root file system of another Debian release.
+    /// Creates a nest in the root file system of another Debian release, with the commands from crates.io.
     pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
         let files = Self::files();
@@ -77,6 +77,8 @@ impl Nest {
             [&*enter, &root, project(), files.path()].map(|path| path.to_str().unwrap());
         let words = ["/bin/bash", enter, root, project, at];
         let nest = Self::of(Sandbox::nest(CloneFlags::CLONE_NEWIPC, &words), files);
+        let tools = built("tools/bin");
+        nest.mount(&["--bind", tools.to_str().unwrap(), "/usr/local/bin"]);
         nest.see(cgroups);
         nest
     }

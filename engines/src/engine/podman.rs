@@ -2,7 +2,7 @@
 
 use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, app_archive, archive, example_pod};
 use crate::{
-    End, Processes,
+    End, Processes, output,
     program::{Platform, Program, TERMINATED},
     project, sandbox,
     story::{APP, Engine, LISTENER},
@@ -129,7 +129,12 @@ impl Podman {
         let share = ["--share=ipc,net,uts,pid"];
         self.run_in_cgroup(&create, &[&share, infra].concat());
         self.run(&["pod", "start", "pod"]);
-        self.pid(&self.infra())
+        let pid = self.pid(&self.infra());
+        // youki does not bring up the loopback, as runc and crun do.
+        let net = format!("--net=/proc/{pid}/ns/net");
+        let up = [&net, "ip", "link", "set", "lo", "up"];
+        output(self.nest.command("nsenter").args(up));
+        pid
     }
 
     /// Starts a container of [`APP_IMAGE`] in the pod.
