@@ -252,8 +252,8 @@ test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs 
 	$(build_use_pause)
 	$(heavy) --test-threads=1 containerd_2:: use_pause:: runtimes::
 
-RELEASES := trixie forky
-test-releases: tools image $(RELEASES:%=target/releases/%) ## runs the engines of Debian 13 and of testing: minutes, 2 GB
+RELEASES := trixie forky experimental
+test-releases: tools image $(RELEASES:%=target/releases/%) target/tools/bin/youki ## runs the engines of Debian 13, testing and experimental, and youki: minutes, 3 GB
 	$(heavy) releases::
 
 test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
@@ -281,11 +281,6 @@ deny := target/tools/bin/cargo-deny
 
 deny: $(deny) ## checks licences, sources and versions of all crates, and advisories if their database can be reached
 	scripts/deny $(deny)
-
-$(deny): # minutes, once
-	scripts/packages cc
-	cargo install --locked --version 0.20.2 --root target/tools --target-dir target/tools/target cargo-deny
-	rm -r target/tools/target
 
 ##@ Measure
 

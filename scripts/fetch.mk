@@ -48,8 +48,17 @@ commands_kind-0.33 := forky kind
 $(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): target/%: scripts/commands
 	scripts/commands $@ $(commands_$*)
 
+# Commands from crates.io, built once in minutes: the crate, and what it needs.
+crate_cargo-deny := cargo-deny@0.20.2
+crate_youki := youki@0.7.0 --features v1,v2,seccomp
+needs_youki := scmp_sys_resolver
+target/tools/bin/%:
+	scripts/packages cc $(needs_$*)
+	cargo install --locked --root target/tools --target-dir target/tools/$* $(crate_$*)
+	rm -r target/tools/$*
+
 # Root file systems of other Debian releases and architectures.
-engines := podman crun runc conmon docker.io docker-cli docker-compose containerd \
+engines := podman crun runc criu conmon docker.io docker-cli docker-compose containerd \
 	containernetworking-plugins uidmap mount iproute2 util-linux procps
 target/releases/%: scripts/debian-root
 	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc)

@@ -107,8 +107,8 @@ fn containerd_gives_it_no_rights_and_sees_its_end() {
 
 /// With no_new_privileges and without.
 fn under_its_seccomp_profile(podman: &Podman) {
-    podman.expect_pause_under_seccomp(&[]);
-    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"]);
+    podman.expect_pause_under_seccomp(&[], &[]);
+    podman.expect_pause_under_seccomp(&["--security-opt=no-new-privileges"], &[]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod,
-//! and pause under its seccomp profile. Each test prints a row for `docs/tested.md` with the versions.
+//! The engines of newer Debian releases, each in a root file system of its release: the story of a pod, pause
+//! under its seccomp profile, and pause restored by criu; and youki of crates.io under those engines. Each
+//! test prints a row for `docs/tested.md` with the versions.
 
 use engines::{
     engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
@@ -34,17 +35,20 @@ macro_rules! tests_of_releases {
             podman_on_runc_without_root |it| podman(it, "runc", true);
             podman_kube_play
                 |it| story(it, "podman on crun", "by kube play", Podman::in_release(it, "crun", false).playing());
+            podman_on_youki |it| podman(it, "youki", false);
             docker |it| story(it, "dockerd on runc", "in the classic store", Docker::in_release(it, false));
             docker_compose |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
             containerd_on_runc |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
             containerd_on_crun |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            docker_on_youki |it| orphans(it, "youki");
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
             seccomp_on_runc |it| under_seccomp(it, "runc");
+            restored_on_runc restored_by_criu;
         })*
     };
 }
-tests_of_releases!(trixie forky);
+tests_of_releases!(trixie forky experimental);
 
 /// Prints a row. `commands` are the engine's, "podman on crun".
 fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
@@ -89,26 +93,55 @@ fn in_the_store_of_containerd(release: &str) {
 /// Without more options, and with as few rights as podman can give.
 fn under_seccomp(release: &str, runtime: &'static str) {
     let podman = Podman::in_release(release, runtime, false);
-    podman.expect_pause_under_seccomp(&[]);
-    podman.expect_pause_under_seccomp(&[
+    podman.expect_pause_under_seccomp(&[], &[]);
+    let few = [
         "--cap-drop=all",
         "--read-only",
         "--security-opt=no-new-privileges",
-    ]);
+    ];
+    podman.expect_pause_under_seccomp(&few, &[]);
     let commands = format!("podman on {runtime}");
     report(release, &commands, "the seccomp profile", podman.nest());
 }
 
-/// On gVisor's kernel pause exits on SIGTERM, and reaps the orphans of a container. No pod: Debian has no
-/// gVisor shim for containerd.
+/// By `runc checkpoint` and `restore`. As criu's user, whose limits criu may read without CAP_SYS_RESOURCE.
+fn restored_by_criu(release: &str) {
+    let podman = Podman::in_release(release, "runc", false);
+    // Of cgroups v1 criu would dump all of the machine's, while others end.
+    let file = podman.nest().path("criu.conf");
+    fs::write(&file, "manage-cgroups=ignore\n").unwrap();
+    let config = format!("--annotation=org.criu.config={file}");
+    podman.expect_pause_under_seccomp(&["--user=0", &config], &["checkpoint", "restore"]);
+    let commands = "podman on runc on criu";
+    report(
+        release,
+        commands,
+        "checkpoint, restore, the seccomp profile",
+        podman.nest(),
+    );
+}
+
+/// Debian has no gVisor shim for containerd, so no pod runs there.
 #[test]
 #[ignore = "takes a root file system of another release: make test-releases"]
 fn gvisor() {
-    let docker = Docker::in_release("trixie", false);
+    orphans("trixie", "runsc");
+}
+
+/// On a runtime of docker's pause exits on SIGTERM, and reaps the orphans of a container.
+fn orphans(release: &str, runtime: &'static str) {
+    let docker = Docker::in_release(release, false);
     docker.load_images();
     let start = |what: &[&str]| {
-        let run = ["run", "--detach", "--name=pause", "--network=none"];
-        docker.run(&[&run[..], &["--runtime=runsc"], what].concat())
+        let run = [
+            "run",
+            "--detach",
+            "--name=pause",
+            "--network=none",
+            "--runtime",
+            runtime,
+        ];
+        docker.run(&[&run[..], what].concat())
     };
     start(&[IMAGE]);
     docker.run(&["stop", "--time=20", "pause"]);
@@ -126,6 +159,6 @@ fn gvisor() {
     });
     assert!(shown.contains("/pause"), "{shown}");
     docker.run(&["rm", "--force", "pause"]);
-    let what = "start, orphans, stop";
-    report("trixie", "runsc on dockerd", what, docker.nest());
+    let commands = format!("dockerd on {runtime}");
+    report(release, &commands, "start, orphans, stop", docker.nest());
 }

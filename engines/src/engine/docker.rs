@@ -27,10 +27,13 @@ impl Docker {
     pub fn in_release(release: &str, in_containerd: bool) -> Self {
         let config = json!({
             "features": {"containerd-snapshotter": in_containerd},
-            "runtimes": {"runsc": {
-                "path": "/usr/bin/runsc",
-                "runtimeArgs": ["--ignore-cgroups", "--network=none", "--platform=systrap"],
-            }},
+            "runtimes": {
+                "runsc": {
+                    "path": "/usr/bin/runsc",
+                    "runtimeArgs": ["--ignore-cgroups", "--network=none", "--platform=systrap"],
+                },
+                "youki": {"path": "youki"},
+            },
         });
         Self::start_in(Nest::in_release(release, &Cgroups::V1), &config.to_string())
     }

@@ -69,7 +69,7 @@ impl Nest {
         nest
     }
 
-    /// Creates a nest in the root file system of another Debian release.
+    /// Creates a nest in the root file system of another Debian release, with the commands from crates.io.
     pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
         let enter = project().join("scripts/enter-release");
@@ -82,6 +82,8 @@ impl Nest {
                 files.into(),
             ]
         });
+        let tools = built("tools/bin");
+        nest.mount(&["--bind", tools.to_str().unwrap(), "/usr/local/bin"]);
         nest.see(cgroups);
         nest
     }

@@ -1,8 +1,8 @@
 //! podman in a nest.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, archive, example_pod};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, example_pod};
 use crate::{
-    End, Processes,
+    End, Processes, output,
     program::{Platform, Program, TERMINATED},
     project, sandbox,
     story::{APP, Engine, LISTENER},
@@ -131,12 +131,15 @@ impl Podman {
         self.run(&[command, cgroup, options].concat());
     }
 
-    /// Runs [`IMAGE`] under examples/seccomp.json, with more options: it sleeps, and exits on SIGTERM.
-    pub fn expect_pause_under_seccomp(&self, options: &[&str]) {
+    /// Runs [`IMAGE`] under examples/seccomp.json: it sleeps after these steps, and exits on SIGTERM.
+    pub fn expect_pause_under_seccomp(&self, options: &[&str], steps: &[&str]) {
         let profile = project().join("examples/seccomp.json");
         let seccomp = format!("--security-opt=seccomp={}", profile.display());
         let run = ["run", "--detach", "--name=pause", "--network=none"];
         self.run_in_cgroup(&run, &[&[&*seccomp], options, &[IMAGE]].concat());
+        for step in steps {
+            self.run(&["container", step, "pause"]);
+        }
         let processes = Processes(self.nest.proc());
         let pid = self.pid("pause");
         processes.wait_until_asleep(pid);
@@ -201,7 +204,12 @@ impl Engine for Podman {
             self.run_in_cgroup(&create, &[self.options, &infra].concat());
             self.run(&["pod", "start", "pod"]);
         }
-        self.pid(&self.infra())
+        let pid = self.pid(&self.infra());
+        // youki does not bring up the loopback, as runc and crun do.
+        let net = format!("--net=/proc/{pid}/ns/net");
+        let up = [&net, "ip", "link", "set", "lo", "up"];
+        output(self.nest.command("nsenter").args(up));
+        pid
     }
 
     fn start_app(&self, script: &str) {
