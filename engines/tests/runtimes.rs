@@ -296,6 +296,42 @@ fn k3s_and_rke2_are_switched_and_go_back() {
     }
 }
 
+/// At a step of a switch or of undo, use-pause is killed or interrupted, or the call fails.
+#[test]
+fn broken_at_some_steps_k3s_starts() {
+    break_k3s(31);
+}
+
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
+fn broken_at_each_step_k3s_starts() {
+    break_k3s(1);
+}
+
+fn break_k3s(every: usize) {
+    let (node, served) = k3s("k3s", None);
+    let file = node
+        .nest()
+        .root("/etc/rancher/k3s/config.yaml.d/99-use-pause.yaml");
+    let archive = node
+        .nest()
+        .root("/var/lib/rancher/k3s/agent/images/use-pause.tar");
+    let restart = || _ = output(node.command("systemctl").args(["restart", "k3s"]));
+    let pods = || served.pods.lock().unwrap().len();
+    let before = || {
+        _ = fs::remove_file(&file);
+        _ = fs::remove_file(&archive);
+        restart();
+    };
+    node.break_at_steps(&["--restart"], every, &file, before, pods);
+    let switched = fs::read(&file).unwrap();
+    let after = || {
+        fs::write(&file, &switched).unwrap();
+        restart();
+    };
+    node.break_at_steps(&["undo", "--restart"], every, &file, after, pods);
+}
+
 /// An agent gets system-default-registry from its server: no file of the node has it.
 #[test]
 fn k3s_that_renames_the_image_goes_back() {
@@ -481,32 +517,6 @@ fn an_interrupted_probe_leaves_nothing() {
     let end = sandbox::run(&mut shell);
     assert_eq!((end.status, &*end.stdout), (Ok(143), ""), "{}", end.stderr);
     wait_until("removed", || served.pods.lock().unwrap().is_empty());
-}
-
-/// At each step a probe is killed, or the call fails. The next probe removes what is left.
-#[test]
-fn a_probe_killed_or_failed_at_each_step_leaves_nothing() {
-    let (node, served, words) = simple(SIMPLE);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let steps = node.steps(&words);
-    let mut left = 0;
-    for step in &steps {
-        for fault in ["signal=KILL", "error=ENOSPC"] {
-            let Some(end) = node.with_fault(fault, step, &words) else {
-                continue;
-            };
-            if fault != "signal=KILL" {
-                let is_one_line = end.stderr.lines().count() == 1;
-                assert!(end.status == Ok(0) || is_one_line, "{step:?}: {end:?}");
-            }
-            // The stand-in goes on with a sandbox that nobody waits for.
-            left += served.pods.lock().unwrap().len();
-        }
-    }
-    assert_eq!(node.use_pause(&words).status, Ok(0));
-    wait_until("removed", || served.pods.lock().unwrap().is_empty());
-    println!("{} steps, {left} sandboxes left by them", steps.len());
-    assert!(left > 0);
 }
 
 /// In an emulator: use-pause for each platform, against the stand-in of this machine.

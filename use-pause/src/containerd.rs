@@ -10,7 +10,7 @@ use crate::{
     command::{command, find, run, version},
     cri::{Client, VersionRequest},
     edit,
-    file::{self, Before, Edit},
+    file::{self, Edit, State},
     image, process,
     service::Service,
 };
@@ -157,6 +157,16 @@ impl Containerd {
         ctr
     }
 
+    /// ctr's words for an import. The CRI unpacks the image, with the snapshotter that it uses. containerd 2.x
+    /// without overlayfs has no service that ctr could import by, unless by `--local`, which 1.6 does not know.
+    fn import_words(&self) -> Vec<&'static str> {
+        let mut words = vec!["images", "import", "--no-unpack", "--all-platforms"];
+        if !self.version.starts_with("1.6.") {
+            words.push("--local");
+        }
+        words
+    }
+
     /// The files of the configuration in the order that containerd reads them. The main file comes first,
     /// even if it does not exist.
     fn parts(&self) -> Result<Vec<Part>> {
@@ -271,14 +281,12 @@ impl Containerd {
     fn edit(&self, parts: &[Part], part: &Part, key: Key, new: String) -> Result<Edit> {
         let file = file::resolve(&part.file)?;
         file::stays_unread(&file, parts.iter().flat_map(|it| &it.patterns))?;
-        Ok(Edit {
-            old: file.exists().then(|| part.text.clone()),
-            new: Some(new),
-            before: Before::Keep,
-            earlier: file::kept(&file)?,
-            note: self.note(part, key),
-            file,
-        })
+        let old = file.exists().then(|| part.text.clone());
+        let mut edit = Edit::of(file, Some(new))?;
+        edit.old.content = old.clone();
+        edit.new.kept = Some(old);
+        edit.note = self.note(part, key);
+        Ok(edit)
     }
 
     /// Fails if something writes the file anew at each start (k0s' documentation on runtimes, microk8s'
@@ -424,7 +432,8 @@ impl Runtime for Containerd {
         let parts = self.parts()?;
         for (index, part) in parts.iter().enumerate() {
             let file = file::resolve(&part.file)?;
-            let Some(kept) = file::kept(&file)? else {
+            let now = State::of(&file)?;
+            let Some(kept) = now.kept.clone() else {
                 continue;
             };
             let old = kept.clone().map_or_else(|| self.beginning(), Ok)?;
@@ -432,26 +441,25 @@ impl Runtime for Containerd {
             let Some(key) = KEYS.iter().find(differs) else {
                 continue;
             };
-            let now = edit::get(&part.text, key)?.unwrap_or_default();
-            if !is_ours(&now) {
+            let image = edit::get(&part.text, key)?.unwrap_or_default();
+            if !is_ours(&image) {
                 continue;
             }
-            let is_alone = edit::set(&old, key, &now).is_ok_and(|ours| ours == part.text);
-            let (before, new) = match edit::get(&old, key)? {
-                _ if is_alone => (Before::Restore, kept),
+            let is_alone = edit::set(&old, key, &image).is_ok_and(|ours| ours == part.text);
+            let mut edit = Edit::of(file, kept)?;
+            edit.old.content = Some(part.text.clone());
+            if is_alone {
+                edit.new.kept = None;
+            } else {
                 // Somebody changed something else since then, which stays.
-                Some(image) => (Before::Leave, Some(edit::set(&part.text, key, &image)?)),
-                None => (Before::Leave, Some(edit::unset(&part.text, key)?)),
-            };
-            self.dump(&parts, Some((index, new.as_deref().unwrap_or(&old))))?;
-            return Ok(Some(Edit {
-                file,
-                old: Some(part.text.clone()),
-                new,
-                before,
-                earlier: None,
-                note: None,
-            }));
+                edit.new.content = Some(match edit::get(&old, key)? {
+                    Some(image) => edit::set(&part.text, key, &image)?,
+                    None => edit::unset(&part.text, key)?,
+                });
+            }
+            let new = edit.new.content.as_deref().unwrap_or(&old);
+            self.dump(&parts, Some((index, new)))?;
+            return Ok(Some(edit));
         }
         Ok(None)
     }
@@ -461,14 +469,10 @@ impl Runtime for Containerd {
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
-        // The CRI unpacks it, with the snapshotter that it uses. containerd 2.x without overlayfs has no service
-        // that ctr could import by, unless by `--local`, which 1.6 does not know.
-        let import = |options: &[&str]| {
-            let mut import = self.ctr();
-            import.args(["images", "import", "--no-unpack", "--all-platforms"]);
-            run(import.args(options), &archive.bytes)
-        };
-        import(&["-"]).or_else(|error| import(&["--local", "-"]).map_err(|_| error))?;
+        run(
+            self.ctr().args(self.import_words()).arg("-"),
+            &archive.bytes,
+        )?;
         let cri = Client::of(&self.socket);
         if self.is_for_this_run && cri.call(VersionRequest {}).is_err() {
             return Ok(());
@@ -489,17 +493,17 @@ impl Runtime for Containerd {
         Ok(!is_labelled)
     }
 
-    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>> {
         let ctr = self.ctr.iter().map(|it| it.display().to_string());
         let ctr = ctr.collect::<Vec<_>>().join(" ");
         let ctr = format!(
-            "ExecStartPost=-{ctr} --address={} --namespace=k8s.io images",
+            "ExecStartPost=-{ctr} --address={} --namespace=k8s.io",
             self.socket.display()
         );
-        Ok(Some(vec![
-            format!("{ctr} import --no-unpack --all-platforms {file}"),
-            format!("{ctr} label {} {PINNED}", archive.name),
-        ]))
+        Ok(vec![
+            format!("{ctr} {} {file}", self.import_words().join(" ")),
+            format!("{ctr} images label {} {PINNED}", archive.name),
+        ])
     }
 
     fn has_read(&self) -> bool {

@@ -2,6 +2,7 @@
 //! on a unix socket. It has the messages and fields that are used, and no others; their numbers are those
 //! of Kubernetes' `cri-api/pkg/apis/runtime/v1/api.proto`.
 
+use crate::process::caught;
 use anyhow::{Result, anyhow};
 use prost::Message;
 use std::{
@@ -206,9 +207,9 @@ impl Client {
             .build()?;
         // A timeout starts in the runtime.
         let answer = async { timeout(deadline, self.unary(request, deadline)).await };
-        runtime
-            .block_on(answer)
-            .unwrap_or_else(|_| Err(anyhow!("no answer in {} s", C::SECONDS)))
+        let late = |_| Err(anyhow!("no answer in {} s", C::SECONDS));
+        // tokio panics where the kernel does not let it wake itself.
+        caught(|| runtime.block_on(answer).unwrap_or_else(late))
             .map_err(|error| anyhow!("{name}: {}", error.to_string().replace('\n', " ")))
     }
 

@@ -22,6 +22,8 @@ const COMMAND: &edit::Path = &["crio", "image", "pause_command"];
 pub struct Crio {
     executable: PathBuf,
     version: String,
+    /// The image that was configured as use-pause started.
+    was_configured: Option<String>,
 }
 
 /// The file that names the image.
@@ -43,6 +45,7 @@ impl Crio {
         Ok(Self {
             version: version(&executable)?,
             executable,
+            was_configured: drop_in(|text, _| edit::get(text, IMAGE)).image()?,
         })
     }
 
@@ -128,19 +131,23 @@ impl Runtime for Crio {
         image::expect_stored(&cri, archive)
     }
 
-    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>> {
         let words = Self::load(&archive.name, file)?;
-        Ok(Some(vec![format!("ExecStartPre=-{}", words.join(" "))]))
+        Ok(vec![format!("ExecStartPre=-{}", words.join(" "))])
     }
 
     fn has_read(&self) -> bool {
-        // Without an image it reads its default.
-        let Ok(Some(image)) = self.configured() else {
+        let configured = self.configured().ok().flatten();
+        if configured.is_none() && self.was_configured.is_none() {
             return true;
-        };
-        run(command(&self.executable).args(["status", "config"]), &[])
-            .and_then(|config| edit::get(&config, IMAGE))
-            .is_ok_and(|read| read == Some(image))
+        }
+        let config = run(command(&self.executable).args(["status", "config"]), &[]);
+        let read = config.and_then(|config| edit::get(&config, IMAGE));
+        // Without an image it reads its default, whatever that is.
+        read.is_ok_and(|read| match configured {
+            Some(_) => read == configured,
+            None => read != self.was_configured,
+        })
     }
 
     fn service(&self) -> Service {

@@ -1,6 +1,6 @@
 //! A file of our own in a runtime's configuration directory.
 
-use crate::file::{self, Before, Edit};
+use crate::file::{self, Edit};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -54,26 +54,15 @@ impl DropIn {
             ),
             _ => {}
         }
-        let old = file::read(&self.file)?;
-        let new = (self.set)(old.as_deref().unwrap_or_default(), image)?;
-        Ok(Some(self.edit(old, Some(new))))
+        let old = file::read(&self.file)?.unwrap_or_default();
+        let new = (self.set)(&old, image)?;
+        Edit::of(self.file.clone(), Some(new)).map(Some)
     }
 
     /// The edit that removes our file; none if it is not there.
     pub fn plan_undo(&self) -> Result<Option<Edit>> {
-        let old = file::read(&self.file)?;
-        Ok(old.map(|old| self.edit(Some(old), None)))
-    }
-
-    fn edit(&self, old: Option<String>, new: Option<String>) -> Edit {
-        Edit {
-            file: self.file.clone(),
-            old,
-            new,
-            before: Before::Leave,
-            earlier: None,
-            note: None,
-        }
+        let edit = Edit::of(self.file.clone(), None)?;
+        Ok(Some(edit).filter(|it| it.old.content.is_some()))
     }
 
     /// The sandbox image; none if no file sets it.

@@ -169,8 +169,8 @@ impl Runtime for K3s {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn import_lines(&self, _archive: &Archive, _file: &str) -> Result<Option<Vec<String>>> {
-        Ok(None)
+    fn import_lines(&self, _archive: &Archive, _file: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn has_read(&self) -> bool {

@@ -23,12 +23,11 @@ pub mod service;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use archive::Archive;
-use at_start::AtStart;
 use cri::{Client, StatusRequest, VersionRequest};
 use file::Edit;
 use output::Output;
 use probe::{Program, probe};
-use process::wait_for;
+use process::{forget_signals, interrupted, wait_for};
 use serde_json::{Value, json};
 use service::Service;
 use std::{path::Path, time::Duration};
@@ -68,8 +67,8 @@ pub trait Runtime {
         Ok(false)
     }
     /// The lines of systemd that import the image from a file, and pin it, at each start of the runtime. None
-    /// if it imports the image at each start anyway.
-    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>>;
+    /// if it imports the image itself.
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>>;
     /// Whether the running runtime has read the configuration since it last changed.
     fn has_read(&self) -> bool;
     /// The node's service that runs it.
@@ -104,29 +103,38 @@ pub fn switch(
     out: &Output,
 ) -> Result<()> {
     let name = &*archive.name;
+    let cri = Client::of(runtime.socket());
     let plan = || {
-        let edit = planned(runtime, options, runtime.plan(name))?;
-        edit.as_ref().map_or(Ok(()), Edit::check)?;
-        let lines = || runtime.import_lines(archive, at_start::ARCHIVE);
-        let lines = if options.at_start { lines()? } else { None };
-        let at_start = lines.map(|lines| AtStart::plan(&runtime.service(), &lines));
-        Ok((edit, at_start.transpose()?))
+        let edit = runtime.plan(name)?;
+        let at_start = if options.at_start {
+            let lines = runtime.import_lines(archive, at_start::ARCHIVE)?;
+            at_start::plan(&runtime.service(), &lines)?
+        } else {
+            None
+        };
+        Ok((edit, at_start))
     };
     let (edit, at_start) = plan().map_err(unchanged)?;
-    let cri = Client::of(runtime.socket());
+    let mut change = Change {
+        edit,
+        at_start,
+        before: None,
+        is_wanted: |it| it.ours.is_some(),
+        outcome: format!("new pods get the sandbox image {name}"),
+    };
+    change.check(runtime, options).map_err(unchanged)?;
     if runtime.must_run() && !options.is_off {
         cri.call(VersionRequest {}).map_err(|error| {
             let start = runtime.service().shown("start");
             unchanged(anyhow!("the runtime does not answer ({error:#}): {start}"))
         })?;
     }
-    let before = options.restart.then(|| probe(&cri, archive));
-    out.line(&runtime.title());
-    if let Some(Err(error)) = &before {
+    change.begin(runtime, archive, options, out)?;
+    if let Some(Err(error)) = &change.before {
         out.line(&format!("before: the node starts no sandbox: {error:#}"));
     }
     let mut done = Vec::new();
-    let import = || -> Result<()> {
+    let mut import = || -> Result<()> {
         if !runtime.has(archive).unwrap_or(false) {
             runtime.import(archive)?;
             done.push("imported");
@@ -134,33 +142,20 @@ pub fn switch(
         if runtime.pin(name)? {
             done.push("pinned");
         }
-        Ok(())
+        if change.at_start.is_some() {
+            let file = at_start::ARCHIVE;
+            file::write(Path::new(file), &archive.bytes)
+                .with_context(|| format!("cannot write {file}"))?;
+        }
+        interrupted()
     };
-    let mut import = import;
     import().map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
     if done.is_empty() {
         done.push("already imported");
     }
     out.line(&format!("{name}: {}", done.join(", ")));
-    out.set("runtime", runtime.title());
     out.set("image", name);
     out.set("imported", done.contains(&"imported"));
-    let at_start = at_start.map(|it| it.place(archive)).transpose();
-    let at_start = at_start.map_err(|error| anyhow!("{error:#}; the image was imported"))?;
-    if at_start.is_some() {
-        out.line(&format!(
-            "imported again at each start of {}",
-            runtime.service().0
-        ));
-    }
-    let outcome = format!("new pods get the sandbox image {name}");
-    let change = Change {
-        edit,
-        before,
-        is_wanted: |it| it.ours.is_some(),
-        at_start,
-        outcome,
-    };
     change.finish(runtime, archive, options, out)?;
     if let Some(note) = runtime.note() {
         out.line(note);
@@ -173,9 +168,10 @@ pub fn switch(
 
 /// Says what follows if the runtime does not spare the image.
 fn advise(cri: &Client, runtime: &dyn Runtime, name: &str, out: &Output) {
-    let pinned = || match image::get(cri, name) {
-        Ok(Some(image)) if image.pinned => Ok(()),
-        _ => Err(()),
+    let pinned = || {
+        let image = image::get(cri, name)?;
+        ensure!(image.is_some_and(|it| it.pinned), "not pinned");
+        Ok(())
     };
     let is_pinned = wait_for(Duration::from_millis(500), pinned).is_ok();
     out.set("pinned", is_pinned);
@@ -195,21 +191,20 @@ pub fn undo(
     options: &Options,
     out: &Output,
 ) -> Result<()> {
-    let cri = Client::of(runtime.socket());
-    let edit = plan_undo(runtime, archive);
-    let edit = planned(runtime, options, edit).map_err(unchanged)?;
-    let before = options.restart.then(|| probe(&cri, archive));
-    out.line(&runtime.title());
-    if AtStart::remove(&runtime.service())? {
-        out.line("no import at each start any more");
-    }
-    let change = Change {
+    let plan = || {
+        let edit = plan_undo(runtime, archive)?;
+        Ok((edit, at_start::plan(&runtime.service(), &[])?))
+    };
+    let (edit, at_start) = plan().map_err(unchanged)?;
+    let mut change = Change {
         edit,
-        before,
+        at_start,
+        before: None,
         is_wanted: |_| true,
-        at_start: None,
         outcome: "the configuration from before the last switch".to_owned(),
     };
+    change.check(runtime, options).map_err(unchanged)?;
+    change.begin(runtime, archive, options, out)?;
     change.finish(runtime, archive, options, out)
 }
 
@@ -227,96 +222,114 @@ fn unchanged(error: anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}; nothing was changed")
 }
 
-/// The edit, if everything that can be checked beforehand is right.
-fn planned(
-    runtime: &dyn Runtime,
-    options: &Options,
-    edit: Result<Option<Edit>>,
-) -> Result<Option<Edit>> {
-    if options.restart {
-        runtime.service().command(runtime.verb())?;
-    }
-    edit
-}
-
 /// A change of the configuration, and what it is for.
 struct Change {
     edit: Option<Edit>,
+    /// That of the drop-in of the runtime's unit.
+    at_start: Option<Edit>,
     /// What a sandbox ran before, if that was tried.
     before: Option<Result<Program>>,
     /// Whether a new sandbox runs what it should.
     is_wanted: fn(&Program) -> bool,
-    /// What else this run added, and takes away if it goes back.
-    at_start: Option<AtStart>,
     outcome: String,
 }
 
+impl Drop for Change {
+    fn drop(&mut self) {
+        let drop_in = self.at_start.iter();
+        drop_in.for_each(|it| at_start::clean(&it.file));
+    }
+}
+
 impl Change {
-    fn finish(
-        mut self,
+    fn edits(&self) -> impl Iterator<Item = &Edit> {
+        self.edit.iter().chain(&self.at_start)
+    }
+
+    /// Fails if anything is wrong that can be found before the change.
+    fn check(&self, runtime: &dyn Runtime, options: &Options) -> Result<()> {
+        if options.restart {
+            runtime.service().command(runtime.verb())?;
+        }
+        self.edits().try_for_each(Edit::check)
+    }
+
+    /// Looks at what a sandbox runs before the change.
+    fn begin(
+        &mut self,
         runtime: &dyn Runtime,
         archive: &Archive,
         options: &Options,
         out: &Output,
     ) -> Result<()> {
-        let to_restart = runtime.service().shown(runtime.verb());
+        let cri = Client::of(runtime.socket());
+        self.before = options.restart.then(|| probe(&cri, archive));
+        interrupted().map_err(unchanged)?;
+        out.line(&runtime.title());
+        out.set("runtime", runtime.title());
+        Ok(())
+    }
+
+    fn place(&self) -> Result<()> {
+        let edits: Vec<&Edit> = self.edits().collect();
+        for (at, edit) in edits.iter().enumerate() {
+            edit.place().inspect_err(|_| {
+                _ = edits[..at].iter().try_for_each(|it| it.take_back());
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets systemd read the drop-in, if that was changed.
+    fn reload_units(&self) -> Result<()> {
+        let changed = self.at_start.iter();
+        changed.map(|_| Service::reload_units()).collect()
+    }
+
+    fn take_back(&self) -> Result<()> {
+        self.edits().try_for_each(Edit::take_back)?;
+        self.reload_units()
+    }
+
+    fn finish(
+        &self,
+        runtime: &dyn Runtime,
+        archive: &Archive,
+        options: &Options,
+        out: &Output,
+    ) -> Result<()> {
+        self.place().map_err(|error| {
+            anyhow!("{error:#}; what was imported stays, and nothing else was changed")
+        })?;
         out.set("changed", self.edit.is_some());
         if let Some(edit) = &self.edit {
-            edit.place().map_err(|error| {
-                anyhow!("{error:#}; what was imported stays, and nothing else was changed")
-            })?;
             let kept = edit.kept_as();
             let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
             out.line(&format!("{}: {}{kept}", edit.file.display(), self.outcome));
-            if let Some(note) = &edit.note {
-                out.line(note);
-            }
         } else {
             out.line(&format!("nothing to change: {}", self.outcome));
         }
-        let must_read = !options.is_off && (self.edit.is_some() || !runtime.has_read());
-        if !options.restart {
-            if must_read {
-                out.line(&format!("to apply, run: {to_restart}"));
-                out.line("to verify, run: use-pause probe");
-                out.set("to_do", to_restart);
-            }
-            return Ok(());
+        for note in self.edits().filter_map(|it| it.note.as_deref()) {
+            out.line(note);
         }
-        let after = if must_read { restart(runtime) } else { Ok(()) };
-        let after = after.and_then(|()| probe(&Client::of(runtime.socket()), archive));
-        let failed = match after {
-            Ok(program) if (self.is_wanted)(&program) => {
-                out.line(&format!(
-                    "a new sandbox runs {program}; running pods keep theirs"
-                ));
-                out.set("probe", program.to_json());
-                return Ok(());
-            }
-            Ok(program) => {
-                out.set("probe", program.to_json());
-                let notes = runtime.overrides().join("; ");
-                let why = if notes.is_empty() {
-                    notes
-                } else {
-                    format!(" ({notes})")
-                };
-                anyhow!("a new sandbox runs {program}{why}")
-            }
-            Err(error) => error,
-        };
-        if let Some(at_start) = self.at_start.take() {
-            at_start.take_back()?;
-        }
-        let Some(edit) = self.edit else {
+        let done = self.reload_units();
+        let done = done.and_then(|()| self.take_effect(runtime, archive, options, out));
+        let Err(failed) = done else { return Ok(()) };
+        let failed = interrupted().err().unwrap_or(failed);
+        // Another signal ends what follows.
+        forget_signals();
+        if self.edits().next().is_none() {
             bail!("{failed:#}; the configuration was as it should be, and was not changed");
-        };
-        edit.take_back()
+        }
+        self.take_back()
             .map_err(|error| anyhow!("{failed:#}; {error:#}"))?;
         out.set("changed", false);
-        let again = restart(runtime).and_then(|()| probe(&Client::of(runtime.socket()), archive));
         let restored = "restored the old configuration";
-        match (again, self.before) {
+        if !options.restart {
+            bail!("{failed:#}; {restored}");
+        }
+        let again = restart(runtime).and_then(|()| probe(&Client::of(runtime.socket()), archive));
+        match (again, &self.before) {
             (Ok(program), _) => bail!("{failed:#}; {restored}: a new sandbox runs {program}"),
             (Err(_), Some(Err(before))) => {
                 bail!("{failed:#}; {restored}: the node starts no sandbox, as before: {before:#}")
@@ -325,6 +338,45 @@ impl Change {
                 bail!("{failed:#}; {restored}, but: {again:#}; see the runtime's log")
             }
         }
+    }
+
+    /// Restarts the runtime, and fails unless a new sandbox runs what it should. Without `--restart` it says what
+    /// to do.
+    fn take_effect(
+        &self,
+        runtime: &dyn Runtime,
+        archive: &Archive,
+        options: &Options,
+        out: &Output,
+    ) -> Result<()> {
+        let must_read = !options.is_off && (self.edit.is_some() || !runtime.has_read());
+        if !options.restart {
+            if must_read {
+                let restart = runtime.service().shown(runtime.verb());
+                out.line(&format!("to apply, run: {restart}"));
+                out.line("to verify, run: use-pause probe");
+                out.set("to_do", restart);
+            }
+            return Ok(());
+        }
+        if must_read {
+            restart(runtime)?;
+        }
+        let program = probe(&Client::of(runtime.socket()), archive)?;
+        out.set("probe", program.to_json());
+        if !(self.is_wanted)(&program) {
+            let notes = runtime.overrides().join("; ");
+            let why = if notes.is_empty() {
+                notes
+            } else {
+                format!(" ({notes})")
+            };
+            bail!("a new sandbox runs {program}{why}");
+        }
+        out.line(&format!(
+            "a new sandbox runs {program}; running pods keep theirs"
+        ));
+        Ok(())
     }
 }
 

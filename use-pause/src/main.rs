@@ -9,6 +9,7 @@ use nix::{
 use similar::TextDiff;
 use std::{
     fs::File,
+    panic,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -25,6 +26,7 @@ use use_pause::{
     output::Output,
     plan_undo,
     probe::probe,
+    process::{caught, note_signals},
     status, switch, undo,
 };
 
@@ -106,7 +108,8 @@ enum Name {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let out = Output::new(arguments.options.output == Format::Json);
-    let result = run(&arguments, &out);
+    panic::set_hook(Box::new(|_| {}));
+    let result = caught(|| run(&arguments, &out));
     let error = result.as_ref().err();
     // An error of a library may have several lines.
     let error = error.map(|error| format!("{error:#}").replace('\n', " "));
@@ -143,6 +146,7 @@ fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool>
     let changes = !options.dry_run && !matches!(command, Some(Task::Status));
     let locked = options.root.as_deref().unwrap_or(Path::new("/run"));
     let _lock = if changes { Some(lock(locked)?) } else { None };
+    note_signals()?;
     if let (Some(Task::Probe), Some(socket)) = (command, &options.cri) {
         return probed(socket, &archive?, out);
     }
@@ -235,7 +239,7 @@ fn lock(directory: &Path) -> Result<File> {
 fn show(edit: Option<Edit>, out: &Output) {
     let Some(edit) = edit else { return };
     let name = edit.file.display().to_string();
-    let (old, new) = (edit.old.unwrap_or_default(), edit.new.unwrap_or_default());
+    let [old, new] = [edit.old, edit.new].map(|it| it.content.unwrap_or_default());
     let diff = TextDiff::from_lines(&old, &new);
     let diff = diff.unified_diff().header(&name, &name).to_string();
     out.line(diff.trim_end_matches('\n'));

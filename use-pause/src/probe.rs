@@ -10,10 +10,9 @@ use crate::{
         StopPodSandboxRequest,
     },
     image,
-    process::wait_for,
+    process::{interrupted, wait_for},
 };
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -70,33 +69,16 @@ impl fmt::Display for Program {
 ///
 /// # Errors
 ///
-/// The runtime starts no sandbox, or does not remove it, or does not answer.
+/// The runtime starts no sandbox, or does not remove it, or does not answer, or a signal has come.
 pub fn probe(cri: &Client, archive: &Archive) -> Result<Program> {
-    let _uninterrupted = Uninterrupted::start()?;
     // A killed run may have left one.
     remove_all(cri)?;
     let program = start(cri).and_then(|id| program(cri, Some(archive), &id));
     let removed = remove_all(cri).context("cannot remove the sandbox of this probe");
     let program = program?;
     removed?;
+    interrupted()?;
     Ok(program)
-}
-
-/// Delays signals that would end this process before the sandbox is removed.
-struct Uninterrupted(SigSet);
-
-impl Uninterrupted {
-    fn start() -> Result<Self> {
-        let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-        let signals: SigSet = signals.into_iter().collect();
-        Ok(Self(signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
-    }
-}
-
-impl Drop for Uninterrupted {
-    fn drop(&mut self) {
-        _ = self.0.thread_set_mask();
-    }
 }
 
 fn remove_all(cri: &Client) -> Result<()> {
