@@ -8,6 +8,7 @@ use crate::{
     wait_until, write_script,
 };
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
@@ -133,6 +134,16 @@ impl Node {
         wait_until("known to the CRI", || {
             image::get(&cri, name).is_ok_and(|it| it.is_some())
         });
+    }
+
+    /// Imports the sandbox image that the node has before a switch, with another program. Returns its name.
+    pub fn import_stock(&self) -> String {
+        let end = self.use_pause(&["status", "--output=json"]);
+        let status: Value = serde_json::from_str(&end.stdout).unwrap();
+        assert_eq!((end.status, &status["ours"]), (Ok(1), &Value::from(false)));
+        let name = status["image"].as_str().unwrap();
+        self.import(name, &["/bin/sleep", "100000"]);
+        name.to_owned()
     }
 
     /// Runs the use-pause that ships.

@@ -46,7 +46,7 @@ fn value(directory: &Path, key: &str) -> Option<String> {
     found.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-/// CRI-O. It reads /etc/crio once it is reloaded, and its store is podman's.
+/// CRI-O. It reads /etc/crio a while after its reload has ended, and its store is podman's.
 struct CrioLike {
     /// What it has read.
     read: PathBuf,
@@ -88,11 +88,11 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("10-vendor.conf"), file).unwrap();
     let read = "rm -rf /run/read && cp -r /etc/crio/crio.conf.d /run/read";
+    output(node.command("sh").args(["-c", read]));
     let systemctl = format!(
-        "#!/bin/sh -e\ncase \"$*\" in 'reload crio') {read} ;; daemon-reload) ;; *) exit 1 ;; esac\n"
+        "#!/bin/sh\n[ \"$*\" = 'reload crio' ] || exit 1\n(sleep 1; {read}) >/dev/null 2>&1 &\n"
     );
     write_script(nest.path("bin/systemctl"), &systemctl);
-    output(node.command("systemctl").args(["reload", "crio"]));
     // Its version, its configuration, or the service.
     let status = "sed '/pause_image/!d; s/^/[crio.image]\\n/' $(ls /run/read/* | tail -n 1)";
     let crio = format!(

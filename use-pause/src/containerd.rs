@@ -370,7 +370,10 @@ fn candidates(parts: &[Part]) -> Vec<(usize, Key)> {
     let has_table = |(index, key): &(usize, Key)| parts[*index].has(&key[..2]);
     // The sort is stable: within each group the last file comes first.
     all.sort_by_key(|it| (!has_key(it), !has_table(it)));
-    all.retain(|it| has_table(it) || it.0 == 0);
+    // containerd 2.0 to 2.2 read this one from a file of version 2 where another file is of version 3. They would
+    // no longer once both had one version.
+    let is_of_2 = |index: usize| parts[index].version().is_some_and(|it| it < 3);
+    all.retain(|it| (has_table(it) || it.0 == 0) && !(it.1 == KEY_3 && is_of_2(it.0)));
     all
 }
 

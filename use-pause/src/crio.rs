@@ -12,7 +12,10 @@ use crate::{
     service::Service,
 };
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 
 const SOCKET: &str = "/run/crio/crio.sock";
 const IMAGE: &edit::Path = &["crio", "image", "pause_image"];
@@ -22,8 +25,8 @@ const COMMAND: &edit::Path = &["crio", "image", "pause_command"];
 pub struct Crio {
     executable: PathBuf,
     version: String,
-    /// The image that was configured as use-pause started.
-    was_configured: Option<String>,
+    /// The image that the configuration named last.
+    named: RefCell<Option<String>>,
 }
 
 /// The file that names the image.
@@ -45,7 +48,7 @@ impl Crio {
         Ok(Self {
             version: version(&executable)?,
             executable,
-            was_configured: drop_in(|text, _| edit::get(text, IMAGE)).image()?,
+            named: drop_in(|text, _| edit::get(text, IMAGE)).image()?.into(),
         })
     }
 
@@ -138,16 +141,22 @@ impl Runtime for Crio {
 
     fn has_read(&self) -> bool {
         let configured = self.configured().ok().flatten();
-        if configured.is_none() && self.was_configured.is_none() {
+        // Without an image it reads its default, whatever that is.
+        let former = self.named.borrow().clone();
+        if configured.is_none() && former.is_none() {
             return true;
         }
         let config = run(command(&self.executable).args(["status", "config"]), &[]);
         let read = config.and_then(|config| edit::get(&config, IMAGE));
-        // Without an image it reads its default, whatever that is.
-        read.is_ok_and(|read| match configured {
-            Some(_) => read == configured,
-            None => read != self.was_configured,
-        })
+        let is_new = |read| {
+            if configured.is_some() {
+                self.named.replace(configured.clone());
+                read == configured
+            } else {
+                read != former
+            }
+        };
+        read.is_ok_and(is_new)
     }
 
     fn service(&self) -> Service {
