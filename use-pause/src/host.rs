@@ -40,9 +40,11 @@ pub fn enter_image(root: &Path) -> Result<()> {
     let prepare = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        // containerd 2.x looks for the mount that its files are on.
+        mount(Some(root), root, none, bind, none)?;
         for directory in ["proc", "sys", "dev"] {
             let from = Path::new("/").join(directory);
-            let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount(Some(&from), &root.join(directory), none, bind, none)?;
         }
         let run = root.join("run");
