@@ -138,8 +138,7 @@ impl Node {
 
     /// Imports the sandbox image that the node has before a switch, with another program. Returns its name.
     pub fn import_stock(&self) -> String {
-        let end = self.use_pause(&["status", "--output=json"]);
-        let status: Value = serde_json::from_str(&end.stdout).unwrap();
+        let (end, status) = self.use_pause_json(&["status"]);
         assert_eq!((end.status, &status["ours"]), (Ok(1), &Value::from(false)));
         let name = status["image"].as_str().unwrap();
         self.import(name, &["/bin/sleep", "100000"]);
@@ -152,6 +151,13 @@ impl Node {
         let mut command = self.command("env");
         command.args(["--default-signal", &use_pause()]);
         sandbox::run(command.args(arguments))
+    }
+
+    /// Runs it with `--output json`, and returns that too.
+    pub fn use_pause_json(&self, arguments: &[&str]) -> (End, Value) {
+        let end = self.use_pause(&[arguments, &["--output=json"]].concat());
+        let object = serde_json::from_str(&end.stdout).unwrap();
+        (end, object)
     }
 
     /// Runs it successfully: its standard output.

@@ -8,7 +8,7 @@ use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run, version},
-    cri::{Client, VersionRequest},
+    cri::Client,
     edit,
     file::{self, Edit, State},
     image, process,
@@ -94,8 +94,6 @@ pub struct Containerd {
     pub socket: PathBuf,
     version: String,
     pid: Option<i32>,
-    /// Whether use-pause started it, on the files of a node image.
-    pub is_for_this_run: bool,
 }
 
 impl Containerd {
@@ -126,7 +124,6 @@ impl Containerd {
             config: config.unwrap_or_else(|| CONFIG.into()),
             socket: socket.into(),
             pid,
-            is_for_this_run: false,
         };
         let address = containerd.address().unwrap_or_else(|| socket.to_owned());
         if socket == SOCKET && address != SOCKET {
@@ -476,11 +473,7 @@ impl Runtime for Containerd {
             self.ctr().args(self.import_words()).arg("-"),
             &archive.bytes,
         )?;
-        let cri = Client::of(&self.socket);
-        if self.is_for_this_run && cri.call(VersionRequest {}).is_err() {
-            return Ok(());
-        }
-        image::expect_stored(&cri, archive)
+        image::expect_stored(&Client::of(&self.socket), archive)
     }
 
     fn pin(&self, name: &str) -> Result<bool> {

@@ -17,9 +17,7 @@ pub struct DropIn {
     /// The key that names the sandbox image.
     pub key: &'static str,
     /// The value of a key in a file's text.
-    pub get: fn(&str, &str) -> Result<Option<String>>,
-    /// The text of our file for an image, from its old text.
-    pub set: fn(&str, &str) -> Result<String>,
+    pub value: fn(&str, &str) -> Result<Option<String>>,
 }
 
 impl DropIn {
@@ -35,16 +33,17 @@ impl DropIn {
         let mut found = None;
         for file in [self.main.clone()].into_iter().chain(files) {
             let text = file::read(&file)?.unwrap_or_default();
-            let value = (self.get)(&text, key).with_context(|| file.display().to_string())?;
+            let value = (self.value)(&text, key).with_context(|| file.display().to_string())?;
             found = value.map(|value| (file, value)).or(found);
         }
         Ok(found)
     }
 
-    /// The edit that names the image in our file; none if the configuration names it already.
-    pub fn plan(&self, image: &str) -> Result<Option<Edit>> {
+    /// The edit that gives our file this text, which names the image; none if the configuration names it, and
+    /// all else in the text is set already.
+    pub fn plan(&self, image: &str, text: String, is_set: bool) -> Result<Option<Edit>> {
         match self.get(self.key)? {
-            Some((_, named)) if named == image => return Ok(None),
+            Some((_, named)) if named == image && is_set => Ok(None),
             Some((path, _)) if path > self.file => bail!(
                 "{} sets {}, and {} reads that file after {}: change it there or rename the file",
                 path.display(),
@@ -52,11 +51,8 @@ impl DropIn {
                 self.runtime,
                 self.file.display()
             ),
-            _ => {}
+            _ => Edit::of(self.file.clone(), Some(text)).map(Some),
         }
-        let old = file::read(&self.file)?.unwrap_or_default();
-        let new = (self.set)(&old, image)?;
-        Edit::of(self.file.clone(), Some(new)).map(Some)
     }
 
     /// The edit that removes our file; none if it is not there.

@@ -79,7 +79,6 @@ impl Own {
         }
         let mut own = Self(daemon.spawn().context("cannot start containerd")?);
         containerd.socket = SOCKET.into();
-        containerd.is_for_this_run = true;
         let start = Instant::now();
         while let Err(error) = containerd.answers() {
             if let Some(status) = own.0.try_wait()? {

@@ -47,8 +47,7 @@ impl K3s {
             file: self.directory().join("config.yaml.d/99-use-pause.yaml"),
             endings: &[".yaml", ".yml"],
             key: "pause-image",
-            get: |text, key| Ok(option(text, key)),
-            set: |_, image| Ok(format!("pause-image: \"{image}\"\n")),
+            value: |text, key| Ok(option(text, key)),
         }
     }
 
@@ -152,7 +151,8 @@ impl Runtime for K3s {
             self.name
         );
         self.ensure_it_decides()?;
-        self.drop_in().plan(image)
+        let text = format!("pause-image: \"{image}\"\n");
+        self.drop_in().plan(image, text, true)
     }
 
     fn plan_undo(&self, _is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {

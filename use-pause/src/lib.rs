@@ -23,7 +23,7 @@ pub mod service;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use archive::Archive;
-use cri::{Client, StatusRequest, VersionRequest};
+use cri::{Client, Image, StatusRequest, VersionRequest};
 use file::Edit;
 use output::Output;
 use probe::{Program, probe};
@@ -87,139 +87,16 @@ pub trait Runtime {
     }
 }
 
-/// What the user chose.
-pub struct Options {
+/// A node, and what the user chose.
+pub struct Node<'a> {
+    pub runtime: &'a dyn Runtime,
+    pub archive: &'a Archive,
+    pub out: &'a Output,
     pub restart: bool,
+    /// Whether the runtime's unit imports the image at each start.
     pub at_start: bool,
     /// Whether the runtime serves no pods: it is that of a node image.
     pub is_off: bool,
-}
-
-/// Switches the node to the image, or fails and leaves the configuration as it was.
-pub fn switch(
-    runtime: &dyn Runtime,
-    archive: &Archive,
-    options: &Options,
-    out: &Output,
-) -> Result<()> {
-    let name = &*archive.name;
-    let cri = Client::of(runtime.socket());
-    let plan = || {
-        let edit = runtime.plan(name)?;
-        let at_start = if options.at_start {
-            let lines = runtime.import_lines(archive, at_start::ARCHIVE)?;
-            at_start::plan(&runtime.service(), &lines)?
-        } else {
-            None
-        };
-        Ok((edit, at_start))
-    };
-    let (edit, at_start) = plan().map_err(unchanged)?;
-    let mut change = Change {
-        edit,
-        at_start,
-        before: None,
-        is_wanted: |it| it.ours.is_some(),
-        outcome: format!("new pods get the sandbox image {name}"),
-    };
-    change.check(runtime, options).map_err(unchanged)?;
-    if runtime.must_run() && !options.is_off {
-        cri.call(VersionRequest {}).map_err(|error| {
-            let start = runtime.service().shown("start");
-            unchanged(anyhow!("the runtime does not answer ({error:#}): {start}"))
-        })?;
-    }
-    change.begin(runtime, archive, options, out)?;
-    if let Some(Err(error)) = &change.before {
-        out.line(&format!("before: the node starts no sandbox: {error:#}"));
-    }
-    let mut done = Vec::new();
-    let mut import = || -> Result<()> {
-        if !runtime.has(archive).unwrap_or(false) {
-            runtime.import(archive)?;
-            done.push("imported");
-        }
-        if runtime.pin(name)? {
-            done.push("pinned");
-        }
-        if change.at_start.is_some() {
-            let file = at_start::ARCHIVE;
-            file::write(Path::new(file), &archive.bytes)
-                .with_context(|| format!("cannot write {file}"))?;
-        }
-        interrupted()
-    };
-    import().map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
-    if done.is_empty() {
-        done.push("already imported");
-    }
-    out.line(&format!("{name}: {}", done.join(", ")));
-    out.set("image", name);
-    out.set("imported", done.contains(&"imported"));
-    change.finish(runtime, archive, options, out)?;
-    if let Some(note) = runtime.note() {
-        out.line(note);
-    }
-    if !options.is_off {
-        advise(&cri, runtime, name, out);
-    }
-    Ok(())
-}
-
-/// Says what follows if the runtime does not spare the image.
-fn advise(cri: &Client, runtime: &dyn Runtime, name: &str, out: &Output) {
-    let pinned = || {
-        let image = image::get(cri, name)?;
-        ensure!(image.is_some_and(|it| it.pinned), "not pinned");
-        Ok(())
-    };
-    let is_pinned = wait_for(Duration::from_millis(500), pinned).is_ok();
-    out.set("pinned", is_pinned);
-    if !is_pinned && runtime.has_read() {
-        out.line(&format!(
-            "{name} is not pinned: this runtime knows no pins, so `crictl rmi --prune` and a kubelet's garbage \
-             collection may remove it. A kubelet before 1.35 spares it with --pod-infra-container-image={name}; \
-             --import-at-start brings it back"
-        ));
-    }
-}
-
-/// Takes the switch back, or fails and leaves the configuration as it was.
-pub fn undo(
-    runtime: &dyn Runtime,
-    archive: &Archive,
-    options: &Options,
-    out: &Output,
-) -> Result<()> {
-    let plan = || {
-        let edit = plan_undo(runtime, archive)?;
-        Ok((edit, at_start::plan(&runtime.service(), &[])?))
-    };
-    let (edit, at_start) = plan().map_err(unchanged)?;
-    let mut change = Change {
-        edit,
-        at_start,
-        before: None,
-        is_wanted: |_| true,
-        outcome: "the configuration from before the last switch".to_owned(),
-    };
-    change.check(runtime, options).map_err(unchanged)?;
-    change.begin(runtime, archive, options, out)?;
-    change.finish(runtime, archive, options, out)
-}
-
-/// The edit of [`undo`]. Another release of ours has another tag.
-pub fn plan_undo(runtime: &dyn Runtime, archive: &Archive) -> Result<Option<Edit>> {
-    let repository = |name: &str| name.rsplit_once(':').map(|it| it.0.to_owned());
-    let cri = Client::of(runtime.socket());
-    runtime.plan_undo(&|name| {
-        repository(name) == repository(&archive.name)
-            || image::get(&cri, name).is_ok_and(|it| it.is_some_and(|it| archive.has_id(&it.id)))
-    })
-}
-
-fn unchanged(error: anyhow::Error) -> anyhow::Error {
-    anyhow!("{error:#}; nothing was changed")
 }
 
 /// A change of the configuration, and what it is for.
@@ -229,8 +106,8 @@ struct Change {
     at_start: Option<Edit>,
     /// What a sandbox ran before, if that was tried.
     before: Option<Result<Program>>,
-    /// Whether a new sandbox runs what it should.
-    is_wanted: fn(&Program) -> bool,
+    /// Whether a new sandbox must run our program.
+    is_switch: bool,
     outcome: String,
 }
 
@@ -242,48 +119,17 @@ impl Drop for Change {
 }
 
 impl Change {
-    fn edits(&self) -> impl Iterator<Item = &Edit> {
+    fn edits(&self) -> impl DoubleEndedIterator<Item = &Edit> {
         self.edit.iter().chain(&self.at_start)
     }
 
-    /// Fails if anything is wrong that can be found before the change.
-    fn check(&self, runtime: &dyn Runtime, options: &Options) -> Result<()> {
-        if options.restart {
-            runtime.service().command(runtime.verb())?;
-        }
-        self.edits().try_for_each(Edit::check)
-    }
-
-    /// Looks at what a sandbox runs before the change.
-    fn begin(
-        &mut self,
-        runtime: &dyn Runtime,
-        archive: &Archive,
-        options: &Options,
-        out: &Output,
-    ) -> Result<()> {
-        let cri = Client::of(runtime.socket());
-        self.before = options.restart.then(|| probe(&cri, archive));
-        interrupted().map_err(unchanged)?;
-        out.line(&runtime.title());
-        out.set("runtime", runtime.title());
-        Ok(())
-    }
-
     fn place(&self) -> Result<()> {
-        let edits: Vec<&Edit> = self.edits().collect();
-        for (at, edit) in edits.iter().enumerate() {
+        for (at, edit) in self.edits().enumerate() {
             edit.place().inspect_err(|_| {
-                _ = edits[..at].iter().try_for_each(|it| it.take_back());
+                _ = self.edits().take(at).try_for_each(Edit::take_back);
             })?;
         }
         Ok(())
-    }
-
-    /// Lets systemd read the drop-in, if that was changed.
-    fn reload_units(&self) -> Result<()> {
-        let changed = self.at_start.iter();
-        changed.map(|_| Service::reload_units()).collect()
     }
 
     fn take_back(&self) -> Result<()> {
@@ -291,45 +137,178 @@ impl Change {
         self.reload_units()
     }
 
-    fn finish(
-        &self,
-        runtime: &dyn Runtime,
-        archive: &Archive,
-        options: &Options,
-        out: &Output,
-    ) -> Result<()> {
-        self.place().map_err(|error| {
-            anyhow!("{error:#}; what was imported stays, and nothing else was changed")
-        })?;
-        out.set("changed", self.edit.is_some());
-        if let Some(edit) = &self.edit {
-            let kept = edit.kept_as();
-            let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
-            out.line(&format!("{}: {}{kept}", edit.file.display(), self.outcome));
-        } else {
-            out.line(&format!("nothing to change: {}", self.outcome));
+    /// Lets systemd read the drop-in, if that was changed.
+    fn reload_units(&self) -> Result<()> {
+        let changed = self.at_start.iter();
+        changed.map(|_| Service::reload_units()).collect()
+    }
+}
+
+impl Node<'_> {
+    /// Switches the node to the image, or fails and leaves the configuration as it was.
+    pub fn switch(&self) -> Result<()> {
+        let (runtime, archive, out) = (self.runtime, self.archive, self.out);
+        let name = &*archive.name;
+        let outcome = format!("new pods get the sandbox image {name}");
+        let plan = || {
+            let at_start = if self.at_start {
+                let lines = runtime.import_lines(archive, at_start::ARCHIVE)?;
+                at_start::plan(&runtime.service(), &lines)?
+            } else {
+                None
+            };
+            self.begin(true, runtime.plan(name)?, at_start, outcome)
+        };
+        let change = plan().map_err(unchanged)?;
+        if let Some(Err(error)) = &change.before {
+            out.line(&format!("before: the node starts no sandbox: {error:#}"));
         }
-        for note in self.edits().filter_map(|it| it.note.as_deref()) {
+        let mut done = Vec::new();
+        let mut import = || -> Result<()> {
+            if !runtime.has(archive).unwrap_or(false) {
+                runtime.import(archive)?;
+                done.push("imported");
+            }
+            if runtime.pin(name)? {
+                done.push("pinned");
+            }
+            if change.at_start.is_some() {
+                let file = at_start::ARCHIVE;
+                file::write(Path::new(file), &archive.bytes)
+                    .with_context(|| format!("cannot write {file}"))?;
+            }
+            interrupted()
+        };
+        import().map_err(|error| anyhow!("{error:#}; the configuration was not changed"))?;
+        if done.is_empty() {
+            done.push("already imported");
+        }
+        out.line(&format!("{name}: {}", done.join(", ")));
+        out.set("image", name);
+        out.set("imported", done.contains(&"imported"));
+        self.finish(&change)?;
+        if let Some(note) = runtime.note() {
             out.line(note);
         }
-        let done = self.reload_units();
-        let done = done.and_then(|()| self.take_effect(runtime, archive, options, out));
+        if !self.is_off {
+            self.advise();
+        }
+        Ok(())
+    }
+
+    /// Says what follows if the runtime does not spare the image.
+    fn advise(&self) {
+        let name = &*self.archive.name;
+        let pinned = || {
+            let image = image::get(&self.cri(), name)?;
+            ensure!(image.is_some_and(|it| it.pinned), "not pinned");
+            Ok(())
+        };
+        let is_pinned = wait_for(Duration::from_millis(500), pinned).is_ok();
+        self.out.set("pinned", is_pinned);
+        if !is_pinned && self.runtime.has_read() {
+            self.out.line(&format!(
+                "{name} is not pinned: this runtime knows no pins, so `crictl rmi --prune` and a kubelet's garbage \
+                 collection may remove it. A kubelet before 1.35 spares it with --pod-infra-container-image={name}; \
+                 --import-at-start brings it back"
+            ));
+        }
+    }
+
+    /// Takes the switch back, or fails and leaves the configuration as it was.
+    pub fn undo(&self) -> Result<()> {
+        let outcome = "the configuration from before the last switch".to_owned();
+        let plan = || {
+            let at_start = at_start::plan(&self.runtime.service(), &[])?;
+            self.begin(false, self.plan_undo()?, at_start, outcome)
+        };
+        self.finish(&plan().map_err(unchanged)?)
+    }
+
+    /// The edit of [`Self::undo`]. Another release of ours has another tag.
+    pub fn plan_undo(&self) -> Result<Option<Edit>> {
+        let repository = |name: &str| name.rsplit_once(':').map(|it| it.0.to_owned());
+        let is_stored = |it: Option<Image>| it.is_some_and(|it| self.archive.has_id(&it.id));
+        self.runtime.plan_undo(&|name| {
+            repository(name) == repository(&self.archive.name)
+                || image::get(&self.cri(), name).is_ok_and(is_stored)
+        })
+    }
+
+    fn cri(&self) -> Client {
+        Client::of(self.runtime.socket())
+    }
+
+    pub fn probe(&self) -> Result<Program> {
+        probe(&self.cri(), self.archive)
+    }
+
+    /// Fails if anything is wrong that can be found before the change, and looks at what a sandbox runs.
+    fn begin(
+        &self,
+        is_switch: bool,
+        edit: Option<Edit>,
+        at_start: Option<Edit>,
+        outcome: String,
+    ) -> Result<Change> {
+        let runtime = self.runtime;
+        let mut change = Change {
+            edit,
+            at_start,
+            before: None,
+            is_switch,
+            outcome,
+        };
+        if self.restart {
+            runtime.service().command(runtime.verb())?;
+        }
+        change.edits().try_for_each(Edit::check)?;
+        if is_switch && runtime.must_run() && !self.is_off {
+            self.cri().call(VersionRequest {}).map_err(|error| {
+                let start = runtime.service().shown("start");
+                anyhow!("the runtime does not answer ({error:#}): {start}")
+            })?;
+        }
+        change.before = self.restart.then(|| self.probe());
+        interrupted()?;
+        self.out.line(&runtime.title());
+        self.out.set("runtime", runtime.title());
+        Ok(change)
+    }
+
+    fn finish(&self, change: &Change) -> Result<()> {
+        let out = self.out;
+        change.place().map_err(|error| {
+            anyhow!("{error:#}; what was imported stays, and nothing else was changed")
+        })?;
+        out.set("changed", change.edit.is_some());
+        let outcome = &change.outcome;
+        if let Some(edit) = &change.edit {
+            let kept = edit.kept_as();
+            let kept = kept.map_or_else(String::new, |name| format!("; old file kept as {name}"));
+            out.line(&format!("{}: {outcome}{kept}", edit.file.display()));
+        } else {
+            out.line(&format!("nothing to change: {outcome}"));
+        }
+        for note in change.edits().filter_map(|it| it.note.as_deref()) {
+            out.line(note);
+        }
+        let done = change.reload_units().and_then(|()| self.apply(change));
         let Err(failed) = done else { return Ok(()) };
         let failed = interrupted().err().unwrap_or(failed);
         // Another signal ends what follows.
         forget_signals();
-        if self.edits().next().is_none() {
+        if change.edits().next().is_none() {
             bail!("{failed:#}; the configuration was as it should be, and was not changed");
         }
-        self.take_back()
-            .map_err(|error| anyhow!("{failed:#}; {error:#}"))?;
+        let taken_back = change.take_back();
+        taken_back.map_err(|error| anyhow!("{failed:#}; {error:#}"))?;
         out.set("changed", false);
         let restored = "restored the old configuration";
-        if !options.restart {
+        if !self.restart {
             bail!("{failed:#}; {restored}");
         }
-        let again = restart(runtime).and_then(|()| probe(&Client::of(runtime.socket()), archive));
-        match (again, &self.before) {
+        match (self.restart().and_then(|()| self.probe()), &change.before) {
             (Ok(program), _) => bail!("{failed:#}; {restored}: a new sandbox runs {program}"),
             (Err(_), Some(Err(before))) => {
                 bail!("{failed:#}; {restored}: the node starts no sandbox, as before: {before:#}")
@@ -342,15 +321,10 @@ impl Change {
 
     /// Restarts the runtime, and fails unless a new sandbox runs what it should. Without `--restart` it says what
     /// to do.
-    fn take_effect(
-        &self,
-        runtime: &dyn Runtime,
-        archive: &Archive,
-        options: &Options,
-        out: &Output,
-    ) -> Result<()> {
-        let must_read = !options.is_off && (self.edit.is_some() || !runtime.has_read());
-        if !options.restart {
+    fn apply(&self, change: &Change) -> Result<()> {
+        let (runtime, out) = (self.runtime, self.out);
+        let must_read = !self.is_off && (change.edit.is_some() || !runtime.has_read());
+        if !self.restart {
             if must_read {
                 let restart = runtime.service().shown(runtime.verb());
                 out.line(&format!("to apply, run: {restart}"));
@@ -360,124 +334,114 @@ impl Change {
             return Ok(());
         }
         if must_read {
-            restart(runtime)?;
+            self.restart()?;
         }
-        let program = probe(&Client::of(runtime.socket()), archive)?;
+        let program = self.probe()?;
         out.set("probe", program.to_json());
-        if !(self.is_wanted)(&program) {
-            let notes = runtime.overrides().join("; ");
-            let why = if notes.is_empty() {
-                notes
-            } else {
-                format!(" ({notes})")
-            };
-            bail!("a new sandbox runs {program}{why}");
+        if change.is_switch && program.ours.is_none() {
+            let notes = runtime.overrides();
+            let notes = notes.iter().map(|it| format!(" ({it})"));
+            bail!("a new sandbox runs {program}{}", notes.collect::<String>());
         }
         out.line(&format!(
             "a new sandbox runs {program}; running pods keep theirs"
         ));
         Ok(())
     }
+
+    /// Restarts the runtime, and waits until it is ready for sandboxes and has read the configuration.
+    fn restart(&self) -> Result<()> {
+        let runtime = self.runtime;
+        runtime.service().run(runtime.verb())?;
+        let ready = || {
+            let status = self.cri().call(StatusRequest { verbose: false })?.status;
+            let conditions = status.unwrap_or_default().conditions;
+            let unready = conditions
+                .iter()
+                .find(|it| it.r#type == "RuntimeReady" && !it.status);
+            unready.map_or(Ok(()), |it| Err(anyhow!("{}: {}", it.reason, it.message)))
+        };
+        wait_for(PATIENCE, ready)
+            .with_context(|| format!("the runtime is not ready after the {}", runtime.verb()))?;
+        // A reload goes on after its command has ended.
+        wait_for(Duration::from_secs(5), || {
+            ensure!(
+                runtime.has_read(),
+                "the runtime has not read its configuration"
+            );
+            Ok(())
+        })
+    }
 }
 
-/// Restarts the runtime, and waits until it is ready for sandboxes and has read the configuration.
-fn restart(runtime: &dyn Runtime) -> Result<()> {
-    runtime.service().run(runtime.verb())?;
-    let cri = Client::of(runtime.socket());
-    wait_for(PATIENCE, || {
-        let status = cri.call(StatusRequest { verbose: false })?.status;
-        let conditions = status.unwrap_or_default().conditions;
-        let unready = conditions
-            .iter()
-            .find(|it| it.r#type == "RuntimeReady" && !it.status);
-        unready.map_or(Ok(()), |it| Err(anyhow!("{}: {}", it.reason, it.message)))
-    })
-    .with_context(|| format!("the runtime is not ready after the {}", runtime.verb()))?;
-    // A reload goes on after its command has ended.
-    let read = || ensure_read(runtime);
-    wait_for(Duration::from_secs(5), read)
-}
-
-fn ensure_read(runtime: &dyn Runtime) -> Result<()> {
-    ensure!(
-        runtime.has_read(),
-        "the runtime has not read its configuration"
-    );
-    Ok(())
+fn unchanged(error: anyhow::Error) -> anyhow::Error {
+    anyhow!("{error:#}; nothing was changed")
 }
 
 /// Prints the runtime, its sandbox image and its running sandboxes. Returns whether new pods get our program,
 /// as far as can be seen without starting one.
-pub fn status(runtime: &dyn Runtime, archive: Option<&Archive>, out: &Output) -> Result<bool> {
+pub fn status(runtime: &dyn Runtime, archive: &Archive, out: &Output) -> Result<bool> {
     let cri = Client::of(runtime.socket());
-    let version = cri.call(VersionRequest {});
     let configured = runtime.configured()?;
+    let mut is_pinned = false;
+    let mut look = || -> Result<()> {
+        cri.call(VersionRequest {})?;
+        let name = configured.as_deref();
+        let name = name.context("the configuration names no image")?;
+        let image = image::get(&cri, name)?;
+        let image = image.with_context(|| {
+            format!("no such image: no pod starts unless a registry has it: {name}")
+        })?;
+        is_pinned = image.pinned;
+        ensure!(archive.has_id(&image.id), "another image");
+        let has_read = runtime.has_read();
+        ensure!(has_read, "not restarted since the configuration changed");
+        Ok(())
+    };
+    let reason = look().err().map(|it| format!("{it:#}"));
     let shown = configured.as_deref().unwrap_or("the runtime's default");
-    let mut stored = None;
-    let reason = match (&version, &configured, archive) {
-        (Err(error), ..) => format!("{error:#}"),
-        (_, None, _) => "the configuration names no image".to_owned(),
-        (.., None) => "this use-pause has no image to compare with".to_owned(),
-        (_, Some(name), Some(archive)) => {
-            stored = image::get(&cri, name)?;
-            match &stored {
-                None => format!("no such image: no pod starts unless a registry has it: {name}"),
-                Some(image) if !archive.has_id(&image.id) => "another image".to_owned(),
-                _ if !runtime.has_read() => {
-                    "not restarted since the configuration changed".to_owned()
-                }
-                _ => String::new(),
-            }
-        }
+    let new_pods = match &reason {
+        None => "pause".to_owned(),
+        Some(reason) => format!("not pause: {reason}"),
     };
-    let is_pinned = stored.as_ref().is_some_and(|it| it.pinned);
-    let is_ours = reason.is_empty();
-    let new_pods = if is_ours {
-        "pause".to_owned()
-    } else {
-        format!("not pause: {reason}")
-    };
-    let pinned = if is_pinned { "yes" } else { "no" };
-    let row = [
-        runtime.title(),
-        shown.to_owned(),
-        pinned.to_owned(),
-        new_pods,
-    ];
     out.table(&[
-        ["RUNTIME", "SANDBOX IMAGE", "PINNED", "NEW PODS"].map(str::to_owned),
-        row,
+        ["RUNTIME", "SANDBOX IMAGE", "PINNED", "NEW PODS"],
+        [
+            &runtime.title(),
+            shown,
+            if is_pinned { "yes" } else { "no" },
+            &new_pods,
+        ],
     ]);
     out.set("runtime", runtime.title());
     out.set("image", configured);
     out.set("pinned", is_pinned);
-    out.set("ours", is_ours);
-    out.set("reason", Some(reason).filter(|it| !it.is_empty()));
+    out.set("ours", reason.is_none());
+    out.set("reason", reason.clone());
     for line in runtime.overrides() {
         out.line(&line);
     }
-    if version.is_ok() {
-        let running = probe::running(&cri, archive)?;
-        let mut rows = vec![["SANDBOXES", "PROGRAM", "SHA256", "IMAGE"].map(str::to_owned)];
-        let mut list = Vec::new();
-        for (program, count) in running {
-            let sha256 = program.sha256.clone().unwrap_or_default();
-            rows.push([
-                count.to_string(),
-                program.kind(),
-                sha256,
-                program.image.clone(),
-            ]);
-            let mut object = program.to_json();
-            object["count"] = json!(count);
-            list.push(object);
-        }
-        if rows.len() == 1 {
-            rows[0] = ["no sandbox runs", "", "", ""].map(str::to_owned);
+    if let Ok(running) = probe::running(&cri, archive) {
+        let counted = running
+            .iter()
+            .map(|(it, count)| (count.to_string(), it.kind(), it));
+        let counted: Vec<_> = counted.collect();
+        let mut rows = vec![["SANDBOXES", "PROGRAM", "SHA256", "IMAGE"]];
+        rows.extend(counted.iter().map(|(count, kind, it)| {
+            let sha256 = it.sha256.as_deref().unwrap_or_default();
+            [&**count, kind, sha256, &it.image]
+        }));
+        if running.is_empty() {
+            rows = vec![["no sandbox runs", "", "", ""]];
         }
         out.line("");
         out.table(&rows);
-        out.set("sandboxes", Value::from(list));
+        let list = running.iter().map(|(program, count)| {
+            let mut object = program.to_json();
+            object["count"] = json!(count);
+            object
+        });
+        out.set("sandboxes", list.collect::<Value>());
     }
-    Ok(is_ours)
+    Ok(reason.is_none())
 }

@@ -136,9 +136,3 @@ pub fn has_started_since(socket: &Path, file: &Path) -> bool {
     };
     (socket.mtime(), socket.mtime_nsec()) > (file.ctime(), file.ctime_nsec())
 }
-
-/// The sha256, in hex, of the file that a process runs, in whatever mount namespace.
-pub fn sha256(pid: i32) -> Option<String> {
-    let content = fs::read(format!("/proc/{pid}/exe")).ok()?;
-    Some(pause_image::sha256(&content))
-}
