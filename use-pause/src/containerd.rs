@@ -239,7 +239,7 @@ impl Containerd {
                     "with {} set, other settings change in `containerd config dump`",
                     key.join(".")
                 )),
-                Ok(_) => return self.edit(parts, part, key, new),
+                Ok(_) => return self.edit(parts, part, new),
             }
         }
         if reasons.is_empty() {
@@ -265,24 +265,19 @@ impl Containerd {
                 self.version
             );
         }
-        let hint = match parts[0].version() {
-            None | Some(1) => ": `containerd config migrate` writes one that it reads",
-            _ => "",
-        };
         format!(
-            "containerd {} does not read the sandbox image from a file {main}{hint}",
+            "containerd {} does not read the sandbox image from a file {main}",
             self.version
         )
     }
 
-    fn edit(&self, parts: &[Part], part: &Part, key: Key, new: String) -> Result<Edit> {
+    fn edit(&self, parts: &[Part], part: &Part, new: String) -> Result<Edit> {
         let file = file::resolve(&part.file)?;
         file::stays_unread(&file, parts.iter().flat_map(|it| &it.patterns))?;
         let old = file.exists().then(|| part.text.clone());
         let mut edit = Edit::of(file, Some(new))?;
         edit.old.content = old.clone();
         edit.new.kept = Some(old);
-        edit.note = self.note(part, key);
         Ok(edit)
     }
 
@@ -302,20 +297,6 @@ impl Containerd {
             template.display()
         );
         Ok(())
-    }
-
-    /// That containerd ignores a table of a file without a version line. 2.x reads that of version 3.
-    fn note(&self, part: &Part, key: Key) -> Option<String> {
-        let mut newer = [KEY_2, KEY_3].into_iter();
-        let ignored = newer.find(|it| *it != key && part.has(&it[..2]))?;
-        part.version().is_none().then(|| {
-            format!(
-                "{}: no version line, so containerd {} ignores its table plugins.\"{}\"",
-                part.file.display(),
-                self.version,
-                ignored[1]
-            )
-        })
     }
 
     /// What containerd makes of the configuration as it is.
