@@ -50,7 +50,7 @@ impl Default for StandIn {
     fn default() -> Self {
         Self {
             sandbox: Box::new(|| (IMAGE.to_owned(), Ok(ours()))),
-            id: Box::new(|_| Archive::read(&archive()).unwrap().ids().last().cloned()),
+            id: Box::new(|_| Archive::read(&archive()).unwrap().ids.pop()),
             driver: Some(CgroupDriver::Systemd),
             has_process: true,
             hangs: "",

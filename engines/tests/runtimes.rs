@@ -182,7 +182,7 @@ fn k3s(name: &'static str, registry: Option<&'static str>) -> (Node, Served) {
     };
     let it = StandIn {
         sandbox: Box::new(sandbox),
-        id: Box::new(move |name| id(name)?.ids().last().cloned()),
+        id: Box::new(move |name| id(name)?.ids.pop()),
         // Its containerd of 1.x lacks the call.
         driver: None,
         ..Default::default()

@@ -4,7 +4,7 @@
 use crate::{
     Runtime,
     archive::Archive,
-    command::{command, find, run},
+    command::{find, version},
     drop_in::DropIn,
     file::{self, Edit},
     process,
@@ -113,17 +113,11 @@ fn option(text: &str, name: &str) -> Option<String> {
     values.next_back()
 }
 
-/// Whether the file is that archive.
-fn is_archive(file: &Path, archive: &Archive) -> bool {
-    fs::read(file).is_ok_and(|content| content == *archive.bytes)
-}
-
 impl Runtime for K3s {
     fn title(&self) -> String {
-        let version = find(self.name).and_then(|it| run(command(&it).arg("--version"), &[]).ok());
-        let version = version.and_then(|said| said.lines().next().map(str::to_owned));
-        let title = version.unwrap_or_else(|| self.name.to_owned());
-        format!("{title}, {}", self.drop_in().file.display())
+        let version = find(self.name).and_then(|it| version(&it).ok());
+        let title = format!("{} {}", self.name, version.unwrap_or_default());
+        format!("{}, {}", title.trim_end(), self.drop_in().file.display())
     }
 
     fn socket(&self) -> &Path {
@@ -160,7 +154,7 @@ impl Runtime for K3s {
     }
 
     fn has(&self, archive: &Archive) -> Result<bool> {
-        Ok(is_archive(&self.archive()?, archive))
+        Ok(fs::read(self.archive()?).is_ok_and(|it| it == *archive.bytes))
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
