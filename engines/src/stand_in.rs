@@ -30,13 +30,15 @@ use use_pause::{
     },
 };
 
+type IdOf = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// A runtime.
 pub struct StandIn {
     /// The image of a new sandbox, as its configuration was when it last started, and the command of the
     /// sandbox's process, or why there is none.
     pub sandbox: Box<dyn Fn() -> (String, Result<String, String>) + Send + Sync>,
     /// The id of an image in its store.
-    pub id: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub id: IdOf,
     /// Its cgroup driver, if it has the call RuntimeConfig.
     pub driver: Option<CgroupDriver>,
     /// Whether it runs a process that can be seen.

@@ -248,8 +248,8 @@ fn broken_at_some_steps_k3s_starts() {
 
 #[test]
 #[ignore = "minutes: make test-containerd-2"]
-fn broken_at_each_step_k3s_starts() {
-    break_k3s(1);
+fn broken_at_more_steps_k3s_starts() {
+    break_k3s(7);
 }
 
 fn break_k3s(every: usize) {

@@ -513,8 +513,8 @@ fn broken_at_some_steps_the_node_starts() {
 
 #[test]
 #[ignore = "minutes: make test-containerd-2"]
-fn broken_at_each_step_the_node_starts() {
-    break_at_steps(&[], 1);
+fn broken_at_more_steps_the_node_starts() {
+    break_at_steps(&[], 7);
     break_at_steps(&["--restart"], 35);
 }
 

@@ -412,9 +412,8 @@ impl Runtime for Containerd {
     fn plan_undo(&self, is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
         let parts = self.parts()?;
         for (index, part) in parts.iter().enumerate() {
-            let file = file::resolve(&part.file)?;
-            let now = State::of(&file)?;
-            let Some(kept) = now.kept.clone() else {
+            let mut edit = Edit::of(file::resolve(&part.file)?, None)?;
+            let Some(kept) = edit.old.kept.clone() else {
                 continue;
             };
             let old = kept.clone().map_or_else(|| self.beginning(), Ok)?;
@@ -427,10 +426,12 @@ impl Runtime for Containerd {
                 continue;
             }
             let is_alone = edit::set(&old, key, &image).is_ok_and(|ours| ours == part.text);
-            let mut edit = Edit::of(file, kept)?;
             edit.old.content = Some(part.text.clone());
             if is_alone {
-                edit.new.kept = None;
+                edit.new = State {
+                    content: kept,
+                    kept: None,
+                };
             } else {
                 // Somebody changed something else since then, which stays.
                 edit.new.content = Some(match edit::get(&old, key)? {
@@ -458,29 +459,25 @@ impl Runtime for Containerd {
     }
 
     fn pin(&self, name: &str) -> Result<bool> {
-        let listed = run(
-            self.ctr()
-                .args(["images", "list", &format!("name=={name}")]),
-            &[],
-        )?;
-        let is_labelled = listed.contains(PINNED);
+        let images = |words: &[&str]| run(self.ctr().arg("images").args(words), &[]);
+        let is_labelled = images(&["list", &format!("name=={name}")])?.contains(PINNED);
         if !is_labelled {
-            run(self.ctr().args(["images", "label", name, PINNED]), &[])?;
+            images(&["label", name, PINNED])?;
         }
         Ok(!is_labelled)
     }
 
     fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>> {
-        let ctr = self.ctr.iter().map(|it| it.display().to_string());
-        let ctr = ctr.collect::<Vec<_>>().join(" ");
-        let ctr = format!(
-            "ExecStartPost=-{ctr} --address={} --namespace=k8s.io",
-            self.socket.display()
-        );
-        Ok(vec![
-            format!("{ctr} {} {file}", self.import_words().join(" ")),
-            format!("{ctr} images label {} {PINNED}", archive.name),
-        ])
+        let line = |words: &[&str]| {
+            let mut ctr = self.ctr();
+            ctr.args(words);
+            let words = [ctr.get_program()].into_iter().chain(ctr.get_args());
+            let words: Vec<_> = words.map(|it| it.to_string_lossy()).collect();
+            format!("ExecStartPost=-{}", words.join(" "))
+        };
+        let import = [&self.import_words()[..], &[file]].concat();
+        let label = ["images", "label", &archive.name, PINNED];
+        Ok(vec![line(&import), line(&label)])
     }
 
     fn has_read(&self) -> bool {

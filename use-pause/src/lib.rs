@@ -139,8 +139,8 @@ impl Change {
 
     /// Lets systemd read the drop-in, if that was changed.
     fn reload_units(&self) -> Result<()> {
-        let changed = self.at_start.iter();
-        changed.map(|_| Service::reload_units()).collect()
+        let mut changed = self.at_start.iter();
+        changed.try_for_each(|_| Service::reload_units())
     }
 }
 
