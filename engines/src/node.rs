@@ -123,13 +123,7 @@ impl Node {
     /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
-        let ctr = self.containerd.commands.join("ctr");
-        let ctr = format!(
-            "{} --namespace=k8s.io images import --no-unpack",
-            ctr.display()
-        );
-        let import = format!("{ctr} {archive} || {ctr} --local {archive}");
-        output(self.command("sh").args(["-c", &import]));
+        self.ctr(&["images", "import", "--no-unpack", &archive]);
         let cri = Client::of(&self.nest().root(&self.containerd.socket));
         wait_until("known to the CRI", || {
             image::get(&cri, name).is_ok_and(|it| it.is_some())

@@ -101,16 +101,32 @@ impl Edit {
 
 /// Brings a file into a state. What is kept is there as long as the new file is.
 fn put(file: &Path, to: &State) -> Result<()> {
-    let now = State::of(file)?;
+    let mut now = State::of(file)?;
     let before = before(file);
+    if now.content != to.content && now.kept.as_ref() == Some(&to.content) {
+        // It becomes the file again, which needs no space.
+        match to.content {
+            Some(_) => fs::rename(&before, file)?,
+            None => clear(file).and_then(|()| clear(&before))?,
+        }
+        now.content = to.content.clone();
+        now.kept = None;
+    }
     let keep = || match &to.kept {
         kept if *kept == now.kept => Ok(()),
-        Some(Some(text)) => write_like(file, &before, text.as_bytes()),
-        none => {
+        Some(Some(text)) if now.content.as_ref() != Some(text) => {
+            write_like(file, &before, text.as_bytes())
+        }
+        kept => {
             clear(&before)?;
-            fs::create_dir_all(directory(file))?;
-            none.iter()
-                .try_for_each(|_| symlink("/dev/null", &before))?;
+            match kept {
+                Some(Some(_)) => fs::hard_link(file, &before)?,
+                Some(None) => {
+                    fs::create_dir_all(directory(file))?;
+                    symlink("/dev/null", &before)?;
+                }
+                None => {}
+            }
             Ok(())
         }
     };

@@ -333,6 +333,7 @@ impl Node<'_> {
             }
             return Ok(());
         }
+        interrupted()?;
         if must_read {
             self.restart()?;
         }

@@ -131,7 +131,9 @@ fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool>
     let changes = !options.dry_run && !matches!(command, Some(Task::Status));
     let locked = options.root.as_deref().unwrap_or(Path::new("/run"));
     let _lock = if changes { Some(lock(locked)?) } else { None };
-    note_signals()?;
+    if changes {
+        note_signals()?;
+    }
     let archive = archive?;
     if let (Some(Task::Probe), Some(socket)) = (command, &options.cri) {
         return probed(socket, &archive, out);

@@ -1,6 +1,6 @@
 //! An edit leaves alone a file that somebody changed since the plan, and what an earlier edit kept.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt};
 use use_pause::file::{self, Edit, State};
 
 #[test]
@@ -36,12 +36,15 @@ fn an_edit_is_placed_and_taken_back() {
             };
             edit.take_back().unwrap();
             edit.new.kept = Some(content.clone());
+            let inode = || fs::metadata(&file).map(|it| it.ino()).ok();
+            let first = inode();
             for state in [&edit.old, &edit.new] {
                 assert_eq!(State::of(&file).unwrap(), *state);
                 edit.place().unwrap_or_default();
             }
             edit.take_back().unwrap();
             assert_eq!(State::of(&file).unwrap(), edit.old);
+            assert_eq!(inode(), first, "a full disk has no space for a copy");
         }
     }
 }
