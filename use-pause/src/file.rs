@@ -74,10 +74,8 @@ impl Edit {
         );
         let content = self.new.content.as_deref().unwrap_or_default();
         write_new(&self.file, &self.file, content.as_bytes())
-            .with_context(|| format!("cannot write {shown}"))?;
-        // What stays is overwritten.
-        _ = fs::remove_file(new(&self.file));
-        Ok(())
+            .and_then(|()| Ok(fs::remove_file(new(&self.file))?))
+            .with_context(|| format!("cannot write {shown}"))
     }
 
     /// Changes the file in one step, or fails and leaves it as it is.
