@@ -8,7 +8,9 @@ use crate::{
     wait_until, write_script,
 };
 use nix::unistd::Pid;
+use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -121,22 +123,35 @@ impl Node {
     /// Imports an image of that name with busybox, which runs these words.
     pub fn import(&self, name: &str, words: &[&str]) {
         let archive = busybox_archive(self.nest(), &[name], words);
-        let ctr = self.containerd.commands.join("ctr");
-        let ctr = format!(
-            "{} --namespace=k8s.io images import --no-unpack",
-            ctr.display()
-        );
-        let import = format!("{ctr} {archive} || {ctr} --local {archive}");
-        output(self.command("sh").args(["-c", &import]));
+        self.ctr(&["images", "import", "--no-unpack", &archive]);
         let cri = Client::of(&self.nest().root(&self.containerd.socket));
         wait_until("known to the CRI", || {
             image::get(&cri, name).is_ok_and(|it| it.is_some())
         });
     }
 
+    /// Imports the sandbox image that the node has before a switch, with another program. Returns its name.
+    pub fn import_stock(&self) -> String {
+        let (end, status) = self.use_pause_json(&["status"]);
+        assert_eq!((end.status, &status["ours"]), (Ok(1), &Value::from(false)));
+        let name = status["image"].as_str().unwrap();
+        self.import(name, &["/bin/sleep", "100000"]);
+        name.to_owned()
+    }
+
     /// Runs the use-pause that ships.
     pub fn use_pause(&self, arguments: &[&str]) -> End {
-        sandbox::run(self.command(&use_pause()).args(arguments))
+        // Some of them are ignored where the tests run in the background.
+        let mut command = self.command("env");
+        command.args(["--default-signal", &use_pause()]);
+        sandbox::run(command.args(arguments))
+    }
+
+    /// Runs it with `--output json`, and returns that too.
+    pub fn use_pause_json(&self, arguments: &[&str]) -> (End, Value) {
+        let end = self.use_pause(&[arguments, &["--output=json"]].concat());
+        let object = serde_json::from_str(&end.stdout).unwrap();
+        (end, object)
     }
 
     /// Runs it successfully: its standard output.
@@ -167,9 +182,56 @@ impl Node {
         end.stderr
     }
 
+    /// Breaks use-pause at its steps, or at every so many of them: it is killed or interrupted, or the call fails.
+    /// Then the file is the old or the new one, no sandbox of a probe is left, and the next run ends well. `reset`
+    /// brings the node back, `pods` counts the sandboxes.
+    pub fn break_at_steps(
+        &self,
+        arguments: &[&str],
+        every: usize,
+        file: &Path,
+        reset: impl Fn(),
+        pods: impl Fn() -> usize,
+    ) {
+        let read = || fs::read(file).ok();
+        reset();
+        let (old, before) = (read(), pods());
+        let steps = self.steps(arguments);
+        let new = read();
+        assert!(old != new);
+        let mut outcomes = BTreeMap::new();
+        let faults = ["signal=KILL", "signal=TERM", "error=ENOSPC"];
+        let cases = steps.iter().flat_map(|step| faults.map(|it| (step, it)));
+        for (step, fault) in cases.step_by(every) {
+            reset();
+            let inject = format!("--inject={}:{fault}:when={}", step.0, step.1);
+            let end = self.traced(&inject, arguments);
+            let what = format!("{fault} at {step:?}: {end:?}");
+            let now = read();
+            assert!(now == old || now == new, "{what}");
+            let outcome = if now == new { "new" } else { "old" };
+            *outcomes.entry((fault, outcome)).or_insert(0) += 1;
+            if fault != "signal=KILL" {
+                // The first signal comes before the run is of any consequence.
+                let is_one_line = end.stderr.starts_with("use-pause: ");
+                let is_one_line = is_one_line && end.stderr.lines().count() == 1;
+                assert!(end.status != Ok(1) || is_one_line, "{what}");
+                assert_eq!(end.status == Ok(0), now == new, "{what}");
+            }
+            if fault == "signal=TERM" {
+                assert_eq!(pods(), before, "{what}");
+            }
+            self.use_pause_said(arguments);
+            assert!(read() == new, "{what}");
+            wait_until("all sandboxes are removed", || pods() == before);
+            assert!(!file.with_added_extension("use-pause-new").exists());
+        }
+        println!("{arguments:?}: {} steps, {outcomes:?}", steps.len());
+    }
+
     /// The system calls by which use-pause changes something, starts a process or speaks to the runtime: each
     /// call's name, and which one of that name it is.
-    pub fn steps(&self, arguments: &[&str]) -> Vec<(String, usize)> {
+    fn steps(&self, arguments: &[&str]) -> Vec<(String, usize)> {
         let end = self.traced(&format!("--trace={CALLS}"), arguments);
         assert_eq!(end.status, Ok(0), "{end:?}");
         let trace = fs::read_to_string(self.nest().path("trace")).unwrap();
@@ -182,17 +244,6 @@ impl Node {
             }
         }
         steps
-    }
-
-    /// Runs use-pause with a fault at a step. None if that broke tokio's eventfd, for which no disk is full.
-    pub fn with_fault(
-        &self,
-        fault: &str,
-        (call, count): &(String, usize),
-        arguments: &[&str],
-    ) -> Option<End> {
-        let end = self.traced(&format!("--inject={call}:{fault}:when={count}"), arguments);
-        (!end.stderr.contains("failed to wake I/O driver")).then_some(end)
     }
 
     fn traced(&self, option: &str, arguments: &[&str]) -> End {

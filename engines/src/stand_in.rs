@@ -1,10 +1,15 @@
 //! Stand-ins for runtimes that are not at hand: a server of the CRI that starts a process for each sandbox. It
 //! behaves as CRI-O, k3s and RKE2 do by their sources and by public reports.
 
-use crate::{engine::Nest, output, program::Program};
+use crate::{
+    engine::{IMAGE, Nest, archive},
+    output,
+    program::Program,
+};
 use h2::server;
 use http::{HeaderMap, Response};
-use prost::{Message, bytes::Bytes};
+use prost::Message;
+use serde_json::json;
 use std::{
     collections::HashMap,
     ffi::OsString,
@@ -15,32 +20,43 @@ use std::{
     thread,
 };
 use tokio::{net, runtime, task};
-use use_pause::cri::{
-    CgroupDriver, Empty, Image, ImageStatusRequest, ImageStatusResponse, LinuxRuntimeConfiguration,
-    ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatusRequest,
-    PodSandboxStatusResponse, RemovePodSandboxRequest, RunPodSandboxRequest, RunPodSandboxResponse,
-    RuntimeConfigResponse, RuntimeStatus, StatusResponse, VersionResponse,
+use use_pause::{
+    archive::Archive,
+    cri::{
+        CgroupDriver, Image, ImageStatusRequest, ImageStatusResponse, LinuxRuntimeConfiguration,
+        ListPodSandboxResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatusRequest,
+        PodSandboxStatusResponse, RemovePodSandboxRequest, RunPodSandboxRequest,
+        RunPodSandboxResponse, RuntimeConfigResponse,
+    },
 };
 
+type IdOf = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// A runtime.
-pub trait StandIn: Send + Sync + 'static {
-    /// The image of a new sandbox, as its configuration was when it last started.
-    fn sandbox_image(&self) -> String;
+pub struct StandIn {
+    /// The image of a new sandbox, as its configuration was when it last started, and the command of the
+    /// sandbox's process, or why there is none.
+    pub sandbox: Box<dyn Fn() -> (String, Result<String, String>) + Send + Sync>,
     /// The id of an image in its store.
-    fn image_id(&self, name: &str) -> Option<String>;
-    /// The command of the sandbox's process, or why there is none.
-    fn command(&self, image: &str) -> Result<String, String>;
+    pub id: IdOf,
     /// Its cgroup driver, if it has the call RuntimeConfig.
-    fn driver(&self) -> Option<CgroupDriver> {
-        Some(CgroupDriver::Systemd)
-    }
+    pub driver: Option<CgroupDriver>,
     /// Whether it runs a process that can be seen.
-    fn has_process(&self) -> bool {
-        true
-    }
-    /// Calls that it never answers.
-    fn hangs(&self, _call: &str) -> bool {
-        false
+    pub has_process: bool,
+    /// A call that it never answers.
+    pub hangs: &'static str,
+}
+
+impl Default for StandIn {
+    /// All of its sandboxes run our program.
+    fn default() -> Self {
+        Self {
+            sandbox: Box::new(|| (IMAGE.to_owned(), Ok(ours()))),
+            id: Box::new(|_| Archive::read(&archive()).unwrap().ids.pop()),
+            driver: Some(CgroupDriver::Systemd),
+            has_process: true,
+            hangs: "",
+        }
     }
 }
 
@@ -63,7 +79,7 @@ impl Shell {
 }
 
 /// The sandboxes: their names, processes and images.
-type Pods = HashMap<String, (PodSandboxMetadata, i64, String)>;
+type Pods = HashMap<String, (PodSandboxMetadata, String, String)>;
 
 /// A served stand-in.
 pub struct Served {
@@ -72,7 +88,7 @@ pub struct Served {
 
 impl Served {
     /// Serves the CRI at a socket of the nest until the test ends. Its sandboxes' processes run in the nest.
-    pub fn start(nest: &Nest, socket: &str, it: impl StandIn) -> Self {
+    pub fn start(nest: &Nest, socket: &str, it: StandIn) -> Self {
         let file = nest.root(socket);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let listener = UnixListener::bind(&file).unwrap();
@@ -96,7 +112,7 @@ impl Served {
     }
 }
 
-async fn serve<S: StandIn>(stream: net::UnixStream, it: Arc<Answers<S>>) {
+async fn serve(stream: net::UnixStream, it: Arc<Answers>) {
     let Ok(mut connection) = server::handshake(stream).await else {
         return;
     };
@@ -113,61 +129,53 @@ async fn serve<S: StandIn>(stream: net::UnixStream, it: Arc<Answers<S>>) {
             let Some(message) = message.get(5..) else {
                 return Ok(());
             };
-            if it.it.hangs(&call) {
+            if it.it.hangs == call {
                 std::future::pending::<()>().await;
             }
             let response = Response::builder().header("content-type", "application/grpc");
-            let mut end = HeaderMap::new();
-            // A message of gRPC: not compressed, its length, itself.
-            match it.answer(&call, message) {
-                Ok(answer) => {
-                    end.insert("grpc-status", "0".parse().unwrap());
-                    let mut stream = respond.send_response(response.body(()).unwrap(), false)?;
-                    let mut framed = vec![0];
-                    framed.extend((answer.len() as u32).to_be_bytes());
-                    framed.extend(answer);
-                    stream.send_data(Bytes::from(framed), false)?;
-                    stream.send_trailers(end)
-                }
+            let answer = match it.answer(&call, message) {
+                Ok(answer) => answer,
                 Err(error) => {
-                    let response = response
-                        .header("grpc-status", "2")
-                        .header("grpc-message", error);
-                    respond
-                        .send_response(response.body(()).unwrap(), true)
-                        .map(drop)
+                    let refusal = response.header("grpc-status", "2");
+                    let refusal = refusal.header("grpc-message", error).body(()).unwrap();
+                    return respond.send_response(refusal, true).map(drop);
                 }
-            }
+            };
+            let mut stream = respond.send_response(response.body(()).unwrap(), false)?;
+            // A message of gRPC: not compressed, its length, itself.
+            let length = (answer.len() as u32).to_be_bytes();
+            stream.send_data([&[0], &length[..], &answer].concat().into(), false)?;
+            let mut end = HeaderMap::new();
+            end.insert("grpc-status", "0".parse().unwrap());
+            stream.send_trailers(end)
         });
     }
 }
 
-struct Answers<S> {
-    it: S,
+struct Answers {
+    it: StandIn,
     pods: Arc<Mutex<Pods>>,
     shell: Shell,
 }
 
-impl<S: StandIn> Answers<S> {
+fn decode<T: Message + Default>(request: &[u8]) -> T {
+    T::decode(request).unwrap()
+}
+
+impl Answers {
     fn answer(&self, call: &str, request: &[u8]) -> Result<Vec<u8>, String> {
-        let mut pods = self.pods.lock().unwrap();
+        let (it, mut pods) = (&self.it, self.pods.lock().unwrap());
         Ok(match call {
-            "Version" => VersionResponse::default().encode_to_vec(),
-            "Status" => StatusResponse {
-                status: Some(RuntimeStatus::default()),
-                ..Default::default()
-            }
-            .encode_to_vec(),
+            // A message whose fields are not set has no bytes.
+            "Version" | "Status" | "StopPodSandbox" => Vec::new(),
             "RuntimeConfig" => {
-                let driver = self.it.driver().ok_or("unknown method RuntimeConfig")?;
-                let mut linux = LinuxRuntimeConfiguration::default();
-                linux.set_cgroup_driver(driver);
-                RuntimeConfigResponse { linux: Some(linux) }.encode_to_vec()
+                let cgroup_driver = it.driver.ok_or("unknown method RuntimeConfig")?.into();
+                let linux = Some(LinuxRuntimeConfiguration { cgroup_driver });
+                RuntimeConfigResponse { linux }.encode_to_vec()
             }
             "ImageStatus" => {
-                let request = ImageStatusRequest::decode(request).unwrap();
-                let id = self.it.image_id(&request.image.unwrap().image);
-                let image = id.map(|id| Image {
+                let name = decode::<ImageStatusRequest>(request).image.unwrap().image;
+                let image = (it.id)(&name).map(|id| Image {
                     id,
                     pinned: true,
                     ..Default::default()
@@ -180,63 +188,49 @@ impl<S: StandIn> Answers<S> {
                     metadata: Some(metadata.clone()),
                     state: 0,
                 });
-                ListPodSandboxResponse {
-                    items: items.collect(),
-                }
-                .encode_to_vec()
+                let items = items.collect();
+                ListPodSandboxResponse { items }.encode_to_vec()
             }
             "RunPodSandbox" => {
-                let config = RunPodSandboxRequest::decode(request)
-                    .unwrap()
-                    .config
-                    .unwrap();
-                let linux = config.linux.unwrap();
-                let is_slice = linux.cgroup_parent.ends_with(".slice");
+                let config = decode::<RunPodSandboxRequest>(request).config.unwrap();
+                let is_slice = config.linux.unwrap().cgroup_parent.ends_with(".slice");
                 // As the drivers of runc and CRI-O refuse the other's.
-                match self.it.driver().unwrap_or(CgroupDriver::Systemd) {
-                    CgroupDriver::Systemd if !is_slice => {
-                        return Err("expected cgroupsPath to be of format slice:prefix:name".into());
-                    }
-                    CgroupDriver::Cgroupfs if is_slice => {
+                match it.driver {
+                    Some(CgroupDriver::Cgroupfs) if is_slice => {
                         return Err("cgroupfs manager conflicts with a slice".into());
+                    }
+                    None | Some(CgroupDriver::Systemd) if !is_slice => {
+                        return Err("expected cgroupsPath to be of format slice:prefix:name".into());
                     }
                     _ => {}
                 }
-                let image = self.it.sandbox_image();
-                let command = self.it.command(&image)?;
+                let (image, command) = (it.sandbox)();
+                let command = command?;
                 // Returns once the process runs the program.
-                let script = format!("echo $$; exec unshare --mount {command} >/dev/null 2>&1");
                 let start = format!(
-                    "setsid sh -c '{script}' & until readlink /proc/$!/exe | grep -q -e pause$ -e sleep$; do sleep 0.01; done"
+                    "setsid sh -c 'echo $$; exec unshare --mount {command} >/dev/null 2>&1' & \
+                     until readlink /proc/$!/exe | grep -q -e pause$ -e sleep$; do sleep 0.01; done"
                 );
-                let pid: i64 = output(&mut self.shell.command(&start))
-                    .trim()
-                    .parse()
-                    .unwrap();
-                let id = format!("{}-{}", config.metadata.as_ref().unwrap().uid, pods.len());
-                pods.insert(id.clone(), (config.metadata.unwrap(), pid, image));
-                RunPodSandboxResponse { pod_sandbox_id: id }.encode_to_vec()
+                let pid = output(&mut self.shell.command(&start)).trim().to_owned();
+                let metadata = config.metadata.unwrap();
+                let pod_sandbox_id = format!("{}-{}", metadata.uid, pods.len());
+                pods.insert(pod_sandbox_id.clone(), (metadata, pid, image));
+                RunPodSandboxResponse { pod_sandbox_id }.encode_to_vec()
             }
             "PodSandboxStatus" => {
-                let request = PodSandboxStatusRequest::decode(request).unwrap();
-                let (_, pid, image) = pods.get(&request.pod_sandbox_id).ok_or("not found")?;
-                let info = if self.it.has_process() {
-                    format!("{{\"pid\":{pid},\"image\":\"{image}\"}}")
-                } else {
-                    format!("{{\"image\":\"{image}\"}}")
-                };
-                PodSandboxStatusResponse {
-                    info: [("info".to_owned(), info)].into(),
-                    ..Default::default()
-                }
-                .encode_to_vec()
+                let id = decode::<PodSandboxStatusRequest>(request).pod_sandbox_id;
+                let (_, pid, image) = pods.get(&id).ok_or("not found")?;
+                let pid = pid.parse::<i64>().ok().filter(|_| it.has_process);
+                let mut status = PodSandboxStatusResponse::default();
+                let info = json!({"pid": pid, "image": image}).to_string();
+                status.info.insert("info".to_owned(), info);
+                status.encode_to_vec()
             }
-            "StopPodSandbox" => Empty {}.encode_to_vec(),
             "RemovePodSandbox" => {
-                let request = RemovePodSandboxRequest::decode(request).unwrap();
-                let (_, pid, _) = pods.remove(&request.pod_sandbox_id).ok_or("not found")?;
+                let id = decode::<RemovePodSandboxRequest>(request).pod_sandbox_id;
+                let (_, pid, _) = pods.remove(&id).ok_or("not found")?;
                 output(&mut self.shell.command(&format!("kill -9 {pid}")));
-                Empty {}.encode_to_vec()
+                Vec::new()
             }
             _ => return Err(format!("unknown method {call}")),
         })

@@ -3,20 +3,18 @@
 
 use engines::{
     End, built,
-    engine::{IMAGE, Nest, archive},
+    engine::{IMAGE, Nest},
     node::Node,
     output,
-    program::{PLATFORMS, Platform},
+    program::PLATFORMS,
     project, sandbox,
     stand_in::{OTHER, Served, Shell, StandIn, ours},
-    wait_until, write_script,
+    write_script,
 };
 use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant},
 };
 use use_pause::{
     archive::Archive,
@@ -46,41 +44,8 @@ fn value(directory: &Path, key: &str) -> Option<String> {
     found.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-/// CRI-O. It reads /etc/crio once it is reloaded, and its store is podman's.
-struct CrioLike {
-    /// What it has read.
-    read: PathBuf,
-    shell: Shell,
-    /// The option in its unit.
-    pause_image: Option<&'static str>,
-}
-
-impl StandIn for CrioLike {
-    fn sandbox_image(&self) -> String {
-        let set = self.pause_image.map(str::to_owned);
-        let set = set.or_else(|| value(&self.read, "pause_image"));
-        set.unwrap_or_else(|| "registry.k8s.io/pause:3.10".to_owned())
-    }
-
-    fn image_id(&self, name: &str) -> Option<String> {
-        let inspect = format!("podman image inspect --format '{{{{.Id}}}}' {name}");
-        let end = self.shell.command(&inspect).output().unwrap();
-        end.status
-            .success()
-            .then(|| String::from_utf8(end.stdout).unwrap().trim().to_owned())
-    }
-
-    fn command(&self, image: &str) -> Result<String, String> {
-        let command = value(&self.read, "pause_command").unwrap_or_else(|| "/pause".to_owned());
-        match (image == IMAGE, &*command) {
-            (true, "/pause" | "") => Ok(ours()),
-            (true, other) => Err(format!("container create failed: {other}: no such file")),
-            (false, _) => Ok(OTHER.to_owned()),
-        }
-    }
-}
-
-/// A node with a stand-in for CRI-O, that has such a file in crio.conf.d.
+/// A node with a stand-in for CRI-O, that has such a file in crio.conf.d, and perhaps an option in its unit. CRI-O
+/// reads its files a while after its reload has ended, and its store is podman's.
 fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     let node = Node::new("/usr/bin");
     let nest = node.nest();
@@ -88,11 +53,11 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("10-vendor.conf"), file).unwrap();
     let read = "rm -rf /run/read && cp -r /etc/crio/crio.conf.d /run/read";
+    output(node.command("sh").args(["-c", read]));
     let systemctl = format!(
-        "#!/bin/sh -e\ncase \"$*\" in 'reload crio') {read} ;; daemon-reload) ;; *) exit 1 ;; esac\n"
+        "#!/bin/sh\n[ \"$*\" = 'reload crio' ] || exit 1\n(sleep 1; {read}) >/dev/null 2>&1 &\n"
     );
     write_script(nest.path("bin/systemctl"), &systemctl);
-    output(node.command("systemctl").args(["reload", "crio"]));
     // Its version, its configuration, or the service.
     let status = "sed '/pause_image/!d; s/^/[crio.image]\\n/' $(ls /run/read/* | tail -n 1)";
     let crio = format!(
@@ -103,12 +68,30 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
         let service = format!("crio --pause-image {image} >/dev/null 2>&1 &");
         output(node.command("sh").args(["-c", &service]));
     }
-    let like = CrioLike {
-        read: nest.root("/run/read"),
-        shell: Shell::of(nest),
-        pause_image,
+    let (read, shell) = (nest.root("/run/read"), Shell::of(nest));
+    let sandbox = move || {
+        let set = |key| value(&read, key);
+        let image = pause_image.map(str::to_owned).or(set("pause_image"));
+        let image = image.unwrap_or_else(|| "registry.k8s.io/pause:3.10".to_owned());
+        let command = match set("pause_command").as_deref().unwrap_or_default() {
+            _ if image != IMAGE => Ok(OTHER.to_owned()),
+            "/pause" | "" => Ok(ours()),
+            other => Err(format!("container create failed: {other}: no such file")),
+        };
+        (image, command)
     };
-    let served = Served::start(nest, "/run/crio/crio.sock", like);
+    let id = move |name: &str| {
+        let inspect = format!("podman image inspect --format '{{{{.Id}}}}' {name}");
+        let end = shell.command(&inspect).output().unwrap();
+        let said = String::from_utf8(end.stdout).unwrap();
+        end.status.success().then(|| said.trim().to_owned())
+    };
+    let it = StandIn {
+        sandbox: Box::new(sandbox),
+        id: Box::new(id),
+        ..Default::default()
+    };
+    let served = Served::start(nest, "/run/crio/crio.sock", it);
     (node, served)
 }
 
@@ -126,12 +109,7 @@ fn cri_o_is_switched_and_goes_back() {
     let file = node.nest().root("/etc/crio/crio.conf.d/99-use-pause.conf");
     assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
     node.use_pause_says(&options, "already imported");
-    let status = node.use_pause_said(&["--runtime=crio", "status", "--output=json"]);
-    let status: Value = serde_json::from_str(&status).unwrap();
-    assert_eq!(
-        (&status["ours"], &status["pinned"]),
-        (&json!(true), &json!(true))
-    );
+    node.use_pause_says(&["--runtime=crio", "status"], "yes      pause\n");
     node.use_pause_says(&["--runtime=crio", "undo", "--restart"], "another program");
     assert!(!file.exists());
     assert!(served.pods.lock().unwrap().is_empty());
@@ -171,59 +149,8 @@ fn cri_o_with_an_image_in_its_unit_goes_back() {
     assert!(served.pods.lock().unwrap().is_empty());
 }
 
-/// k3s or RKE2. It reads config.yaml.d and imports the archive as it starts.
-struct K3sLike {
-    root: PathBuf,
-    name: &'static str,
-    /// What the server's system-default-registry is.
-    registry: Option<&'static str>,
-}
-
-impl K3sLike {
-    fn archive(&self) -> Option<Archive> {
-        let file = self.root.join(format!(
-            "var/lib/rancher/{}/agent/images/use-pause.tar",
-            self.name
-        ));
-        Archive::read(&file).ok()
-    }
-}
-
-impl StandIn for K3sLike {
-    fn sandbox_image(&self) -> String {
-        let set = value(&self.root.join("run/read"), "pause-image");
-        let set = set.unwrap_or_else(|| "docker.io/rancher/mirrored-pause:3.6".to_owned());
-        // go-containerregistry's rule.
-        let first = set.split('/').next().unwrap();
-        let set = if first.contains(['.', ':']) {
-            set
-        } else {
-            format!("index.docker.io/{set}")
-        };
-        self.registry
-            .map_or(set.clone(), |registry| format!("{registry}/{set}"))
-    }
-
-    fn image_id(&self, name: &str) -> Option<String> {
-        let archive = self.archive().filter(|it| it.name == name)?;
-        Some(archive.ids().last().unwrap().to_string())
-    }
-
-    fn command(&self, image: &str) -> Result<String, String> {
-        match self.image_id(image) {
-            Some(_) => Ok(ours()),
-            None if image.ends_with("mirrored-pause:3.6") => Ok(OTHER.to_owned()),
-            None => Err(format!("failed to pull {image}: no network")),
-        }
-    }
-
-    fn driver(&self) -> Option<CgroupDriver> {
-        // Its containerd of 1.x lacks the call.
-        None
-    }
-}
-
-/// A node with a stand-in for k3s or RKE2.
+/// A node with a stand-in for k3s or RKE2, and the server's system-default-registry. They read config.yaml.d and
+/// import the archive as they start.
 fn k3s(name: &'static str, registry: Option<&'static str>) -> (Node, Served) {
     let node = Node::new("/usr/bin");
     let nest = node.nest();
@@ -234,16 +161,33 @@ fn k3s(name: &'static str, registry: Option<&'static str>) -> (Node, Served) {
     let read = format!("rm -rf /run/read && cp -r {directory} /run/read && touch {socket}");
     let systemctl = format!("#!/bin/sh -e\n[ \"$*\" = 'restart {unit}' ]\n{read}\n");
     write_script(nest.path("bin/systemctl"), &systemctl);
-    let root = nest.root("/");
-    let served = Served::start(
-        nest,
-        socket,
-        K3sLike {
-            root,
-            name,
-            registry,
-        },
-    );
+    let archive = format!("/var/lib/rancher/{name}/agent/images/use-pause.tar");
+    let (read, archive) = (nest.root("/run/read"), nest.root(&archive));
+    let stored = move |name: &str| Archive::read(&archive).ok().filter(|it| it.name == name);
+    let id = stored.clone();
+    let sandbox = move || {
+        let image = value(&read, "pause-image");
+        let image = image.unwrap_or_else(|| "docker.io/rancher/mirrored-pause:3.6".to_owned());
+        // go-containerregistry's rule.
+        let is_full = image.split('/').next().unwrap().contains(['.', ':']);
+        let prefix = if is_full { "" } else { "index.docker.io/" };
+        let registry = registry.map(|it| format!("{it}/")).unwrap_or_default();
+        let image = format!("{registry}{prefix}{image}");
+        let command = match stored(&image) {
+            Some(_) => Ok(ours()),
+            None if image.ends_with("mirrored-pause:3.6") => Ok(OTHER.to_owned()),
+            None => Err(format!("failed to pull {image}: no network")),
+        };
+        (image, command)
+    };
+    let it = StandIn {
+        sandbox: Box::new(sandbox),
+        id: Box::new(move |name| id(name)?.ids.pop()),
+        // Its containerd of 1.x lacks the call.
+        driver: None,
+        ..Default::default()
+    };
+    let served = Served::start(nest, socket, it);
     (node, served)
 }
 
@@ -296,14 +240,49 @@ fn k3s_and_rke2_are_switched_and_go_back() {
     }
 }
 
+/// At a step of a switch or of undo, use-pause is killed or interrupted, or the call fails.
+#[test]
+fn broken_at_some_steps_k3s_starts() {
+    break_k3s(31);
+}
+
+#[test]
+#[ignore = "minutes: make test-containerd-2"]
+fn broken_at_more_steps_k3s_starts() {
+    break_k3s(7);
+}
+
+fn break_k3s(every: usize) {
+    let (node, served) = k3s("k3s", None);
+    let file = node
+        .nest()
+        .root("/etc/rancher/k3s/config.yaml.d/99-use-pause.yaml");
+    let archive = node
+        .nest()
+        .root("/var/lib/rancher/k3s/agent/images/use-pause.tar");
+    let restart = || _ = output(node.command("systemctl").args(["restart", "k3s"]));
+    let pods = || served.pods.lock().unwrap().len();
+    let before = || {
+        _ = fs::remove_file(&file);
+        _ = fs::remove_file(&archive);
+        restart();
+    };
+    node.break_at_steps(&["--restart"], every, &file, before, pods);
+    let switched = fs::read(&file).unwrap();
+    let after = || {
+        fs::write(&file, &switched).unwrap();
+        restart();
+    };
+    node.break_at_steps(&["undo", "--restart"], every, &file, after, pods);
+}
+
 /// An agent gets system-default-registry from its server: no file of the node has it.
 #[test]
 fn k3s_that_renames_the_image_goes_back() {
     let (node, served) = k3s("k3s", Some("r.example"));
     let why = "failed to pull r.example/pause.localhost/pause:";
     let said = node.use_pause_refuses(&["--restart"], why);
-    let end = node.use_pause(&["--restart", "--output=json"]);
-    let object: Value = serde_json::from_str(&end.stdout).unwrap();
+    let (_, object) = node.use_pause_json(&["--restart"]);
     assert_eq!(object["changed"], false, "{object}");
     assert!(
         said.contains("restored the old configuration: a new sandbox runs another"),
@@ -314,141 +293,66 @@ fn k3s_that_renames_the_image_goes_back() {
     assert!(served.pods.lock().unwrap().is_empty());
 }
 
-/// A runtime for `probe` alone.
-#[derive(Clone, Copy)]
-struct Simple {
-    driver: Option<CgroupDriver>,
-    has_process: bool,
-    /// A call that is never answered.
-    hangs: &'static str,
-    is_ours: bool,
-    /// How long a sandbox takes.
-    delay: Duration,
-}
-
-const SIMPLE: Simple = Simple {
-    driver: Some(CgroupDriver::Systemd),
-    has_process: true,
-    hangs: "",
-    is_ours: true,
-    delay: Duration::ZERO,
-};
-
-impl StandIn for Simple {
-    fn sandbox_image(&self) -> String {
-        IMAGE.to_owned()
-    }
-    fn image_id(&self, _name: &str) -> Option<String> {
-        let archive = Archive::read(&archive()).unwrap();
-        Some(if self.is_ours {
-            archive.ids().last().unwrap().to_string()
-        } else {
-            "other".to_owned()
-        })
-    }
-    fn command(&self, _image: &str) -> Result<String, String> {
-        sleep(self.delay);
-        Ok(if self.is_ours {
-            ours()
-        } else {
-            OTHER.to_owned()
-        })
-    }
-    fn driver(&self) -> Option<CgroupDriver> {
-        self.driver
-    }
-    fn has_process(&self) -> bool {
-        self.has_process
-    }
-    fn hangs(&self, call: &str) -> bool {
-        call == self.hangs
-    }
-}
-
-fn simple(it: Simple) -> (Node, Served, Vec<String>) {
+/// A node with a runtime for `probe` alone, and the words for that.
+fn simple(it: StandIn) -> (Node, Served, Vec<&'static str>) {
     let node = Node::new("/usr/bin");
     let served = Served::start(node.nest(), "/run/x.sock", it);
-    let probe = ["probe", "--cri", "/run/x.sock", "--output=json"].map(str::to_owned);
-    (node, served, probe.to_vec())
+    (node, served, vec!["probe", "--cri", "/run/x.sock"])
 }
 
-fn probe(node: &Node, words: &[String]) -> (End, Value) {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let end = node.use_pause(&words);
-    let object = serde_json::from_str(&end.stdout).unwrap();
-    (end, object)
-}
-
+/// Whatever the cgroup driver. In a virtual machine the image tells, and use-pause says so.
 #[test]
-fn a_probe_fits_each_cgroup_driver() {
-    let drivers = [
-        None,
-        Some(CgroupDriver::Systemd),
-        Some(CgroupDriver::Cgroupfs),
-    ];
-    for driver in drivers {
-        let (node, served, words) = simple(Simple { driver, ..SIMPLE });
-        let (end, object) = probe(&node, &words);
-        assert_eq!(end.status, Ok(0), "{driver:?}: {end:?}");
-        assert_eq!(object["probe"]["platform"], "amd64");
+fn a_probe_says_what_a_sandbox_runs() {
+    let systemd = Some(CgroupDriver::Systemd);
+    for (driver, has_process, is_ours, platform) in [
+        (None, true, true, json!("amd64")),
+        (systemd, true, true, json!("amd64")),
+        (Some(CgroupDriver::Cgroupfs), true, true, json!("amd64")),
+        (systemd, true, false, Value::Null),
+        (systemd, false, true, json!("unknown")),
+        (systemd, false, false, Value::Null),
+    ] {
+        let mut it = StandIn {
+            driver,
+            has_process,
+            ..Default::default()
+        };
+        if !is_ours {
+            it.sandbox = Box::new(|| (IMAGE.to_owned(), Ok(OTHER.to_owned())));
+            it.id = Box::new(|_| Some("other".to_owned()));
+        }
+        let (node, served, words) = simple(it);
+        let (end, object) = node.use_pause_json(&words);
+        let probe = &object["probe"];
+        let expected = (if is_ours { Ok(0) } else { Ok(1) }, "", is_ours);
+        let said = (end.status, &*end.stderr, probe["ours"] == true);
+        assert_eq!(said, expected, "{driver:?}: {object}");
+        assert_eq!(probe["platform"], platform);
+        assert_eq!(probe["image"], IMAGE);
+        assert_eq!(probe["sha256"].is_string(), has_process);
         assert!(served.pods.lock().unwrap().is_empty());
     }
 }
 
-/// In a virtual machine the image tells, and use-pause says so.
-#[test]
-fn a_probe_goes_by_the_image_if_there_is_no_process() {
-    for is_ours in [true, false] {
-        let (node, _served, words) = simple(Simple {
-            has_process: false,
-            is_ours,
-            ..SIMPLE
-        });
-        let (end, object) = probe(&node, &words);
-        assert_eq!(end.status, if is_ours { Ok(0) } else { Ok(1) });
-        assert_eq!(
-            object["probe"],
-            json!({"image": IMAGE, "sha256": null, "ours": is_ours, "platform": is_ours.then_some("unknown")})
-        );
-    }
-}
-
-#[test]
-fn a_probe_of_another_program_fails() {
-    let (node, served, words) = simple(Simple {
-        is_ours: false,
-        ..SIMPLE
-    });
-    let (end, object) = probe(&node, &words);
-    assert_eq!((end.status, &*end.stderr), (Ok(1), ""));
-    assert_eq!(
-        (&object["probe"]["ours"], &object["error"]),
-        (&json!(false), &Value::Null)
-    );
-    assert!(served.pods.lock().unwrap().is_empty());
-}
-
 #[test]
 fn a_runtime_that_never_answers_is_one_line() {
-    let (node, _served, words) = simple(Simple {
+    let (node, _served, words) = simple(StandIn {
         hangs: "ListPodSandbox",
-        ..SIMPLE
+        ..Default::default()
     });
-    let start = Instant::now();
-    let (end, object) = probe(&node, &words);
+    let (end, object) = node.use_pause_json(&words);
     let why = "ListPodSandbox: no answer in 10 s";
     assert_eq!(
-        (end.status, &*end.stderr),
-        (Ok(1), &*format!("use-pause: {why}\n"))
+        (end.status, end.stderr),
+        (Ok(1), format!("use-pause: {why}\n"))
     );
     assert_eq!(object, json!({"error": why}));
-    assert!(start.elapsed() < Duration::from_secs(15));
 }
 
 /// A probe removes what a killed one left, and no pod's sandbox.
 #[test]
 fn a_probe_removes_what_a_killed_one_left() {
-    let (node, served, words) = simple(SIMPLE);
+    let (node, served, words) = simple(StandIn::default());
     let sleeper = |name: &str| {
         let script = format!("setsid {OTHER} >/dev/null 2>&1 & echo $!");
         let pid = output(&mut Shell::of(node.nest()).command(&script));
@@ -457,63 +361,21 @@ fn a_probe_removes_what_a_killed_one_left() {
             namespace: name.to_owned(),
             ..Default::default()
         };
-        let pod = (metadata, pid.trim().parse().unwrap(), String::new());
+        let pod = (metadata, pid.trim().to_owned(), String::new());
         served.pods.lock().unwrap().insert(name.to_owned(), pod);
     };
     sleeper("use-pause-probe");
     sleeper("kube-system");
-    assert_eq!(probe(&node, &words).0.status, Ok(0));
+    assert_eq!(node.use_pause(&words).status, Ok(0));
     let pods = served.pods.lock().unwrap();
     assert_eq!(pods.keys().collect::<Vec<_>>(), ["kube-system"]);
-}
-
-/// A signal waits until the sandbox is removed.
-#[test]
-fn an_interrupted_probe_leaves_nothing() {
-    let delay = Duration::from_millis(500);
-    let (node, served, words) = simple(Simple { delay, ..SIMPLE });
-    let script = format!(
-        "{} \"$@\" & sleep 0.3; kill -TERM $!; wait $!",
-        engines::node::use_pause()
-    );
-    let mut shell = node.command("bash");
-    shell.args(["-c", &script, "bash"]).args(words);
-    let end = sandbox::run(&mut shell);
-    assert_eq!((end.status, &*end.stdout), (Ok(143), ""), "{}", end.stderr);
-    wait_until("removed", || served.pods.lock().unwrap().is_empty());
-}
-
-/// At each step a probe is killed, or the call fails. The next probe removes what is left.
-#[test]
-fn a_probe_killed_or_failed_at_each_step_leaves_nothing() {
-    let (node, served, words) = simple(SIMPLE);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let steps = node.steps(&words);
-    let mut left = 0;
-    for step in &steps {
-        for fault in ["signal=KILL", "error=ENOSPC"] {
-            let Some(end) = node.with_fault(fault, step, &words) else {
-                continue;
-            };
-            if fault != "signal=KILL" {
-                let is_one_line = end.stderr.lines().count() == 1;
-                assert!(end.status == Ok(0) || is_one_line, "{step:?}: {end:?}");
-            }
-            // The stand-in goes on with a sandbox that nobody waits for.
-            left += served.pods.lock().unwrap().len();
-        }
-    }
-    assert_eq!(node.use_pause(&words).status, Ok(0));
-    wait_until("removed", || served.pods.lock().unwrap().is_empty());
-    println!("{} steps, {left} sandboxes left by them", steps.len());
-    assert!(left > 0);
 }
 
 /// In an emulator: use-pause for each platform, against the stand-in of this machine.
 #[test]
 #[ignore = "needs all platforms of `make node`: make test-containerd-2"]
 fn use_pause_runs_on_each_platform() {
-    let (node, served, words) = simple(SIMPLE);
+    let (node, served, words) = simple(StandIn::default());
     for platform in PLATFORMS.iter().filter(|it| it.name != "arm/v6") {
         let file = built(&format!("use-pause/{}/use-pause", platform.arch));
         let mut command = if platform.is_native() {
@@ -526,8 +388,7 @@ fn use_pause_runs_on_each_platform() {
         let end = sandbox::run(command.args(&words));
         println!("{}: {end:?}", platform.name);
         assert_eq!((end.status, &*end.stderr), (Ok(0), ""));
-        let object: Value = serde_json::from_str(&end.stdout).unwrap();
-        assert_eq!(object["probe"]["platform"], Platform::native().name);
+        assert!(end.stdout.contains("runs pause for amd64"), "{end:?}");
         assert!(served.pods.lock().unwrap().is_empty());
     }
 }

@@ -11,7 +11,9 @@ pub struct Archive {
     pub bytes: Cow<'static, [u8]>,
     /// The image's full name.
     pub name: String,
-    ids: Vec<String>,
+    /// The sha256, in hex, of the image's index and of each platform's config. A runtime's id of the image is
+    /// one of them.
+    pub ids: Vec<String>,
     /// Each program's sha256 in hex, with the name of its platform.
     pub programs: BTreeMap<String, String>,
 }
@@ -46,12 +48,6 @@ impl Archive {
                 .map(|it| (it.program, it.name))
                 .collect(),
         })
-    }
-
-    /// The sha256, in hex, of the image's index and of each platform's config. A runtime's id of the image is
-    /// one of them.
-    pub fn ids(&self) -> &[String] {
-        &self.ids
     }
 
     /// Whether a runtime's id of an image is that of this one.

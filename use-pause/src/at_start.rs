@@ -1,79 +1,42 @@
 //! An image that comes back: a drop-in of the runtime's unit imports and pins it at each start.
 
 use crate::{
-    archive::Archive,
-    file,
+    file::Edit,
     service::{Service, is_systemd},
 };
-use anyhow::{Context, Result, ensure};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use anyhow::{Result, ensure};
+use std::{fs, path::Path};
 
 /// Where the archive is kept.
 pub const ARCHIVE: &str = "/var/lib/use-pause/pause.tar";
 
-/// The drop-in.
-pub struct AtStart {
-    file: PathBuf,
-    text: String,
-    was_there: bool,
+/// The edit that gives the unit these lines, or, if there are none, removes the drop-in. None if that is not there.
+pub fn plan(service: &Service, lines: &[String]) -> Result<Option<Edit>> {
+    ensure!(
+        lines.is_empty() || is_systemd(),
+        "--import-at-start needs systemd"
+    );
+    let file = format!("/etc/systemd/system/{}.service.d/use-pause.conf", service.0);
+    let text = format!(
+        "# By use-pause --import-at-start.\n[Service]\n{}\n",
+        lines.join("\n")
+    );
+    let is_wanted = !lines.is_empty();
+    let mut edit = Edit::of(file.into(), is_wanted.then_some(text))?;
+    edit.note = Some(if is_wanted {
+        format!("imported again at each start of {}", service.0)
+    } else {
+        "no import at each start any more".to_owned()
+    });
+    Ok(Some(edit).filter(|it| is_wanted || it.old != it.new))
 }
 
-fn drop_in(service: &Service) -> PathBuf {
-    format!("/etc/systemd/system/{}.service.d/use-pause.conf", service.0).into()
-}
-
-impl AtStart {
-    pub fn plan(service: &Service, lines: &[String]) -> Result<Self> {
-        ensure!(is_systemd(), "--import-at-start needs systemd");
-        let file = drop_in(service);
-        Ok(Self {
-            text: format!(
-                "# By use-pause --import-at-start.\n[Service]\n{}\n",
-                lines.join("\n")
-            ),
-            was_there: file.exists(),
-            file,
-        })
+/// Removes what is of no use without the drop-in.
+pub fn clean(drop_in: &Path) {
+    if !drop_in.exists() {
+        let directories = [Path::new(ARCHIVE).parent(), drop_in.parent()];
+        _ = fs::remove_file(ARCHIVE);
+        // The node may have other drop-ins.
+        _ = directories.map(|it| it.map(fs::remove_dir));
     }
-
-    /// Writes the archive, then the drop-in that names it.
-    pub fn place(self, archive: &Archive) -> Result<Self> {
-        file::write(Path::new(ARCHIVE), &archive.bytes)
-            .with_context(|| format!("cannot write {ARCHIVE}"))?;
-        file::write(&self.file, self.text.as_bytes())
-            .with_context(|| format!("cannot write {}", self.file.display()))?;
-        Service::reload_units()?;
-        Ok(self)
-    }
-
-    /// Removes the drop-in unless an earlier run made it.
-    pub fn take_back(&self) -> Result<()> {
-        if self.was_there {
-            return Ok(());
-        }
-        remove(&self.file)
-    }
-
-    /// Removes the drop-in of a service. Returns whether there was one.
-    pub fn remove(service: &Service) -> Result<bool> {
-        let file = drop_in(service);
-        let is_there = file.exists();
-        if is_there {
-            remove(&file)?;
-        }
-        Ok(is_there)
-    }
-}
-
-/// The drop-in goes first: it names the archive.
-fn remove(file: &Path) -> Result<()> {
-    fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
-    let directory = Path::new(ARCHIVE).parent().unwrap_or(Path::new(ARCHIVE));
-    _ = fs::remove_dir_all(directory);
-    // Empty unless the node has other drop-ins.
-    _ = file.parent().map(fs::remove_dir);
-    Service::reload_units()
 }

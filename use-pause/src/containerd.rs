@@ -8,9 +8,9 @@ use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run, version},
-    cri::{Client, VersionRequest},
+    cri::Client,
     edit,
-    file::{self, Before, Edit},
+    file::{self, Edit, State},
     image, process,
     service::Service,
 };
@@ -94,8 +94,6 @@ pub struct Containerd {
     pub socket: PathBuf,
     version: String,
     pid: Option<i32>,
-    /// Whether use-pause started it, on the files of a node image.
-    pub is_for_this_run: bool,
 }
 
 impl Containerd {
@@ -126,7 +124,6 @@ impl Containerd {
             config: config.unwrap_or_else(|| CONFIG.into()),
             socket: socket.into(),
             pid,
-            is_for_this_run: false,
         };
         let address = containerd.address().unwrap_or_else(|| socket.to_owned());
         if socket == SOCKET && address != SOCKET {
@@ -155,6 +152,16 @@ impl Containerd {
         ctr.arg("--address").arg(&self.socket);
         ctr.args(["--connect-timeout=5s", "--timeout=2m", "--namespace=k8s.io"]);
         ctr
+    }
+
+    /// ctr's words for an import. The CRI unpacks the image, with the snapshotter that it uses. containerd 2.x
+    /// without overlayfs has no service that ctr could import by, unless by `--local`, which 1.6 does not know.
+    fn import_words(&self) -> Vec<&'static str> {
+        let mut words = vec!["images", "import", "--no-unpack", "--all-platforms"];
+        if !self.version.starts_with("1.6.") {
+            words.push("--local");
+        }
+        words
     }
 
     /// The files of the configuration in the order that containerd reads them. The main file comes first,
@@ -232,7 +239,7 @@ impl Containerd {
                     "with {} set, other settings change in `containerd config dump`",
                     key.join(".")
                 )),
-                Ok(_) => return self.edit(parts, part, key, new),
+                Ok(_) => return self.edit(parts, part, new),
             }
         }
         if reasons.is_empty() {
@@ -258,27 +265,20 @@ impl Containerd {
                 self.version
             );
         }
-        let hint = match parts[0].version() {
-            None | Some(1) => ": `containerd config migrate` writes one that it reads",
-            _ => "",
-        };
         format!(
-            "containerd {} does not read the sandbox image from a file {main}{hint}",
+            "containerd {} does not read the sandbox image from a file {main}",
             self.version
         )
     }
 
-    fn edit(&self, parts: &[Part], part: &Part, key: Key, new: String) -> Result<Edit> {
+    fn edit(&self, parts: &[Part], part: &Part, new: String) -> Result<Edit> {
         let file = file::resolve(&part.file)?;
         file::stays_unread(&file, parts.iter().flat_map(|it| &it.patterns))?;
-        Ok(Edit {
-            old: file.exists().then(|| part.text.clone()),
-            new: Some(new),
-            before: Before::Keep,
-            earlier: file::kept(&file)?,
-            note: self.note(part, key),
-            file,
-        })
+        let old = file.exists().then(|| part.text.clone());
+        let mut edit = Edit::of(file, Some(new))?;
+        edit.old.content = old.clone();
+        edit.new.kept = Some(old);
+        Ok(edit)
     }
 
     /// Fails if something writes the file anew at each start (k0s' documentation on runtimes, microk8s'
@@ -297,20 +297,6 @@ impl Containerd {
             template.display()
         );
         Ok(())
-    }
-
-    /// That containerd ignores a table of a file without a version line. 2.x reads that of version 3.
-    fn note(&self, part: &Part, key: Key) -> Option<String> {
-        let mut newer = [KEY_2, KEY_3].into_iter();
-        let ignored = newer.find(|it| *it != key && part.has(&it[..2]))?;
-        part.version().is_none().then(|| {
-            format!(
-                "{}: no version line, so containerd {} ignores its table plugins.\"{}\"",
-                part.file.display(),
-                self.version,
-                ignored[1]
-            )
-        })
     }
 
     /// What containerd makes of the configuration as it is.
@@ -362,7 +348,10 @@ fn candidates(parts: &[Part]) -> Vec<(usize, Key)> {
     let has_table = |(index, key): &(usize, Key)| parts[*index].has(&key[..2]);
     // The sort is stable: within each group the last file comes first.
     all.sort_by_key(|it| (!has_key(it), !has_table(it)));
-    all.retain(|it| has_table(it) || it.0 == 0);
+    // containerd 2.0 to 2.2 read this one from a file of version 2 where another file is of version 3. They would
+    // no longer once both had one version.
+    let is_of_2 = |index: usize| parts[index].version().is_some_and(|it| it < 3);
+    all.retain(|it| (has_table(it) || it.0 == 0) && !(it.1 == KEY_3 && is_of_2(it.0)));
     all
 }
 
@@ -423,8 +412,8 @@ impl Runtime for Containerd {
     fn plan_undo(&self, is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
         let parts = self.parts()?;
         for (index, part) in parts.iter().enumerate() {
-            let file = file::resolve(&part.file)?;
-            let Some(kept) = file::kept(&file)? else {
+            let mut edit = Edit::of(file::resolve(&part.file)?, None)?;
+            let Some(kept) = edit.old.kept.clone() else {
                 continue;
             };
             let old = kept.clone().map_or_else(|| self.beginning(), Ok)?;
@@ -432,26 +421,27 @@ impl Runtime for Containerd {
             let Some(key) = KEYS.iter().find(differs) else {
                 continue;
             };
-            let now = edit::get(&part.text, key)?.unwrap_or_default();
-            if !is_ours(&now) {
+            let image = edit::get(&part.text, key)?.unwrap_or_default();
+            if !is_ours(&image) {
                 continue;
             }
-            let is_alone = edit::set(&old, key, &now).is_ok_and(|ours| ours == part.text);
-            let (before, new) = match edit::get(&old, key)? {
-                _ if is_alone => (Before::Restore, kept),
+            let is_alone = edit::set(&old, key, &image).is_ok_and(|ours| ours == part.text);
+            edit.old.content = Some(part.text.clone());
+            if is_alone {
+                edit.new = State {
+                    content: kept,
+                    kept: None,
+                };
+            } else {
                 // Somebody changed something else since then, which stays.
-                Some(image) => (Before::Leave, Some(edit::set(&part.text, key, &image)?)),
-                None => (Before::Leave, Some(edit::unset(&part.text, key)?)),
-            };
-            self.dump(&parts, Some((index, new.as_deref().unwrap_or(&old))))?;
-            return Ok(Some(Edit {
-                file,
-                old: Some(part.text.clone()),
-                new,
-                before,
-                earlier: None,
-                note: None,
-            }));
+                edit.new.content = Some(match edit::get(&old, key)? {
+                    Some(image) => edit::set(&part.text, key, &image)?,
+                    None => edit::unset(&part.text, key)?,
+                });
+            }
+            let new = edit.new.content.as_deref().unwrap_or(&old);
+            self.dump(&parts, Some((index, new)))?;
+            return Ok(Some(edit));
         }
         Ok(None)
     }
@@ -461,45 +451,33 @@ impl Runtime for Containerd {
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
-        // The CRI unpacks it, with the snapshotter that it uses. containerd 2.x without overlayfs has no service
-        // that ctr could import by, unless by `--local`, which 1.6 does not know.
-        let import = |options: &[&str]| {
-            let mut import = self.ctr();
-            import.args(["images", "import", "--no-unpack", "--all-platforms"]);
-            run(import.args(options), &archive.bytes)
-        };
-        import(&["-"]).or_else(|error| import(&["--local", "-"]).map_err(|_| error))?;
-        let cri = Client::of(&self.socket);
-        if self.is_for_this_run && cri.call(VersionRequest {}).is_err() {
-            return Ok(());
-        }
-        image::expect_stored(&cri, archive)
+        run(
+            self.ctr().args(self.import_words()).arg("-"),
+            &archive.bytes,
+        )?;
+        image::expect_stored(&Client::of(&self.socket), archive)
     }
 
     fn pin(&self, name: &str) -> Result<bool> {
-        let listed = run(
-            self.ctr()
-                .args(["images", "list", &format!("name=={name}")]),
-            &[],
-        )?;
-        let is_labelled = listed.contains(PINNED);
+        let images = |words: &[&str]| run(self.ctr().arg("images").args(words), &[]);
+        let is_labelled = images(&["list", &format!("name=={name}")])?.contains(PINNED);
         if !is_labelled {
-            run(self.ctr().args(["images", "label", name, PINNED]), &[])?;
+            images(&["label", name, PINNED])?;
         }
         Ok(!is_labelled)
     }
 
-    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
-        let ctr = self.ctr.iter().map(|it| it.display().to_string());
-        let ctr = ctr.collect::<Vec<_>>().join(" ");
-        let ctr = format!(
-            "ExecStartPost=-{ctr} --address={} --namespace=k8s.io images",
-            self.socket.display()
-        );
-        Ok(Some(vec![
-            format!("{ctr} import --no-unpack --all-platforms {file}"),
-            format!("{ctr} label {} {PINNED}", archive.name),
-        ]))
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>> {
+        let line = |words: &[&str]| {
+            let mut ctr = self.ctr();
+            ctr.args(words);
+            let words = [ctr.get_program()].into_iter().chain(ctr.get_args());
+            let words: Vec<_> = words.map(|it| it.to_string_lossy()).collect();
+            format!("ExecStartPost=-{}", words.join(" "))
+        };
+        let import = [&self.import_words()[..], &[file]].concat();
+        let label = ["images", "label", &archive.name, PINNED];
+        Ok(vec![line(&import), line(&label)])
     }
 
     fn has_read(&self) -> bool {

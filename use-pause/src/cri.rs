@@ -2,6 +2,7 @@
 //! on a unix socket. It has the messages and fields that are used, and no others; their numbers are those
 //! of Kubernetes' `cri-api/pkg/apis/runtime/v1/api.proto`.
 
+use crate::process::caught;
 use anyhow::{Result, anyhow};
 use prost::Message;
 use std::{
@@ -43,10 +44,6 @@ messages! {
     Empty {}
 
     VersionRequest {}
-    VersionResponse {
-        runtime_name: String = (string) "2",
-        runtime_version: String = (string) "3"
-    }
 
     StatusRequest { verbose: bool = (bool) "1" }
     StatusResponse {
@@ -71,7 +68,6 @@ messages! {
     Image {
         id: String = (string) "1",
         repo_tags: Vec<String> = (string, repeated) "2",
-        repo_digests: Vec<String> = (string, repeated) "3",
         pinned: bool = (bool) "8"
     }
 
@@ -128,38 +124,21 @@ messages! {
     RemovePodSandboxRequest { pod_sandbox_id: String = (string) "1" }
 }
 
-/// Who manages cgroups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum CgroupDriver {
-    Systemd = 0,
-    Cgroupfs = 1,
+/// Defines enumerations of protobuf, and their values in use.
+macro_rules! enumerations {
+    ($($name:ident { $($value:ident = $number:tt),* })*) => {$(
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+        #[repr(i32)]
+        #[allow(missing_docs)]
+        pub enum $name { $($value = $number),* }
+    )*};
 }
 
-/// Whether a sandbox runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum PodSandboxState {
-    Ready = 0,
-    NotReady = 1,
-}
-
-/// Whose namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum NamespaceMode {
-    Pod = 0,
-    Container = 1,
-    Node = 2,
-}
-
-/// Where a profile comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
-#[repr(i32)]
-pub enum ProfileType {
-    RuntimeDefault = 0,
-    Unconfined = 1,
-    Localhost = 2,
+enumerations! {
+    CgroupDriver { Systemd = 0, Cgroupfs = 1 }
+    PodSandboxState { Ready = 0, NotReady = 1 }
+    NamespaceMode { Pod = 0, Node = 2 }
+    ProfileType { RuntimeDefault = 0, Localhost = 2 }
 }
 
 /// A request of the CRI.
@@ -172,7 +151,7 @@ pub trait Call: Message + 'static {
 }
 
 calls! {
-    RuntimeService.Version(VersionRequest) -> VersionResponse, 5;
+    RuntimeService.Version(VersionRequest) -> Empty, 5;
     RuntimeService.Status(StatusRequest) -> StatusResponse, 10;
     RuntimeService.RuntimeConfig(RuntimeConfigRequest) -> RuntimeConfigResponse, 10;
     RuntimeService.ListPodSandbox(ListPodSandboxRequest) -> ListPodSandboxResponse, 10;
@@ -206,9 +185,9 @@ impl Client {
             .build()?;
         // A timeout starts in the runtime.
         let answer = async { timeout(deadline, self.unary(request, deadline)).await };
-        runtime
-            .block_on(answer)
-            .unwrap_or_else(|_| Err(anyhow!("no answer in {} s", C::SECONDS)))
+        let late = |_| Err(anyhow!("no answer in {} s", C::SECONDS));
+        // tokio panics where the kernel does not let it wake itself.
+        caught(|| runtime.block_on(answer).unwrap_or_else(late))
             .map_err(|error| anyhow!("{name}: {}", error.to_string().replace('\n', " ")))
     }
 

@@ -4,7 +4,7 @@ use crate::{
     Runtime,
     archive::Archive,
     command::{command, find, run, version},
-    cri::{Client, VersionRequest},
+    cri::Client,
     drop_in::DropIn,
     edit,
     file::Edit,
@@ -12,28 +12,38 @@ use crate::{
     service::Service,
 };
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+};
 
 const SOCKET: &str = "/run/crio/crio.sock";
-const IMAGE: &edit::Path = &["crio", "image", "pause_image"];
-const COMMAND: &edit::Path = &["crio", "image", "pause_command"];
 
 /// CRI-O, running or not.
 pub struct Crio {
     executable: PathBuf,
     version: String,
+    /// The image that the configuration named last.
+    named: RefCell<Option<String>>,
 }
 
-/// The file that names the image.
-fn drop_in(get: fn(&str, &str) -> Result<Option<String>>) -> DropIn {
+/// The value of a key of any of CRI-O's tables.
+fn value(text: &str, key: &str) -> Result<Option<String>> {
+    let content = edit::content(text)?;
+    let tables = content["crio"].as_object().into_iter().flatten();
+    let value = tables.filter_map(|(_, table)| table.get(key)).next_back();
+    Ok(value.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)))
+}
+
+/// The files of the configuration.
+fn drop_in() -> DropIn {
     DropIn {
         runtime: "CRI-O",
         main: "/etc/crio/crio.conf".into(),
         file: "/etc/crio/crio.conf.d/99-use-pause.conf".into(),
         endings: &[""],
         key: "pause_image",
-        get,
-        set: |old, image| Ok(edit::set(old, IMAGE, image)?.trim_start().to_owned()),
+        value,
     }
 }
 
@@ -43,49 +53,26 @@ impl Crio {
         Ok(Self {
             version: version(&executable)?,
             executable,
+            named: drop_in().image()?.into(),
         })
     }
 
-    fn drop_in(&self) -> DropIn {
-        drop_in(|text, _| edit::get(text, IMAGE))
-    }
-
-    /// Whether its configuration makes it run a command that our image lacks.
-    fn has_other_command(&self) -> Result<bool> {
-        let set = drop_in(|text, _| edit::get(text, COMMAND)).image()?;
-        Ok(set.is_some_and(|it| it != "/pause" && !it.is_empty()))
-    }
-
-    /// Podman's or skopeo's command that loads an archive into CRI-O's store.
-    fn load(name: &str, file: &str) -> Result<Vec<String>> {
-        let stored = format!("containers-storage:{name}");
-        let words = if let Some(podman) = find("podman") {
-            vec![
-                podman.display().to_string(),
-                "load".to_owned(),
-                "--quiet".to_owned(),
-                "--input".to_owned(),
-                file.to_owned(),
-            ]
-        } else {
-            let skopeo = find("skopeo").with_context(|| {
-                format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again, or run `skopeo copy oci-archive:pause.tar {stored}`")
-            })?;
-            vec![
-                skopeo.display().to_string(),
-                "copy".to_owned(),
-                "--quiet".to_owned(),
-                format!("oci-archive:{file}"),
-                stored,
-            ]
-        };
-        Ok(words)
+    /// Podman's or skopeo's command line that loads an archive into CRI-O's store.
+    fn load(name: &str, file: &str) -> Result<String> {
+        if let Some(podman) = find("podman") {
+            return Ok(format!("{} load --quiet --input {file}", podman.display()));
+        }
+        let copy = format!("copy --quiet oci-archive:{file} containers-storage:{name}");
+        let skopeo = find("skopeo").with_context(|| {
+            format!("cannot load {name} into CRI-O's store without podman or skopeo: install one, then run this again")
+        })?;
+        Ok(format!("{} {copy}", skopeo.display()))
     }
 }
 
 impl Runtime for Crio {
     fn title(&self) -> String {
-        format!("CRI-O {}, {}", self.version, self.drop_in().file.display())
+        format!("CRI-O {}, {}", self.version, drop_in().file.display())
     }
 
     fn socket(&self) -> &Path {
@@ -93,54 +80,54 @@ impl Runtime for Crio {
     }
 
     fn configured(&self) -> Result<Option<String>> {
-        self.drop_in().image()
+        drop_in().image()
     }
 
     fn plan(&self, image: &str) -> Result<Option<Edit>> {
-        if !self.has_other_command()? {
-            return self.drop_in().plan(image);
-        }
-        // The file names the command too, the image's own.
-        let mut drop_in = self.drop_in();
-        drop_in.get = |_, _| Ok(None);
-        drop_in.set = |old, image| {
-            let new = edit::set(old, IMAGE, image)?;
-            Ok(edit::set(&new, COMMAND, "/pause")?.trim_start().to_owned())
-        };
-        drop_in.plan(image)
+        let command = drop_in().get("pause_command")?;
+        let has_ours = command.is_none_or(|(_, it)| it == "/pause" || it.is_empty());
+        let text = format!("[crio.image]\npause_image = \"{image}\"\npause_command = \"/pause\"\n");
+        drop_in().plan(image, text, has_ours)
     }
 
     fn plan_undo(&self, _is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
-        self.drop_in().plan_undo()
+        drop_in().plan_undo()
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
         // A file in memory, which both can seek in.
-        let words = Self::load(&archive.name, "/proc/self/fd/0")?;
+        let line = Self::load(&archive.name, "/proc/self/fd/0")?;
+        let (program, arguments) = line.split_once(' ').unwrap_or((&line, ""));
         run(
-            command(Path::new(&words[0])).args(&words[1..]),
+            command(Path::new(program)).args(arguments.split(' ')),
             &archive.bytes,
         )?;
-        let cri = Client::of(self.socket());
-        if cri.call(VersionRequest {}).is_err() {
-            return Ok(());
-        }
-        image::expect_stored(&cri, archive)
+        image::expect_stored(&Client::of(self.socket()), archive)
     }
 
-    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Option<Vec<String>>> {
-        let words = Self::load(&archive.name, file)?;
-        Ok(Some(vec![format!("ExecStartPre=-{}", words.join(" "))]))
+    fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>> {
+        let load = Self::load(&archive.name, file)?;
+        Ok(vec![format!("ExecStartPre=-{load}")])
     }
 
     fn has_read(&self) -> bool {
-        // Without an image it reads its default.
-        let Ok(Some(image)) = self.configured() else {
+        let configured = self.configured().ok().flatten();
+        // Without an image it reads its default, whatever that is.
+        let former = self.named.borrow().clone();
+        if configured.is_none() && former.is_none() {
             return true;
+        }
+        let config = run(command(&self.executable).args(["status", "config"]), &[]);
+        let read = config.and_then(|config| value(&config, "pause_image"));
+        let is_new = |read| {
+            if configured.is_some() {
+                self.named.replace(configured.clone());
+                read == configured
+            } else {
+                read != former
+            }
         };
-        run(command(&self.executable).args(["status", "config"]), &[])
-            .and_then(|config| edit::get(&config, IMAGE))
-            .is_ok_and(|read| read == Some(image))
+        read.is_ok_and(is_new)
     }
 
     fn service(&self) -> Service {
@@ -164,11 +151,8 @@ impl Runtime for Crio {
     }
 
     fn note(&self) -> Option<&'static str> {
-        let drops = drop_in(|text, _| {
-            let path = ["crio", "runtime", "drop_infra_ctr"];
-            Ok(edit::at(&edit::content(text)?, &path).map(ToString::to_string))
-        });
-        let drops = drops.image().is_ok_and(|it| it.as_deref() != Some("false"));
+        let drops = drop_in().get("drop_infra_ctr");
+        let drops = drops.is_ok_and(|it| it.is_none_or(|(_, value)| value != "false"));
         drops.then_some(
             "CRI-O runs no pause in pods with a PID namespace per container (drop_infra_ctr)",
         )

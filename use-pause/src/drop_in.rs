@@ -1,6 +1,6 @@
 //! A file of our own in a runtime's configuration directory.
 
-use crate::file::{self, Before, Edit};
+use crate::file::{self, Edit};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
@@ -17,9 +17,7 @@ pub struct DropIn {
     /// The key that names the sandbox image.
     pub key: &'static str,
     /// The value of a key in a file's text.
-    pub get: fn(&str, &str) -> Result<Option<String>>,
-    /// The text of our file for an image, from its old text.
-    pub set: fn(&str, &str) -> Result<String>,
+    pub value: fn(&str, &str) -> Result<Option<String>>,
 }
 
 impl DropIn {
@@ -35,16 +33,17 @@ impl DropIn {
         let mut found = None;
         for file in [self.main.clone()].into_iter().chain(files) {
             let text = file::read(&file)?.unwrap_or_default();
-            let value = (self.get)(&text, key).with_context(|| file.display().to_string())?;
+            let value = (self.value)(&text, key).with_context(|| file.display().to_string())?;
             found = value.map(|value| (file, value)).or(found);
         }
         Ok(found)
     }
 
-    /// The edit that names the image in our file; none if the configuration names it already.
-    pub fn plan(&self, image: &str) -> Result<Option<Edit>> {
+    /// The edit that gives our file this text, which names the image; none if the configuration names it, and
+    /// all else in the text is set already.
+    pub fn plan(&self, image: &str, text: String, is_set: bool) -> Result<Option<Edit>> {
         match self.get(self.key)? {
-            Some((_, named)) if named == image => return Ok(None),
+            Some((_, named)) if named == image && is_set => Ok(None),
             Some((path, _)) if path > self.file => bail!(
                 "{} sets {}, and {} reads that file after {}: change it there or rename the file",
                 path.display(),
@@ -52,28 +51,14 @@ impl DropIn {
                 self.runtime,
                 self.file.display()
             ),
-            _ => {}
+            _ => Edit::of(self.file.clone(), Some(text)).map(Some),
         }
-        let old = file::read(&self.file)?;
-        let new = (self.set)(old.as_deref().unwrap_or_default(), image)?;
-        Ok(Some(self.edit(old, Some(new))))
     }
 
     /// The edit that removes our file; none if it is not there.
     pub fn plan_undo(&self) -> Result<Option<Edit>> {
-        let old = file::read(&self.file)?;
-        Ok(old.map(|old| self.edit(Some(old), None)))
-    }
-
-    fn edit(&self, old: Option<String>, new: Option<String>) -> Edit {
-        Edit {
-            file: self.file.clone(),
-            old,
-            new,
-            before: Before::Leave,
-            earlier: None,
-            note: None,
-        }
+        let edit = Edit::of(self.file.clone(), None)?;
+        Ok(Some(edit).filter(|it| it.old.content.is_some()))
     }
 
     /// The sandbox image; none if no file sets it.

@@ -65,10 +65,8 @@ pub fn without(text: &str, paths: &[&Path]) -> Result<Content> {
 fn parse(text: &str) -> Result<DocumentMut> {
     text.parse().map_err(|error: TomlError| {
         let said = error.message().replace('\n', ", ");
-        let Some(span) = error.span() else {
-            return anyhow!(said);
-        };
-        let before = &text[..span.start.min(text.len())];
+        let start = error.span().map_or(0, |it| it.start.min(text.len()));
+        let before = &text[..start];
         anyhow!("line {}: {said}", before.matches('\n').count() + 1)
     })
 }

@@ -8,120 +8,135 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// A file, and what is kept beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// None if there is no file.
+    pub content: Option<String>,
+    /// What `FILE.before-use-pause` keeps: nothing, that there was no file (`Some(None)`), or its content.
+    pub kept: Option<Option<String>>,
+}
+
+impl State {
+    /// The state of a file now.
+    pub fn of(file: &Path) -> Result<Self> {
+        let before = before(file);
+        let kept = if before.is_symlink() {
+            Some(None)
+        } else {
+            read(&before)?.map(Some)
+        };
+        let content = read(file)?;
+        Ok(Self { content, kept })
+    }
+}
+
 /// A change of one file.
 pub struct Edit {
     /// The file itself, never a symbolic link to it.
     pub file: PathBuf,
-    /// The content before; none if there is no file.
-    pub old: Option<String>,
-    /// The content after; none if the edit removes the file.
-    pub new: Option<String>,
-    pub before: Before,
-    /// What an earlier edit kept, as [`kept`] returns it.
-    pub earlier: Option<Option<String>>,
+    pub old: State,
+    pub new: State,
     /// A line for whoever made the change.
     pub note: Option<String>,
 }
 
-/// What happens to `FILE.before-use-pause`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Before {
-    /// It becomes the old file.
-    Keep,
-    /// It becomes the file again.
-    Restore,
-    /// Nothing.
-    Leave,
-}
-
 impl Edit {
-    /// The name of the old file, if the edit keeps one.
-    pub fn kept_as(&self) -> Option<String> {
-        if self.before != Before::Keep || self.old.is_none() {
-            return None;
-        }
-        let before = before(&self.file);
-        Some(before.file_name()?.to_string_lossy().into_owned())
+    /// Gives a file this content, or removes it, and keeps nothing.
+    pub fn of(file: PathBuf, content: Option<String>) -> Result<Self> {
+        let old = State::of(&file)?;
+        let kept = old.kept.clone();
+        let new = State { content, kept };
+        let note = None;
+        Ok(Self {
+            file,
+            old,
+            new,
+            note,
+        })
     }
 
-    /// Fails if the new file could not be written.
+    /// The name of the old file, if the edit keeps one.
+    pub fn kept_as(&self) -> Option<String> {
+        let keeps = matches!(self.new.kept, Some(Some(_)));
+        let before = before(&self.file);
+        keeps.then(|| before.file_name().unwrap_or_default().display().to_string())
+    }
+
+    /// Fails if the new file could not be written, or could not replace the old one.
     pub fn check(&self) -> Result<()> {
-        let content = self.new.as_deref().unwrap_or_default();
         let shown = self.file.display();
-        write_new(&self.file, content.as_bytes())
-            .with_context(|| format!("cannot write {shown}"))?;
-        // What stays is overwritten.
-        _ = fs::remove_file(new(&self.file));
-        Ok(())
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let at = |line: &str| line.split(' ').nth(4).map(Path::new) == Some(&self.file);
+        ensure!(
+            !mounts.lines().any(at),
+            "{shown} is a mount of its own, so it cannot be replaced: edit what is mounted there, or unmount it"
+        );
+        let content = self.new.content.as_deref().unwrap_or_default();
+        write_new(&self.file, &self.file, content.as_bytes())
+            .and_then(|()| Ok(fs::remove_file(new(&self.file))?))
+            .with_context(|| format!("cannot write {shown}"))
     }
 
     /// Changes the file in one step, or fails and leaves it as it is.
     pub fn place(&self) -> Result<()> {
-        let try_to_place = || {
+        let place = || {
             ensure!(
-                read(&self.file)? == self.old,
+                State::of(&self.file)? == self.old,
                 "it changed while use-pause ran: run this again"
             );
-            self.put(self.new.as_deref(), self.before)
+            put(&self.file, &self.new).inspect_err(|_| _ = put(&self.file, &self.old))
         };
-        let shown = self.file.display();
-        try_to_place().with_context(|| format!("cannot write {shown}"))
+        place().with_context(|| format!("cannot write {}", self.file.display()))
     }
 
     /// Takes the edit back once it is in place.
     pub fn take_back(&self) -> Result<()> {
-        let before = match self.before {
-            Before::Keep => Before::Restore,
-            Before::Restore => Before::Keep,
-            Before::Leave => Before::Leave,
-        };
-        let take_back = || -> Result<()> {
-            self.put(self.old.as_deref(), before)?;
-            if before == Before::Restore {
-                self.keep_earlier()?;
+        put(&self.file, &self.old)
+            .with_context(|| format!("cannot restore the old {}", self.file.display()))
+    }
+}
+
+/// Brings a file into a state. What is kept is there as long as the new file is.
+fn put(file: &Path, to: &State) -> Result<()> {
+    let mut now = State::of(file)?;
+    let before = before(file);
+    if now.content != to.content && now.kept.as_ref() == Some(&to.content) {
+        // It becomes the file again, which needs no space.
+        match to.content {
+            Some(_) => fs::rename(&before, file)?,
+            None => clear(file).and_then(|()| clear(&before))?,
+        }
+        now.content = to.content.clone();
+        now.kept = None;
+    }
+    let keep = || match &to.kept {
+        kept if *kept == now.kept => Ok(()),
+        Some(Some(text)) if now.content.as_ref() != Some(text) => {
+            write_like(file, &before, text.as_bytes())
+        }
+        kept => {
+            clear(&before)?;
+            match kept {
+                Some(Some(_)) => fs::hard_link(file, &before)?,
+                Some(None) => {
+                    fs::create_dir_all(directory(file))?;
+                    symlink("/dev/null", &before)?;
+                }
+                None => {}
             }
             Ok(())
-        };
-        let shown = self.file.display();
-        take_back().with_context(|| format!("cannot restore the old {shown}"))
-    }
-
-    /// Gives the file this content, or removes it, and does with the kept one what [`Before`] says.
-    fn put(&self, content: Option<&str>, to_do: Before) -> Result<()> {
-        let file = &self.file;
-        let kept = before(file);
-        match (to_do, content) {
-            (Before::Restore, Some(_)) => fs::rename(kept, file)?,
-            (Before::Restore, None) => {
-                fs::remove_file(file)?;
-                _ = fs::remove_file(kept);
-            }
-            (_, None) => fs::remove_file(file)?,
-            (Before::Leave, Some(content)) => write(file, content.as_bytes())?,
-            (Before::Keep, Some(content)) => {
-                keep(file)?;
-                write(file, content.as_bytes()).inspect_err(|_| {
-                    _ = fs::remove_file(kept);
-                    _ = self.keep_earlier();
-                })?;
-            }
         }
-        Ok(())
+    };
+    if to.kept.is_some() {
+        keep()?;
     }
-
-    /// Keeps again what an earlier edit kept.
-    fn keep_earlier(&self) -> Result<()> {
-        let kept = before(&self.file);
-        match &self.earlier {
-            None => {}
-            Some(None) => symlink("/dev/null", kept)?,
-            Some(Some(content)) => {
-                write_new(&self.file, content.as_bytes())?;
-                fs::rename(new(&self.file), kept)?;
-            }
-        }
-        Ok(())
+    match &to.content {
+        content if *content == now.content => {}
+        Some(text) => write(file, text.as_bytes())?,
+        None => clear(file)?,
     }
+    if to.kept.is_none() { keep() } else { Ok(()) }
 }
 
 /// Where the old file is kept.
@@ -132,15 +147,6 @@ pub fn before(file: &Path) -> PathBuf {
 /// Where a new file is written before it moves into place.
 fn new(file: &Path) -> PathBuf {
     file.with_added_extension("use-pause-new")
-}
-
-/// What an edit kept of a file: nothing, that there was no file (`Some(None)`), or its content.
-pub fn kept(file: &Path) -> Result<Option<Option<String>>> {
-    let before = before(file);
-    if before.is_symlink() {
-        return Ok(Some(None));
-    }
-    Ok(read(&before)?.map(Some))
 }
 
 /// A file's content; none if there is no file.
@@ -162,27 +168,12 @@ pub fn resolve(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Removes a file that an earlier run may have left.
+/// Removes a file that may be there.
 fn clear(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
-}
-
-/// Keeps the file's inode under the other name, or a link to /dev/null if there is no file.
-fn keep(file: &Path) -> Result<()> {
-    let before = before(file);
-    let try_to_keep = || {
-        clear(&before)?;
-        if file.exists() {
-            fs::hard_link(file, &before)
-        } else {
-            fs::create_dir_all(directory(file))?;
-            symlink("/dev/null", &before)
-        }
-    };
-    try_to_keep().with_context(|| format!("cannot keep the old file as {}", before.display()))
 }
 
 fn directory(file: &Path) -> &Path {
@@ -192,15 +183,20 @@ fn directory(file: &Path) -> &Path {
 /// Writes a file whole or not at all, with the old one's mode, owner and attributes, SELinux' label among
 /// them.
 pub fn write(file: &Path, content: &[u8]) -> Result<()> {
-    write_new(file, content)?;
+    write_like(file, file, content)
+}
+
+/// The same with the mode, owner and attributes of another file, if that is there.
+fn write_like(like: &Path, file: &Path, content: &[u8]) -> Result<()> {
+    write_new(like, file, content)?;
     fs::rename(new(file), file).inspect_err(|_| _ = fs::remove_file(new(file)))?;
     // Without this a power cut may undo the rename, even after the runtime has read the new file.
     _ = File::open(directory(file)).and_then(|directory| directory.sync_all());
     Ok(())
 }
 
-/// Writes the content beside a file, with that one's mode, owner and attributes, or leaves nothing.
-fn write_new(file: &Path, content: &[u8]) -> Result<()> {
+/// Writes the content beside a file, or leaves nothing.
+fn write_new(like: &Path, file: &Path, content: &[u8]) -> Result<()> {
     let new = new(file);
     let try_to_write = || -> Result<()> {
         fs::create_dir_all(directory(file))?;
@@ -209,11 +205,11 @@ fn write_new(file: &Path, content: &[u8]) -> Result<()> {
         handle.set_permissions(Permissions::from_mode(0o600))?;
         handle.write_all(content)?;
         let mut mode = 0o644;
-        if file.exists() {
-            let old = fs::metadata(file)?;
+        if like.exists() {
+            let old = fs::metadata(like)?;
             fchown(&handle, Some(old.uid()), Some(old.gid()))?;
-            for name in xattr::list(file).into_iter().flatten() {
-                if let Some(value) = xattr::get(file, &name)? {
+            for name in xattr::list(like).into_iter().flatten() {
+                if let Some(value) = xattr::get(like, &name)? {
                     xattr::set(&new, &name, &value)?;
                 }
             }

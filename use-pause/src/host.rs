@@ -1,6 +1,6 @@
 //! Another root directory: the node's, for a container, or that of a node image being built.
 
-use crate::{command::command, containerd::Containerd};
+use crate::{command::command, containerd::Containerd, process::wait_for};
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
     mount::{MsFlags, mount},
@@ -16,8 +16,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const RUN: &str = "/run/use-pause";
@@ -40,9 +39,11 @@ pub fn enter_image(root: &Path) -> Result<()> {
     let prepare = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+        // containerd 2.x looks for the mount that its files are on.
+        mount(Some(root), root, none, bind, none)?;
         for directory in ["proc", "sys", "dev"] {
             let from = Path::new("/").join(directory);
-            let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount(Some(&from), &root.join(directory), none, bind, none)?;
         }
         let run = root.join("run");
@@ -77,17 +78,15 @@ impl Own {
         }
         let mut own = Self(daemon.spawn().context("cannot start containerd")?);
         containerd.socket = SOCKET.into();
-        containerd.is_for_this_run = true;
-        let start = Instant::now();
-        while let Err(error) = containerd.answers() {
-            if let Some(status) = own.0.try_wait()? {
-                bail!("the containerd in this root does not start: {status}");
+        let ended = wait_for(PATIENCE, || {
+            let ended = own.0.try_wait()?;
+            if ended.is_none() {
+                containerd.answers()?;
             }
-            ensure!(
-                start.elapsed() < PATIENCE,
-                "the containerd in this root does not answer: {error:#}"
-            );
-            sleep(Duration::from_millis(50));
+            Ok(ended)
+        });
+        if let Some(status) = ended.context("the containerd in this root does not answer")? {
+            bail!("the containerd in this root does not start: {status}");
         }
         Ok(own)
     }

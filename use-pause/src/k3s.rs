@@ -4,7 +4,7 @@
 use crate::{
     Runtime,
     archive::Archive,
-    command::{command, find, run},
+    command::{find, version},
     drop_in::DropIn,
     file::{self, Edit},
     process,
@@ -47,8 +47,7 @@ impl K3s {
             file: self.directory().join("config.yaml.d/99-use-pause.yaml"),
             endings: &[".yaml", ".yml"],
             key: "pause-image",
-            get: |text, key| Ok(option(text, key)),
-            set: |_, image| Ok(format!("pause-image: \"{image}\"\n")),
+            value: |text, key| Ok(option(text, key)),
         }
     }
 
@@ -114,17 +113,11 @@ fn option(text: &str, name: &str) -> Option<String> {
     values.next_back()
 }
 
-/// Whether the file is that archive.
-fn is_archive(file: &Path, archive: &Archive) -> bool {
-    fs::read(file).is_ok_and(|content| content == *archive.bytes)
-}
-
 impl Runtime for K3s {
     fn title(&self) -> String {
-        let version = find(self.name).and_then(|it| run(command(&it).arg("--version"), &[]).ok());
-        let version = version.and_then(|said| said.lines().next().map(str::to_owned));
-        let title = version.unwrap_or_else(|| self.name.to_owned());
-        format!("{title}, {}", self.drop_in().file.display())
+        let version = find(self.name).and_then(|it| version(&it).ok());
+        let title = format!("{} {}", self.name, version.unwrap_or_default());
+        format!("{}, {}", title.trim_end(), self.drop_in().file.display())
     }
 
     fn socket(&self) -> &Path {
@@ -152,7 +145,8 @@ impl Runtime for K3s {
             self.name
         );
         self.ensure_it_decides()?;
-        self.drop_in().plan(image)
+        let text = format!("pause-image: \"{image}\"\n");
+        self.drop_in().plan(image, text, true)
     }
 
     fn plan_undo(&self, _is_ours: &dyn Fn(&str) -> bool) -> Result<Option<Edit>> {
@@ -160,7 +154,7 @@ impl Runtime for K3s {
     }
 
     fn has(&self, archive: &Archive) -> Result<bool> {
-        Ok(is_archive(&self.archive()?, archive))
+        Ok(fs::read(self.archive()?).is_ok_and(|it| it == *archive.bytes))
     }
 
     fn import(&self, archive: &Archive) -> Result<()> {
@@ -169,8 +163,8 @@ impl Runtime for K3s {
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
-    fn import_lines(&self, _archive: &Archive, _file: &str) -> Result<Option<Vec<String>>> {
-        Ok(None)
+    fn import_lines(&self, _archive: &Archive, _file: &str) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn has_read(&self) -> bool {

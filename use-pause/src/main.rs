@@ -1,7 +1,7 @@
 //! use-pause: switches a node's runtime to the pause image for the sandbox of each pod, and back.
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use nix::{
     sys::signal::{SigSet, Signal},
     unistd::geteuid,
@@ -9,11 +9,12 @@ use nix::{
 use similar::TextDiff;
 use std::{
     fs::File,
+    panic,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 use use_pause::{
-    Runtime,
+    Node, Runtime,
     archive::Archive,
     command::find,
     containerd::Containerd,
@@ -23,9 +24,9 @@ use use_pause::{
     host::{self, Own},
     k3s::K3s,
     output::Output,
-    plan_undo,
     probe::probe,
-    status, switch, undo,
+    process::{caught, note_signals},
+    status,
 };
 
 /// Switches a node's runtime to the pause image for the sandbox of each new pod: imports the image,
@@ -79,34 +80,21 @@ struct Options {
     #[arg(long, global = true, value_name = "DIR")]
     host: Option<PathBuf>,
     /// The runtime, if the node has several
-    #[arg(long, global = true, value_name = "NAME")]
-    runtime: Option<Name>,
+    #[arg(long, global = true, value_name = "NAME", value_parser = ["containerd", "crio", "k3s", "rke2"])]
+    runtime: Option<String>,
     /// The socket of the CRI, for `probe` on any runtime
     #[arg(long, global = true, value_name = "FILE")]
     cri: Option<PathBuf>,
     /// One JSON object in place of the lines
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
-    output: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Name {
-    Containerd,
-    Crio,
-    K3s,
-    Rke2,
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    output: String,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let out = Output::new(arguments.options.output == Format::Json);
-    let result = run(&arguments, &out);
+    let out = Output::new(arguments.options.output == "json");
+    panic::set_hook(Box::new(|_| {}));
+    let result = caught(|| run(&arguments, &out));
     let error = result.as_ref().err();
     // An error of a library may have several lines.
     let error = error.map(|error| format!("{error:#}").replace('\n', " "));
@@ -143,16 +131,20 @@ fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool>
     let changes = !options.dry_run && !matches!(command, Some(Task::Status));
     let locked = options.root.as_deref().unwrap_or(Path::new("/run"));
     let _lock = if changes { Some(lock(locked)?) } else { None };
+    if changes {
+        note_signals()?;
+    }
+    let archive = archive?;
     if let (Some(Task::Probe), Some(socket)) = (command, &options.cri) {
-        return probed(socket, &archive?, out);
+        return probed(socket, &archive, out);
     }
     if let Some(root) = &options.root {
         host::enter_image(root)?;
     }
     // Runs until this function ends.
     let mut _own = None;
-    let runtime: Box<dyn Runtime> = match name(options.runtime)? {
-        Name::Containerd => {
+    let runtime: Box<dyn Runtime> = match name(options.runtime.as_deref())? {
+        "containerd" => {
             let mut containerd = Containerd::find(options.config.as_deref())?;
             if changes && options.root.is_some() {
                 _own = Some(Own::start(&mut containerd)?);
@@ -160,32 +152,29 @@ fn run(Arguments { command, options }: &Arguments, out: &Output) -> Result<bool>
             Box::new(containerd)
         }
         _ if options.config.is_some() => bail!("--config is for containerd alone"),
-        Name::Crio => Box::new(Crio::find()?),
-        Name::K3s => Box::new(K3s::K3S),
-        Name::Rke2 => Box::new(K3s::RKE2),
+        "crio" => Box::new(Crio::find()?),
+        "k3s" => Box::new(K3s::K3S),
+        _ => Box::new(K3s::RKE2),
     };
     let runtime = &*runtime;
-    let archive = archive.and_then(|archive| {
-        let name = options.image.clone();
-        let name = name.unwrap_or_else(|| runtime.name_for(&archive.name));
-        archive.named(&name)
-    });
-    if let Some(Task::Status) = command {
-        return status(runtime, archive.ok().as_ref(), out);
-    }
-    let archive = archive?;
-    let is_off = options.root.is_some();
-    let chosen = use_pause::Options {
+    let name = options.image.clone();
+    let name = name.unwrap_or_else(|| runtime.name_for(&archive.name));
+    let archive = archive.named(&name)?;
+    let node = Node {
+        runtime,
+        archive: &archive,
+        out,
         restart: options.restart,
         at_start: options.import_at_start,
-        is_off,
+        is_off: options.root.is_some(),
     };
     match command {
+        Some(Task::Status) => return status(runtime, &archive, out),
         Some(Task::Probe) => return probed(runtime.socket(), &archive, out),
-        Some(Task::Undo) if options.dry_run => show(plan_undo(runtime, &archive)?, out),
-        Some(Task::Undo) => undo(runtime, &archive, &chosen, out)?,
+        Some(Task::Undo) if options.dry_run => show(node.plan_undo()?, out),
+        Some(Task::Undo) => node.undo()?,
         _ if options.dry_run => show(runtime.plan(&archive.name)?, out),
-        _ => switch(runtime, &archive, &chosen, out)?,
+        _ => node.switch()?,
     }
     Ok(true)
 }
@@ -198,25 +187,20 @@ fn probed(socket: &Path, archive: &Archive, out: &Output) -> Result<bool> {
     Ok(program.ours.is_some())
 }
 
-/// The runtime that the user names, or the one that the node has.
-fn name(asked: Option<Name>) -> Result<Name> {
-    if let Some(name) = asked {
-        return Ok(name);
-    }
-    if K3s::K3S.is_here() {
-        return Ok(Name::K3s);
-    }
-    if K3s::RKE2.is_here() {
-        return Ok(Name::Rke2);
-    }
-    match (find("containerd").is_some(), find("crio").is_some()) {
-        (true, true) => {
+/// The name of the runtime that the user names, or that the node has.
+fn name(asked: Option<&str>) -> Result<&str> {
+    let (containerd, crio) = (find("containerd").is_some(), find("crio").is_some());
+    Ok(match asked {
+        Some(name) => name,
+        None if K3s::K3S.is_here() => "k3s",
+        None if K3s::RKE2.is_here() => "rke2",
+        None if containerd && crio => {
             bail!("found both containerd and CRI-O: pick one with --runtime")
         }
-        (false, true) => Ok(Name::Crio),
-        // containerd may run from outside of PATH.
-        _ => Ok(Name::Containerd),
-    }
+        None if crio => "crio",
+        // It may run from outside of PATH.
+        None => "containerd",
+    })
 }
 
 /// Keeps a second use-pause waiting as long as this one runs. It locks a directory that every node has,
@@ -235,7 +219,7 @@ fn lock(directory: &Path) -> Result<File> {
 fn show(edit: Option<Edit>, out: &Output) {
     let Some(edit) = edit else { return };
     let name = edit.file.display().to_string();
-    let (old, new) = (edit.old.unwrap_or_default(), edit.new.unwrap_or_default());
+    let [old, new] = [edit.old, edit.new].map(|it| it.content.unwrap_or_default());
     let diff = TextDiff::from_lines(&old, &new);
     let diff = diff.unified_diff().header(&name, &name).to_string();
     out.line(diff.trim_end_matches('\n'));

@@ -27,7 +27,7 @@ impl Output {
     }
 
     /// Prints rows in columns for people.
-    pub fn table<const N: usize>(&self, rows: &[[String; N]]) {
+    pub fn table<const N: usize>(&self, rows: &[[&str; N]]) {
         let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max();
         for row in rows {
             let cells = row.iter().enumerate();

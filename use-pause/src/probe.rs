@@ -10,10 +10,9 @@ use crate::{
         StopPodSandboxRequest,
     },
     image,
-    process::wait_for,
+    process::{interrupted, wait_for},
 };
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -70,33 +69,16 @@ impl fmt::Display for Program {
 ///
 /// # Errors
 ///
-/// The runtime starts no sandbox, or does not remove it, or does not answer.
+/// The runtime starts no sandbox, or does not remove it, or does not answer, or a signal has come.
 pub fn probe(cri: &Client, archive: &Archive) -> Result<Program> {
-    let _uninterrupted = Uninterrupted::start()?;
     // A killed run may have left one.
     remove_all(cri)?;
-    let program = start(cri).and_then(|id| program(cri, Some(archive), &id));
+    let program = start(cri).and_then(|id| program(cri, archive, &id));
     let removed = remove_all(cri).context("cannot remove the sandbox of this probe");
     let program = program?;
     removed?;
+    interrupted()?;
     Ok(program)
-}
-
-/// Delays signals that would end this process before the sandbox is removed.
-struct Uninterrupted(SigSet);
-
-impl Uninterrupted {
-    fn start() -> Result<Self> {
-        let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-        let signals: SigSet = signals.into_iter().collect();
-        Ok(Self(signals.thread_swap_mask(SigmaskHow::SIG_BLOCK)?))
-    }
-}
-
-impl Drop for Uninterrupted {
-    fn drop(&mut self) {
-        _ = self.0.thread_set_mask();
-    }
 }
 
 fn remove_all(cri: &Client) -> Result<()> {
@@ -176,7 +158,7 @@ fn config(cgroup_parent: &str, attempt: u32) -> PodSandboxConfig {
 }
 
 /// What the running sandboxes run, and how many run each.
-pub fn running(cri: &Client, archive: Option<&Archive>) -> Result<BTreeMap<Program, usize>> {
+pub fn running(cri: &Client, archive: &Archive) -> Result<BTreeMap<Program, usize>> {
     let mut found = BTreeMap::new();
     let is_ready = |pod: &PodSandbox| pod.state() == PodSandboxState::Ready;
     let all = cri.call(ListPodSandboxRequest {})?.items.into_iter();
@@ -189,7 +171,7 @@ pub fn running(cri: &Client, archive: Option<&Archive>) -> Result<BTreeMap<Progr
     Ok(found)
 }
 
-fn program(cri: &Client, archive: Option<&Archive>, id: &str) -> Result<Program> {
+fn program(cri: &Client, archive: &Archive, id: &str) -> Result<Program> {
     let status = cri.call(PodSandboxStatusRequest {
         pod_sandbox_id: id.to_owned(),
         verbose: true,
@@ -203,10 +185,9 @@ fn program(cri: &Client, archive: Option<&Archive>, id: &str) -> Result<Program>
     let image = info["image"].as_str().unwrap_or_default().to_owned();
     let executed = info["pid"].as_i64().and_then(executed);
     let sha256 = executed.map(|it| pause_image::sha256(&it));
-    let ours = match (archive, &sha256) {
-        (None, _) => None,
-        (Some(archive), Some(sha256)) => archive.programs.get(sha256).cloned(),
-        (Some(archive), None) => {
+    let ours = match &sha256 {
+        Some(sha256) => archive.programs.get(sha256).cloned(),
+        None => {
             let image = image::get(cri, &image)?;
             let is_ours = image.is_some_and(|it| archive.has_id(&it.id));
             is_ours.then(|| "unknown".to_owned())

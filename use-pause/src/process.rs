@@ -1,22 +1,81 @@
 //! Processes of the node.
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use anyhow::{Result, bail};
+use nix::{
+    libc::c_int,
+    sys::{
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
+        socket::{getsockopt, sockopt::PeerCredentials},
+    },
+};
 use std::{
     fs, io,
     os::unix::{fs::MetadataExt, net::UnixStream},
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicI32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-/// Asks until the answer is no error, or until time is up.
-pub fn wait_for<T, E>(patience: Duration, mut ask: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+/// Runs something, of which a panic is an error as well.
+pub fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref().copied());
+        bail!("internal error: {}", said.unwrap_or_default())
+    })
+}
+
+/// The last signal that [`note_signals`] has noted, or 0.
+static NOTED: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn note(signal: c_int) {
+    NOTED.store(signal, Ordering::Relaxed);
+}
+
+/// From now on SIGHUP, SIGINT and SIGTERM do not end this process but [`interrupted`] fails. What the parent
+/// ignores, as nohup does, stays ignored.
+pub fn note_signals() -> Result<()> {
+    let noting = SigAction::new(
+        SigHandler::Handler(note),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the handler stores a number, and does nothing else.
+        unsafe {
+            let old = sigaction(signal, &noting)?;
+            if matches!(old.handler(), SigHandler::SigIgn) {
+                sigaction(signal, &old)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails if a signal has come.
+pub fn interrupted() -> Result<()> {
+    match Signal::try_from(NOTED.load(Ordering::Relaxed)) {
+        Ok(signal) => bail!("interrupted by {signal}"),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Only a further signal is of interest.
+pub fn forget_signals() {
+    NOTED.store(0, Ordering::Relaxed);
+}
+
+/// Asks until the answer is no error, or until time is up or a signal has come.
+pub fn wait_for<T>(patience: Duration, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let start = Instant::now();
     loop {
         let answer = ask();
         if answer.is_ok() || start.elapsed() > patience {
             return answer;
         }
+        interrupted()?;
         sleep(Duration::from_millis(100));
     }
 }
@@ -76,10 +135,4 @@ pub fn has_started_since(socket: &Path, file: &Path) -> bool {
         return false;
     };
     (socket.mtime(), socket.mtime_nsec()) > (file.ctime(), file.ctime_nsec())
-}
-
-/// The sha256, in hex, of the file that a process runs, in whatever mount namespace.
-pub fn sha256(pid: i32) -> Option<String> {
-    let content = fs::read(format!("/proc/{pid}/exe")).ok()?;
-    Some(pause_image::sha256(&content))
 }

@@ -106,9 +106,9 @@ impl Nest {
 
     /// Mounts an overlay over a directory of the machine: what the nest changes there is gone with it.
     pub fn overlay(&self, at: &str) {
-        let [upper, work] = ["upper", "work"].map(|directory| self.path(directory));
-        fs::create_dir(&upper).unwrap();
-        fs::create_dir(&work).unwrap();
+        let [upper, work] = ["upper", "work"].map(|it| self.path(&format!("{it}{at}")));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
         let layers = format!("--options=lowerdir={at},upperdir={upper},workdir={work}");
         self.mount(&["--types=overlay", &layers, "overlay", at]);
     }
