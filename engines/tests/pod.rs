@@ -1,7 +1,7 @@
 //! The story of a pod on each engine: its app exits and comes back, its network stays, and no zombie does.
 
 use engines::{
-    Processes,
+    Processes, built,
     engine::{APP_IMAGE, Cli, Containerd, Docker, Podman},
     program::{NATIVE_ARCH, Platform},
     project,
@@ -85,7 +85,7 @@ mod containerd_2 {
     #[test]
     #[ignore = "fetches a containerd that changes: make test-containerd-2"]
     fn in_containerd() {
-        let containerd = Containerd::start_2();
+        let containerd = Containerd::start_at(built("containerd-2"));
         println!("{}", containerd.ctr(&["version"]));
         story::run(&containerd);
     }
