@@ -159,7 +159,7 @@ fn make_kind_names_what_is_missing() {
     command("kind", "exit 0");
     expect("docker is not installed");
     command("docker", "exit 1");
-    expect("the docker daemon does not answer");
+    expect("docker does not answer");
     command("docker", "exit 0");
     command("kind", "echo pause");
     expect("kind delete cluster --name pause");
