@@ -116,7 +116,8 @@ impl Kind {
     fn command(&self, program: &str) -> Command {
         let nest = self.docker.nest();
         let mut command = nest.daemon("timeout");
-        command.args(["--kill-after=5", "600", "env"]);
+        // Long enough for what undoes a cluster after SIGTERM.
+        command.args(["--kill-after=60", "600", "env"]);
         let others = env::var("PATH").unwrap();
         let commands = self.commands.display();
         command.arg(format!("PATH={commands}:{others}:/usr/sbin"));
