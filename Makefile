@@ -241,12 +241,21 @@ test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of 
 test-scale: tools build ## reaps a million orphans: minutes
 	cargo test --locked --test scale -- --nocapture
 
-test-kubelet: tools image target/kubelet/$(HOST)/kubelet ## builds a kubelet and runs pods with it: minutes
+test-kubelet: tools image $(if $(KUBELET),target/containerd-2,target/kubelet/$(HOST)/kubelet) ## builds a kubelet, or takes KUBELET=, and runs pods with it: minutes
 	$(build_use_pause)
 	$(heavy) --test-threads=1 kubelet::
 
-test-kind: tools all node target/kind-node.tar target/kind-0.27 target/kind-0.33 target/containerd-1.7 target/containerd-2 ## builds Kubernetes and runs kind clusters with it: 20 minutes, 5 GB
-	$(heavy) --test-threads=1 kind::
+# The node image of test-kind: an archive, or an image that docker has or skopeo pulls. skopeo takes no name with
+# both tag and digest.
+node_image := $(if $(KIND_IMAGE),$(or $(wildcard $(KIND_IMAGE)),target/kind-image.tar))
+.PHONY: target/kind-image.tar
+target/kind-image.tar:
+	rm -f $@
+	docker image save --output $@ '$(KIND_IMAGE)' 2>/dev/null || \
+		skopeo copy "docker://$$(sed 's/:[^:/]*@/@/' <<<'$(KIND_IMAGE)')" docker-archive:$@
+
+test-kind: tools all node target/kind-0.33 $(or $(node_image),target/kind-node.tar target/kind-0.27 target/containerd-1.7 target/containerd-2) ## builds Kubernetes, or takes a node image KIND_IMAGE=, and runs kind clusters: 20 minutes, 5 GB
+	$(if $(node_image),KIND_NODE='$(abspath $(node_image))') $(heavy) --test-threads=1 kind::$(if $(node_image),any_image)
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, use-pause on 1.7 and 2.x, and for each platform in an emulator: minutes
 	$(build_use_pause)
@@ -323,7 +332,8 @@ help: ## prints this list
 	echo '  ARCHS="$(ARCHS)"  the platforms; docker load takes amd64, or the first'
 	echo '  IMAGE=$(IMAGE)  the name of the image, with registry and tag'
 	echo '  QUICK=1  takes few samples in make bench; KEEP=1  keeps the run in bench/run'
-	echo '  KIND_IMAGE=  another node image for make kind; KIND_FLAGS=  further options of kind create cluster'
+	echo '  KIND_IMAGE=  another node image for make kind, or the one that make test-kind runs; KIND_FLAGS=  further options of kind create cluster'
+	echo '  KUBELET=  another kubelet for make test-kubelet'
 	echo '  REGISTRY=  where make push copies to; PUSH_FLAGS=  and PULL_FLAGS= (make verify)  options of skopeo copy'
 
 tools: # what the tests run

@@ -10,10 +10,20 @@ use crate::{
 };
 use nix::unistd::Pid;
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+/// Not every machine's root may lower an OOM score or load AppArmor profiles. And on cgroups of version 1 a
+/// kubelet of 1.35 or newer starts only if told to.
+const DOCKERFILE: &str = r#"
+COPY usr /usr
+COPY etc /etc
+RUN sed -i 's/restrict_oom_score_adj = false/restrict_oom_score_adj = true\n  disable_apparmor = true/' /etc/containerd/config.toml
+RUN [ -f /sys/fs/cgroup/cgroup.controllers ] || ! kubelet --help | grep -q -e --fail-cgroupv1 || \
+  sed -i 's/^KUBELET_EXTRA_ARGS="\?/&--fail-cgroupv1=false /' /etc/default/kubelet
+"#;
 
 const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"];
 
@@ -42,9 +52,21 @@ impl Kind {
     /// The node image.
     pub const IMAGE: &'static str = "node:test";
 
-    /// Starts docker for a version of kind, and builds the node image with `files` in it. `containerd` is
-    /// a directory in target/ whose commands replace the nodes' containerd.
-    pub fn start(version: &str, containerd: Option<&str>, files: &[(&str, &str)]) -> Self {
+    /// Starts docker for a version of kind, and loads the node image: KIND_NODE, an archive, or the one that
+    /// make builds.
+    pub fn start(version: &str) -> Self {
+        let archive = env::var_os("KIND_NODE").map(PathBuf::from);
+        Self::start_with(version, &archive.unwrap_or_else(own_node), None, &[])
+    }
+
+    /// Starts docker with that node image and `files` in it. `containerd` is a directory in target/ whose
+    /// commands replace the nodes' containerd.
+    pub fn start_with(
+        version: &str,
+        archive: &Path,
+        containerd: Option<&str>,
+        files: &[(&str, &str)],
+    ) -> Self {
         let sysctls = Sysctls::record();
         let nest = Nest::new();
         let runc = nest.path("runc");
@@ -57,19 +79,13 @@ impl Kind {
             commands: built(&format!("kind-{version}")),
             _sysctls: sysctls,
         };
-        kind.build_image(containerd, files);
+        let loaded = kind.docker.load(archive.to_str().unwrap());
+        // "Loaded image: NAME", or "Loaded image ID: sha256:…" of one without a name.
+        kind.build_image(loaded.rsplit(' ').next().unwrap(), containerd, files);
         kind
     }
 
-    fn build_image(&self, containerd: Option<&str>, files: &[(&str, &str)]) {
-        let root = built("kind-node.tar");
-        self.docker.run(&[
-            "import",
-            "--change=ENV container=docker",
-            r#"--change=ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]"#,
-            root.to_str().unwrap(),
-            "node:base",
-        ]);
+    fn build_image(&self, base: &str, containerd: Option<&str>, files: &[(&str, &str)]) {
         let context = self.docker.nest().path("node");
         for directory in ["usr/bin", "etc"] {
             fs::create_dir_all(format!("{context}/{directory}")).unwrap();
@@ -84,19 +100,25 @@ impl Kind {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        // The signal that makes systemd shut down.
-        let dockerfile = "FROM node:base\nSTOPSIGNAL SIGRTMIN+3\nCOPY usr /usr\nCOPY etc* /etc/\n";
+        let dockerfile = format!("FROM {base}{DOCKERFILE}");
         fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
-        self.docker
-            .run(&["build", "--quiet", "--tag", Self::IMAGE, &context]);
+        self.docker.run(&[
+            "build",
+            "--network=none",
+            "--quiet",
+            "--tag",
+            Self::IMAGE,
+            &context,
+        ]);
     }
 
     /// A command that finds this kind and its docker, with a time limit of ten minutes.
     fn command(&self, program: &str) -> Command {
         let nest = self.docker.nest();
         let mut command = nest.daemon("timeout");
-        command.args(["--kill-after=5", "600", "env"]);
-        let others = std::env::var("PATH").unwrap();
+        // Long enough for what undoes a cluster after SIGTERM.
+        command.args(["--kill-after=60", "600", "env"]);
+        let others = env::var("PATH").unwrap();
         let commands = self.commands.display();
         command.arg(format!("PATH={commands}:{others}:/usr/sbin"));
         command.arg(format!("DOCKER_HOST={}", self.docker.socket()));
@@ -150,6 +172,13 @@ impl Node<'_> {
             .run(&[&["exec", &self.name], arguments].concat())
     }
 
+    /// Runs a command on the node. Returns its standard output, whether it succeeded or not.
+    pub fn try_run(&self, arguments: &[&str]) -> String {
+        let mut docker = self.kind.docker.command();
+        docker.args(["exec", &self.name]).args(arguments);
+        text(docker.output().unwrap().stdout)
+    }
+
     /// Runs ctr on the node, for the kubelet's images and containers.
     pub fn ctr(&self, arguments: &[&str]) -> String {
         self.run(&[&["ctr", "--namespace=k8s.io"], arguments].concat())
@@ -158,6 +187,17 @@ impl Node<'_> {
     /// Runs kubectl on the node, which must be a control plane.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.run(&[&KUBECTL, arguments].concat())
+    }
+
+    /// Runs kubectl, whether it succeeds or not.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> String {
+        self.try_run(&[&KUBECTL, arguments].concat())
+    }
+
+    /// Whether the node has an image of that name.
+    pub fn has_image(&self, name: &str) -> bool {
+        let images = self.ctr(&["images", "list", "--quiet"]);
+        images.lines().any(|it| it == name)
     }
 
     /// Applies a manifest, on a control plane.
@@ -202,6 +242,11 @@ impl Node<'_> {
         let sandboxes = self.containers("sandbox", None).into_iter();
         sandboxes.partition(|it| processes.runs_pause(it.pid))
     }
+}
+
+/// The node image that make builds.
+pub fn own_node() -> PathBuf {
+    built("kind-node.tar")
 }
 
 /// The directory with the files that `make kind` mounts into the nodes.

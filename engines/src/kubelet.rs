@@ -2,7 +2,7 @@
 
 use crate::{
     Processes, built,
-    engine::{Containerd, Nest, example_pod},
+    engine::{Containerd, IMAGE, Nest, example_pod},
     output,
     program::NATIVE_ARCH,
     story::Engine,
@@ -10,7 +10,7 @@ use crate::{
 };
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, thread::sleep, time::Duration};
+use std::{env, fs, path::PathBuf, process::Command, thread::sleep, time::Duration};
 
 /// Machine-wide sysctls that a kubelet changes, whatever its configuration says, with their values. Drop
 /// restores them.
@@ -44,12 +44,32 @@ impl Drop for Sysctls {
     }
 }
 
+/// The kubelet that `make test-kubelet KUBELET=` names, or the one that make builds.
+fn kubelet() -> PathBuf {
+    let named = env::var_os("KUBELET").map(PathBuf::from);
+    named.unwrap_or_else(|| built(&format!("kubelet/{NATIVE_ARCH}/kubelet")))
+}
+
+fn has_flag(flag: &str) -> bool {
+    let help = output(Command::new(kubelet()).arg("--help"));
+    help.contains(&format!(" {flag} "))
+}
+
+/// The directory of the containerd that the kubelet can use: the machine's 1.x has the CRI of kubelets that
+/// still choose among runtimes (1.26 and older), 2.x has all that the newest require.
+pub fn containerd() -> PathBuf {
+    match has_flag("--container-runtime") {
+        true => "/usr/bin".into(),
+        false => built("containerd-2"),
+    }
+}
+
 /// A kubelet in the nest of its runtime.
 pub struct Kubelet<'a>(&'a Nest);
 
 impl<'a> Kubelet<'a> {
-    /// Starts a kubelet with more options.
-    pub fn start(containerd: &'a Containerd, more: &[&str]) -> Self {
+    /// Starts a kubelet. `more` are fields of its configuration.
+    pub fn start(containerd: &'a Containerd, more: Value) -> Self {
         let nest = containerd.nest();
         nest.shares_cgroup("k8s.io");
         for arguments in [
@@ -61,8 +81,11 @@ impl<'a> Kubelet<'a> {
             output(nest.command("ip").args(arguments.split(' ')));
         }
         fs::create_dir(nest.path("manifests")).unwrap();
-        let config = json!({
+        let endpoint = format!("unix://{}", containerd.socket);
+        // A kubelet only warns about fields that it does not know.
+        let mut config = json!({
             "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "containerRuntimeEndpoint": endpoint, "failCgroupV1": false,
             "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
             "authorization": {"mode": "AlwaysAllow"},
             "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false, "enforceNodeAllocatable": [],
@@ -72,19 +95,27 @@ impl<'a> Kubelet<'a> {
             "staticPodPath": nest.path("manifests"), "fileCheckFrequency": "1s", "syncFrequency": "1s",
             "volumePluginDir": nest.path("plugins"),
         });
+        let more = more.as_object().cloned().unwrap_or_default();
+        config.as_object_mut().unwrap().extend(more);
         let path = nest.path("kubelet.yaml");
         fs::write(&path, config.to_string()).unwrap(); // JSON is YAML
-        let kubelet = built(&format!("kubelet/{NATIVE_ARCH}/kubelet"));
-        let mut daemon = nest.daemon(kubelet.to_str().unwrap());
-        daemon.args(["--config", &path, "--container-runtime=remote"]);
-        let endpoint = format!("unix://{}", containerd.socket);
-        daemon.args(["--container-runtime-endpoint", &endpoint]);
+        let mut daemon = nest.daemon(kubelet().to_str().unwrap());
+        daemon.args(["--config", &path]);
+        for (flag, value) in [
+            ("--container-runtime", "remote"),
+            ("--container-runtime-endpoint", &*endpoint),
+            // From a kubelet before 1.29, only this protects the image, as docs/nodes.md says.
+            ("--pod-infra-container-image", IMAGE),
+        ] {
+            if has_flag(flag) {
+                daemon.args([flag, value]);
+            }
+        }
         daemon.args(["--hostname-override=node", "--node-ip=10.98.0.1"]);
         daemon.args(["--root-dir", &nest.path("kubelet")]);
         daemon.args(["--cert-dir", &nest.path("certificates")]);
         let mut ready = nest.command("bash");
         ready.args(["-c", ": < /dev/tcp/127.0.0.1/10255"]);
-        daemon.args(more);
         nest.start_daemon("kubelet", daemon, ready);
         Self(nest)
     }
@@ -156,7 +187,7 @@ impl<'a> Kubelet<'a> {
 /// another one is created, and the pod ends with its manifest.
 pub fn run_pod(containerd: &Containerd) {
     containerd.import();
-    let kubelet = Kubelet::start(containerd, &[]);
+    let kubelet = Kubelet::start(containerd, json!({}));
     let flaky = "readlink /proc/self/ns/net; sleep 1; exit 3";
     kubelet.add_pod("pod", &[], &[("steady", "sleep 100000"), ("flaky", flaky)]);
 

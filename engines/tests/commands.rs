@@ -146,7 +146,7 @@ fn make_kind_names_what_is_missing() {
     for (commands, why) in [
         (&[][..], "kind is not installed"),
         (&[("kind", "exit 0")], "docker is not installed"),
-        (&[("docker", "exit 1")], "the docker daemon does not answer"),
+        (&[("docker", "exit 1")], "docker does not answer"),
         (
             &[("docker", "exit 0"), ("kind", "echo pause")],
             "kind delete cluster --name pause",

@@ -3,15 +3,16 @@
 use engines::{
     Processes, built,
     engine::{APP_IMAGE, Cli, IMAGE, example_pod},
-    kind::{Container, Kind, Node, mounted},
+    kind::{Container, Kind, Node, mounted, own_node},
     project,
     story::{Engine, zombies},
-    text, wait_for,
+    wait_for,
 };
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::{Value, json};
 use std::{fs, thread::sleep, time::Duration};
 
 /// Waits for a step of a cluster.
@@ -57,7 +58,7 @@ fn is_pinned(node: &Node) -> bool {
 }
 
 /// Checks all that `make kind` promises. (kubelet.rs kills apps and sandboxes.)
-fn run_cluster(kind: &Kind) {
+fn run_cluster(kind: &Kind) -> (Node<'_>, Node<'_>) {
     let (control, worker) = (kind.node("pause-control-plane"), kind.node("pause-worker"));
     let (succeeded, printed) = kind.make(Kind::IMAGE);
     assert!(succeeded);
@@ -88,7 +89,11 @@ fn run_cluster(kind: &Kind) {
     let count = wait_until_ours(&worker);
     assert!(is_pinned(&worker));
     println!("the worker was restarted, and its {count} pods are back on pause");
+    (control, worker)
+}
 
+/// Deletes the cluster of `make kind`, of which nothing is left.
+fn delete_cluster(kind: &Kind) {
     kind.run(&["delete", "cluster", "--name=pause"]);
     assert_eq!(kind.docker.containers(), "");
     assert_eq!(kind.docker.run(&["volume", "ls", "--quiet"]), "");
@@ -96,21 +101,188 @@ fn run_cluster(kind: &Kind) {
 
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
-fn kind_0_27() {
-    run_cluster(&Kind::start("0.27", None, &[]));
+fn own_image_on_kind_0_27() {
+    let kind = Kind::start_with("0.27", &own_node(), Some("containerd-1.7"), &[]);
+    run_cluster(&kind);
+    delete_cluster(&kind);
 }
 
+/// What else a pod and a node go through. Each step names the first minor version of Kubernetes that has it by
+/// default; on an older node the output says so instead.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
-fn kind_0_33() {
-    run_cluster(&Kind::start("0.33", Some("containerd-1.7"), &[]));
+fn any_image_runs_pods_on_pause() {
+    let kind = Kind::start("0.33");
+    let (control, worker) = run_cluster(&kind);
+    let version = worker.run(&["kubelet", "--version"]);
+    println!("{version} on {}", worker.run(&["containerd", "--version"]));
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    let has = |since: u32, what: &str| {
+        if minor < since {
+            println!("not run: {what}: from 1.{since} on, and this node is of 1.{minor}");
+        }
+        minor >= since
+    };
+    for (what, since, pod, script, answer) in pods() {
+        if has(since, what) {
+            run_pod(&control, &worker, &pod, script, answer);
+            println!("{what}: {answer}");
+        }
+    }
+
+    worker.run(&["kubeadm", "upgrade", "node"]);
+    worker.run(&["systemctl", "restart", "containerd", "kubelet"]);
+    start_pod(&control, "upgraded", &worker);
+    wait_until_ours(&worker);
+    assert!(is_pinned(&worker));
+    println!("kubeadm upgraded the worker, and a new pod is on pause");
+
+    let set = |edit: &str| {
+        worker.run(&["sed", "--in-place", edit, "/var/lib/kubelet/config.yaml"]);
+        worker.run(&["systemctl", "restart", "kubelet"]);
+    };
+    if has(35, "imagePullCredentialsVerificationPolicy: AlwaysVerify") {
+        let policy = "imagePullCredentialsVerificationPolicy";
+        set(&format!("/^{policy}/d; $a{policy}: AlwaysVerify"));
+        control.apply(&pod(
+            "verified",
+            &worker,
+            &json!({"containers": [app("sleep 100000")]}),
+        ));
+        wait("its sandbox runs pause, without its app", || {
+            let sandbox = sandbox(&worker, "verified");
+            sandbox.is_some_and(|it| worker.sandboxes().0.contains(&it))
+        });
+        let reason = "--output=jsonpath={.status.containerStatuses[*].state.waiting.reason}";
+        wait("the app's image is refused", || {
+            control.kubectl(&["get", "pod/verified", reason]) == "ErrImageNeverPull"
+        });
+        println!("AlwaysVerify: the app's image is refused, the sandbox's is not");
+    }
+    control.kubectl(&["delete", "pod", "--all", "--now"]);
+    if has(30, "crictl rmi --prune spares pinned images") {
+        worker.run(&["crictl", "rmi", "--prune"]);
+        assert!(!worker.has_image(APP_IMAGE));
+        assert!(worker.has_image(IMAGE));
+        println!("crictl rmi --prune removed {APP_IMAGE}, and kept {IMAGE}");
+        kind.load_app("pause");
+    }
+    if has(29, "garbage collection spares pinned images") {
+        // Any disk is full now.
+        set(
+            "s/s.available: 0%/s.available: 99.99%/; s/^imageMinimumGCAge: .*/imageMinimumGCAge: 1ms/",
+        );
+        wait("the kubelet removes an image without a container", || {
+            !worker.has_image(APP_IMAGE)
+        });
+        assert!(worker.has_image(IMAGE));
+        println!("the kubelet removed {APP_IMAGE}, and kept {IMAGE}");
+    }
+    delete_cluster(&kind);
+}
+
+fn app(script: &str) -> Value {
+    json!({
+        "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", script],
+    })
+}
+
+/// A manifest: a pod of that name on a node.
+fn pod(name: &str, node: &Node, spec: &Value) -> String {
+    let mut spec = spec.clone();
+    spec["nodeName"] = json!(node.name);
+    spec["terminationGracePeriodSeconds"] = json!(1);
+    let metadata = json!({"name": name});
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).to_string()
+}
+
+/// Kinds of pods: the name, the first minor version, the spec, a script for the app, and what this prints.
+fn pods() -> [(&'static str, u32, Value, &'static str, &'static str); 6] {
+    let mut sidecar = app("sleep 54321");
+    sidecar["name"] = json!("sidecar");
+    sidecar["restartPolicy"] = json!("Always");
+    let mut small = app("sleep 100000");
+    small["resources"] = json!({"limits": {"memory": "8Mi"}});
+    // Leaves a mark, and fails once.
+    let mut failing = app("[ -e /marks/failed ] || { : >/marks/failed; exit 42; }; sleep 100000");
+    failing["name"] = json!("failing");
+    failing["restartPolicy"] = json!("Never");
+    let exit_codes = json!({"operator": "In", "values": [42]});
+    failing["restartPolicyRules"] =
+        json!([{"action": "RestartAllContainers", "exitCodes": exit_codes}]);
+    let mut counted = app("echo started >>/marks/starts; sleep 100000");
+    for app in [&mut failing, &mut counted] {
+        app["volumeMounts"] = json!([{"name": "marks", "mountPath": "/marks"}]);
+    }
+    let stays = app("sleep 100000");
+    [
+        (
+            "hostPID",
+            0,
+            json!({"hostPID": true, "containers": [stays]}),
+            "ps",
+            "kubelet",
+        ),
+        (
+            "a memory limit of 8 MiB",
+            0,
+            json!({"shareProcessNamespace": true, "containers": [small]}),
+            "ps",
+            "/pause",
+        ),
+        (
+            "a sidecar",
+            29,
+            json!({"shareProcessNamespace": true, "initContainers": [sidecar], "containers": [stays]}),
+            "ps",
+            "sleep 54321",
+        ),
+        (
+            "hostUsers: false",
+            33,
+            json!({"hostUsers": false, "containers": [stays]}),
+            "read -r _ outside _ </proc/self/uid_map; [ $outside = 0 ] || echo mapped",
+            "mapped",
+        ),
+        (
+            "8 MiB for the whole pod",
+            34,
+            json!({
+                "shareProcessNamespace": true, "resources": {"limits": {"memory": "8Mi"}},
+                "containers": [stays],
+            }),
+            "ps",
+            "/pause",
+        ),
+        (
+            "RestartAllContainers",
+            36,
+            json!({"containers": [counted, failing], "volumes": [{"name": "marks", "emptyDir": {}}]}),
+            "n=0; while read -r _; do n=$((n + 1)); done </marks/starts; echo $n starts",
+            "2 starts",
+        ),
+    ]
+}
+
+/// Runs a pod until a script in its app prints that. All along it has one sandbox, which runs pause.
+fn run_pod(control: &Node, worker: &Node, spec: &Value, script: &str, answer: &str) {
+    control.apply(&pod("pod", worker, spec));
+    wait("it has a sandbox", || sandbox(worker, "pod").is_some());
+    let before = sandbox(worker, "pod");
+    wait(&format!("{answer} is printed"), || {
+        let exec = ["exec", "pod", "--container=app", "--", "sh", "-c", script];
+        control.try_kubectl(&exec).contains(answer)
+    });
+    assert_eq!(sandbox(worker, "pod"), before);
+    assert!(worker.sandboxes().0.contains(&before.unwrap()));
+    control.kubectl(&["delete", "pod/pod", "--now"]);
 }
 
 /// On a cluster with stock sandboxes, a label switches the worker, and another switches it back.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
-fn rollout_yaml_switches_a_labelled_worker() {
-    let kind = Kind::start("0.33", None, &[]);
+fn any_image_is_switched_by_rollout_yaml() {
+    let kind = Kind::start("0.33");
     let config = kind.docker.nest().path("stock.yaml");
     let nodes = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n\
         nodes: [{role: control-plane}, {role: worker}]\n";
@@ -170,9 +342,9 @@ runtime_type = "io.containerd.runc.v2"
 /// Nothing is left if KIND_IMAGE is no node image, or if the user interrupts `make kind`.
 #[test]
 #[ignore = "builds Kubernetes first: minutes"]
-fn a_cluster_that_fails_leaves_nothing() {
+fn own_image_leaves_nothing_of_a_cluster_that_fails() {
     let files = [("etc/containerd/config.toml", VERSION_3)];
-    let kind = Kind::start("0.33", Some("containerd-2"), &files);
+    let kind = Kind::start_with("0.33", &own_node(), Some("containerd-2"), &files);
     let expect_nothing = || {
         assert_eq!(kind.docker.containers(), "");
         let networks = ["network", "ls", "--quiet", "--filter=name=kind"];
@@ -192,9 +364,8 @@ fn a_cluster_that_fails_leaves_nothing() {
     let mut make = kind.make_kind(Kind::IMAGE).spawn().unwrap();
     let worker = kind.node("pause-worker");
     let try_on_worker = |command: &str| {
-        let mut exec = kind.docker.command();
-        exec.args(["exec", &worker.name]).args(command.split(' '));
-        text(exec.output().unwrap().stdout)
+        let words: Vec<&str> = command.split(' ').collect();
+        worker.try_run(&words)
     };
     wait("containerd 2.x is configured", || {
         assert_eq!(make.try_wait().unwrap(), None);

@@ -1,7 +1,7 @@
 //! The story of a pod on each engine: its app exits and comes back, its network stays, and no zombie does.
 
 use engines::{
-    Processes,
+    Processes, built,
     engine::{Containerd, Docker, Podman},
     program::{NATIVE_ARCH, Platform},
     project,
@@ -72,7 +72,7 @@ mod containerd_2 {
     #[test]
     #[ignore = "fetches a containerd that changes: make test-containerd-2"]
     fn in_containerd() {
-        let containerd = Containerd::start_2();
+        let containerd = Containerd::start_at(built("containerd-2"));
         println!("{}", containerd.ctr(&["version"]));
         story::run(&containerd);
     }

@@ -1,7 +1,7 @@
 //! containerd in a nest.
 
 use super::{Cgroups, IMAGE, Nest, app_archive, archive, cri::Client};
-use crate::{built, output};
+use crate::output;
 use serde_json::json;
 use std::{fs, path::PathBuf, process::Command};
 
@@ -46,9 +46,9 @@ impl Containerd {
         Self::start_in(Nest::new(), "/usr/bin".into(), "runc", image)
     }
 
-    /// Starts the containerd 2.x in target/containerd-2.
-    pub fn start_2() -> Self {
-        Self::start_in(Nest::new(), built("containerd-2"), "runc", IMAGE)
+    /// Starts the containerd of a directory of commands.
+    pub fn start_at(commands: PathBuf) -> Self {
+        Self::start_in(Nest::new(), commands, "runc", IMAGE)
     }
 
     /// Starts another Debian release's containerd, on runc or crun.
