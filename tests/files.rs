@@ -1,9 +1,6 @@
 //! The files that ship are small, and valid for those who look at ELF files. The proof accounts for each byte.
 
-use sandbox::{
-    output,
-    program::{Program, VERSION_LENGTH},
-};
+use sandbox::program::{Program, VERSION_LENGTH};
 use std::{fs, process::Command};
 
 promises!(is_small, is_valid);
