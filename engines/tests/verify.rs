@@ -117,5 +117,5 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     build.args(["-eo", "pipefail", "-c", script, &copy]);
     forget_make(&mut build);
     let printed = output(&mut build);
-    assert_eq!(printed.matches(": OK\n").count(), 7 + 3, "{printed}");
+    assert_eq!(printed.matches(": OK\n").count(), 8 + 3, "{printed}");
 }
