@@ -1,7 +1,7 @@
 # pause: `make help` lists the targets. scripts/fetch.mk has what tests fetch or build for themselves.
 
 # The platforms by their OCI names, in the image's order.
-KNOWN := 386 amd64 arm/v6 arm/v7 arm64 ppc64le riscv64 s390x
+KNOWN := 386 amd64 arm/v6 arm/v7 arm64 loong64 ppc64le riscv64 s390x
 ARCHS ?= $(KNOWN)
 VERSION := $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= localhost/pause:$(VERSION)
@@ -62,6 +62,7 @@ triple_amd64 := x86_64-unknown-linux-gnu
 # The target without a kernel whose Thumb code every arm since v6 runs.
 triple_arm := thumbv6m-none-eabi
 triple_arm64 := aarch64-unknown-linux-gnu
+triple_loong64 := loongarch64-unknown-linux-gnu
 triple_ppc64le := powerpc64le-unknown-linux-gnu
 triple_riscv64 := riscv64gc-unknown-linux-gnu
 triple_s390x := s390x-unknown-linux-gnu
@@ -69,6 +70,7 @@ triple_s390x := s390x-unknown-linux-gnu
 flags_386 := -C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cse
 flags_amd64 := $(flags_386) -C no-redzone=yes
 flags_arm64 := -C code-model=tiny
+flags_loong64 := -C llvm-args=-disable-machine-licm
 # Merges all exits into one.
 flags := -C llvm-args=-jump-threading-across-loop-headers
 
@@ -94,10 +96,9 @@ define program
 target/$(1)/$(2)/pause: src/main.rs $(wildcard src/arch/*.rs) build.rs linker.ld Cargo.toml Cargo.lock rust-toolchain.toml Makefile
 	scripts/packages cc # which links build scripts
 	$$(has_llvm)
-	$$(call target,$$(triple_$(2)))
 	mkdir -p $$(@D)
-	$$(link) cargo rustc --locked $$(quiet) --package pause --bin pause --release --target $$(triple_$(2)) \
-		$$(options_$(1)) -- \
+	env $$(call core,$$(triple_$(2))) $$(link) cargo rustc --locked $$(quiet) --package pause --bin pause --release \
+		--target $$(triple_$(2)) $$(options_$(1)) -- \
 		-C strip=none -C debuginfo=line-tables-only $$(flags) $$(flags_$(2))
 	cp $$(directory_$(1))/$$(triple_$(2))/release/pause $$@.symbols
 	$$(objcopy) --strip-sections $$@.symbols $$@.new
@@ -111,6 +112,12 @@ $(foreach arch,$(PROGRAMS_SC),$(eval $(call program,pause-sc,$(arch))))
 target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and rustup is not installed" >&2; exit 1; }; \
 	  flock Makefile rustup $(quiet) target add $(1); }
+
+# $(call core,TRIPLE,CRATE): installs the target, or else prints the variables with which cargo builds `core`, which is
+# all that the program needs of it, or CRATE from source. CONTRIBUTING.md says why.
+core = $$( ($(call target,$(1))) >/dev/null 2>&1 || { \
+	test -d "$(rustlib)/rustlib/src" || flock Makefile rustup $(quiet) component add rust-src || true; \
+	echo "pause: $(1): builds $(or $(2),core) from source" >&2; echo RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=$(or $(2),core); } )
 
 # --- The image -------------------------------------------------------------------------------------
 
@@ -140,7 +147,7 @@ target/pause.tar: $(patsubst %,target/pause/%/pause,$(call arch,$(platforms))) $
 musl_386 := i686-unknown-linux-musl
 musl_amd64 := x86_64-unknown-linux-musl
 musl_arm64 := aarch64-unknown-linux-musl
-nodes := $(filter-out arm/v6,$(platforms))
+nodes := $(filter-out arm/v6 loong64,$(platforms))
 use_pause = target/use-pause/$(call arch,$(1))/use-pause
 USE_PAUSE_IMAGE = $(dir $(IMAGE))use-pause:$(VERSION)
 
@@ -193,7 +200,7 @@ proved := $(PROGRAMS:%=target/pause/%/pause) $(PROGRAMS_SC:%=target/pause-sc/%/p
 
 # The kernels that tests boot; scripts/fetch.mk has their rules.
 KERNELS := amd64-5.10 amd64-6.1 amd64-6.12 arm64-5.10 arm64-6.1 arm64-6.12-16k
-KERNELS_PLATFORMS := 386-6.1 arm-6.1 ppc64le-6.1 riscv64-testing s390x-6.1
+KERNELS_PLATFORMS := 386-6.1 arm-6.1 loong64-testing ppc64le-6.1 riscv64-testing s390x-6.1
 # $(call bootable,KERNELS): those, and for each of their architectures an init and pause.
 bootable = $(1:%=target/kernels/%) $(foreach arch,$(sort $(foreach kernel,$(1),$(firstword $(subst -, ,$(kernel))))),\
 	target/init/$(arch)/init target/pause/$(arch)/pause)
@@ -219,7 +226,7 @@ lint: ## runs rustfmt, clippy and rustdoc
 	cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --locked $(quiet) --workspace --all-targets -- -D warnings
-	for triple in $(foreach arch,$(PROGRAMS),$(triple_$(arch))); do $(call target,$$triple); $(call clippy_pause,$$triple); done
+	for triple in $(foreach arch,$(PROGRAMS),$(triple_$(arch))); do env $(call core,$$triple) $(call clippy_pause,$$triple); done
 	for triple in $(foreach arch,$(PROGRAMS_SC),$(triple_$(arch))); do $(call clippy_pause,$$triple --no-default-features --features sc); done
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked $(quiet) --workspace --no-deps --document-private-items
 
@@ -234,7 +241,7 @@ verify: ## rebuilds and compares digests (IMAGE= adds an archive or an image in 
 build_use_pause = $(unwind) cargo build --locked $(quiet) --package use-pause
 heavy = $(unwind) cargo test --locked --package engines --test engines -- --ignored --nocapture
 
-test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) ## boots kernels of the other platforms in QEMU: minutes
+test-platforms: tools $(call bootable,$(KERNELS_PLATFORMS)) target/qemu-10 ## boots kernels of the other platforms in QEMU: minutes
 	scripts/packages qemu-system-{i386,arm,ppc64,riscv64,s390x}
 	$(heavy) platforms::
 
@@ -266,6 +273,7 @@ test-releases: tools image $(RELEASES:%=target/releases/%) target/tools/bin/youk
 	$(heavy) releases::
 
 test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
+	test -d "$(rustlib)/rustlib/src" || rustup $(quiet) component add rust-src
 	$(heavy) packager::
 
 test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them

@@ -13,6 +13,7 @@ kernel_arm-6.1 := bookworm linux-image-armmp-lpae armhf
 kernel_ppc64le-6.1 := bookworm linux-image-powerpc64le ppc64el
 kernel_s390x-6.1 := bookworm linux-image-s390x s390x
 # Debian testing has the newest kernel.
+kernel_loong64-testing := forky linux-image-loong64 loong64
 kernel_riscv64-testing := forky linux-image-riscv64 riscv64
 target/kernels/%: scripts/kernel
 	scripts/kernel $@ $(kernel_$*)
@@ -23,6 +24,14 @@ first_386 := $(musl_386)
 first_amd64 := $(musl_amd64)
 first_arm := armv7-unknown-linux-gnueabihf arm-linux-gnueabihf-gcc
 first_arm64 := $(musl_arm64)
+# Debian 12 has no cross compiler for it: rust-lld links, with the libc of testing.
+first_loong64 := loongarch64-unknown-linux-gnu
+lib_loong64 := target/releases/libc-loong64/usr/lib
+linked_loong64 = -C linker=rust-lld -C linker-flavor=ld.lld -C strip=symbols -C target-feature=+crt-static \
+	-L native=$(lib_loong64)/loongarch64-linux-gnu \
+	-L native=$(lib_loong64)/gcc/loongarch64-linux-gnu/16 \
+	-C link-args="-pie --no-dynamic-linker $(patsubst %,$(lib_loong64)/loongarch64-linux-gnu/%.o,rcrt1 crti crtn)"
+target/init/loong64/init: target/releases/libc-loong64
 first_ppc64le := powerpc64le-unknown-linux-gnu powerpc64le-linux-gnu-gcc
 first_riscv64 := riscv64gc-unknown-linux-gnu riscv64-linux-gnu-gcc
 first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
@@ -30,10 +39,9 @@ first_s390x := s390x-unknown-linux-gnu s390x-linux-gnu-gcc
 define first
 target/$(1)/$(4)/$(3): $(wildcard tests/*.rs tests/*/src/*.rs $(2)/src/*.rs $(2)/src/*/*.rs) Cargo.lock
 	scripts/packages cc $(6)
-	$$(call target,$(5))
 	mkdir -p $$(@D)
-	cargo rustc --locked $$(quiet) --package $(2) --bin $(3) --profile init --target $(5) -- \
-		$(call linked,$(6))
+	env $$(call core,$(5),std) cargo rustc --locked $$(quiet) --package $(2) --bin $(3) --profile init --target $(5) -- \
+		$(or $(linked_$(4)),$(call linked,$(6)))
 	cp target/$(5)/init/$(3) $$@
 endef
 $(foreach arch,$(PROGRAMS),$(eval $(call first,init,init,init,$(arch),$(word 1,$(first_$(arch))),$(word 2,$(first_$(arch))))))
@@ -45,7 +53,8 @@ commands_containerd-2 := forky containerd
 commands_cosign := trixie cosign
 commands_kind-0.27 := trixie kind
 commands_kind-0.33 := forky kind
-$(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33): target/%: scripts/commands
+commands_qemu-10 := bookworm-backports qemu-system-misc
+$(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33 qemu-10): target/%: scripts/commands
 	scripts/commands $@ $(commands_$*)
 
 # Commands from crates.io, built once in minutes: the crate, and what it needs.
@@ -63,7 +72,10 @@ engines := podman crun runc criu conmon docker.io docker-cli docker-compose cont
 target/releases/%: scripts/debian-root
 	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc)
 
-packager := rustc cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
+target/releases/libc-%: scripts/debian-root
+	scripts/debian-root forky/$* $@ base-files libc6-dev libgcc-16-dev
+
+packager := rustc rust-src cargo lld llvm gcc libc6-dev make base-files bash coreutils dash grep sed
 target/releases/rust-%: scripts/debian-root
 	scripts/debian-root forky/$* $@ $(packager)
 

@@ -12,7 +12,7 @@
 
 mod arch;
 
-use arch::kernel;
+use arch::{Int, kernel};
 use core::{arch::asm, ffi::c_int, mem::offset_of};
 use linux_raw_sys::general::*;
 
@@ -141,7 +141,7 @@ unsafe fn version_if_asked(mut arguments: *const *const u8, sigint_line: usize) 
 #[inline(always)]
 fn warn_unless_first(sigint_line: usize) {
     // SAFETY: getpid(2) touches no memory.
-    if unsafe { kernel::syscall0(__NR_getpid as usize) } as c_int != 1 {
+    if unsafe { kernel::syscall0(__NR_getpid as usize) } as Int != 1 {
         // SAFETY: the line is one of the messages.
         unsafe {
             write(Line {
@@ -163,7 +163,8 @@ fn warn_unless_first(sigint_line: usize) {
 #[inline(always)]
 unsafe fn set_actions(actions: usize, exit_code: &mut usize) -> bool {
     // All three in one word, the first lowest: one loop takes fewer bytes than three calls.
-    let mut signals = SIGINT | SIGTERM << arch::SIGNAL_BITS | SIGCHLD << (2 * arch::SIGNAL_BITS);
+    let signals = SIGINT | SIGTERM << arch::SIGNAL_BITS | SIGCHLD << (2 * arch::SIGNAL_BITS);
+    let mut signals = signals as Int;
     loop {
         *exit_code = opaque(*exit_code + 1);
         if signals == 0 {
@@ -184,7 +185,7 @@ unsafe fn set_actions(actions: usize, exit_code: &mut usize) -> bool {
                 size_of::<kernel_sigset_t>(),
             )
         };
-        if refused as c_int != 0 {
+        if refused as Int != 0 {
             return false;
         }
     }
@@ -207,7 +208,7 @@ fn reap_and_sleep() {
 ///
 /// `status` and `usage` are null.
 #[inline(always)]
-unsafe fn wait4(pid: c_int, status: usize, options: u32, usage: usize) -> c_int {
+unsafe fn wait4(pid: c_int, status: usize, options: u32, usage: usize) -> Int {
     // SAFETY: as above.
     unsafe {
         kernel::syscall4(
@@ -216,7 +217,7 @@ unsafe fn wait4(pid: c_int, status: usize, options: u32, usage: usize) -> c_int 
             status,
             options as usize,
             usage,
-        ) as c_int
+        ) as Int
     }
 }
 

@@ -1,9 +1,6 @@
 //! The files that ship are small, and valid for those who look at ELF files. The proof accounts for each byte.
 
-use sandbox::{
-    output,
-    program::{Program, VERSION_LENGTH},
-};
+use sandbox::program::{Program, VERSION_LENGTH};
 use std::{fs, process::Command};
 
 promises!(is_small, is_valid);
@@ -18,6 +15,10 @@ fn is_small(program: &Program) {
 
 fn is_valid(program: &Program) {
     let mut lint = Command::new("eu-elflint");
-    let printed = output(lint.arg("--strict").arg(&program.path));
-    assert_eq!(printed, "No errors\n");
+    let printed = lint.arg("--strict").arg(&program.path).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    // elfutils 0.188 does not know loong64.
+    let unknown = "unknown machine type 258\ninvalid machine flags: 0x43\n";
+    let is_unknown = program.platform.arch == "loong64" && printed == unknown;
+    assert!(is_unknown || printed == "No errors\n", "{printed}");
 }

@@ -10,6 +10,7 @@ macro_rules! promises {
             arm_v6 "pause" "arm/v6",
             arm_v7 "pause" "arm/v7",
             arm64 "pause" "arm64",
+            loong64 "pause" "loong64",
             ppc64le "pause" "ppc64le",
             riscv64 "pause" "riscv64",
             // amd64's and arm64's files are the same with either crate (pause-image/digests).

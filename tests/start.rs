@@ -46,9 +46,17 @@ fn calls_of(program: &Program) -> [libc::c_long; 6] {
     if program.platform.arch == "386" {
         return [29, 174, 20, 4, 114, 252]; // arch/x86/entry/syscalls/syscall_32.tbl
     }
-    #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+    #[cfg(not(any(
+        target_arch = "aarch64",
+        target_arch = "loongarch64",
+        target_arch = "riscv64"
+    )))]
     let sleep = libc::SYS_pause;
-    #[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
+    #[cfg(any(
+        target_arch = "aarch64",
+        target_arch = "loongarch64",
+        target_arch = "riscv64"
+    ))]
     let sleep = libc::SYS_ppoll;
     [
         sleep,

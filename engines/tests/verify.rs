@@ -1,7 +1,10 @@
 //! Users can check the image themselves: everyone builds the same bytes, and `make verify` compares them with
 //! an archive or an image in a registry, and names what differs.
 
-use crate::{packager::vendored, release::Checkout};
+use crate::{
+    packager::{sysroot, vendored},
+    release::Checkout,
+};
 use engines::{
     engine::{Nest, Registry},
     forget_make, make, output, project,
@@ -106,7 +109,7 @@ fn the_program_is_made_of_two_crates() {
 #[test]
 fn the_same_programs_come_of_vendored_crates_without_a_network() {
     let nest = Nest::new();
-    let copy = vendored(&nest);
+    let copy = vendored(&nest, &sysroot());
     let script = r#"cd "$0"; mkdir home; export CARGO_HOME=$0/home
         make build build-sc
         grep /pause$ pause-image/digests | sha256sum --check --strict"#;
@@ -114,5 +117,5 @@ fn the_same_programs_come_of_vendored_crates_without_a_network() {
     build.args(["-eo", "pipefail", "-c", script, &copy]);
     forget_make(&mut build);
     let printed = output(&mut build);
-    assert_eq!(printed.matches(": OK\n").count(), 7 + 3, "{printed}");
+    assert_eq!(printed.matches(": OK\n").count(), 8 + 3, "{printed}");
 }

@@ -5,12 +5,13 @@ use oci_spec::image::{Os, Platform, PlatformBuilder};
 
 /// The platforms in the image's order, as OCI writes them after the OS: without the variant if the
 /// architecture has only one. With each, EI_CLASS, EI_DATA and e_machine in the ELF header of its binaries.
-const PLATFORMS: [(&str, (u8, u8, u16)); 8] = [
+const PLATFORMS: [(&str, (u8, u8, u16)); 9] = [
     ("386", (1, 1, 3)),
     ("amd64", (2, 1, 62)),
     ("arm/v6", (1, 1, 40)),
     ("arm/v7", (1, 1, 40)),
     ("arm64", (2, 1, 183)),
+    ("loong64", (2, 1, 258)),
     ("ppc64le", (2, 1, 21)),
     ("riscv64", (2, 1, 243)),
     ("s390x", (2, 2, 22)),

@@ -2,17 +2,18 @@
 //! its row in `isa/`.
 
 use crate::{
-    isa::{arm, arm64, ppc64le, riscv64, s390x, x86},
+    isa::{arm, arm64, loongarch64, ppc64le, riscv64, s390x, x86},
     term::Term,
 };
 use std::{iter::zip, sync::LazyLock};
 
-pub static PLATFORMS: LazyLock<[Platform; 7]> = LazyLock::new(|| {
+pub static PLATFORMS: LazyLock<[Platform; 8]> = LazyLock::new(|| {
     [
         x86::i386(),
         x86::amd64(),
         arm::platform(),
         arm64::platform(),
+        loongarch64::platform(),
         ppc64le::platform(),
         riscv64::platform(),
         s390x::platform(),
@@ -26,9 +27,10 @@ pub struct Platform {
     /// rustc's name of the target.
     pub triple: &'static str,
     /// Its name in a seccomp profile. s390x has none, as libseccomp does not mix byte
-    /// orders, nor has riscv64, which runc 1.1 does not know: a runtime adds its machine's own.
+    /// orders, nor have loong64 and riscv64, which runc 1.1 does not know: a runtime adds its machine's own.
     pub seccomp: Option<&'static str>,
-    /// What capstone decodes: the architecture, the mode, and an extra mode or the byte order.
+    /// What capstone decodes: the architecture, the mode, and an extra mode or the byte order. Nothing where it
+    /// does not know the processor.
     pub decoder: &'static str,
     /// Whether addresses are 32 bits long, not 64.
     pub is_32_bit: bool,
@@ -71,7 +73,7 @@ pub struct Platform {
     /// the register save area of the s390x ABI.
     pub save_area: i64,
     /// The flags of an action with a handler. x86 can only return from a handler by SA_RESTORER, and
-    /// x86_64 refuses one without (`arch/x86/kernel/signal_64.c`).
+    /// x86_64 refuses one without (`arch/x86/kernel/signal_64.c`). SA_NOCLDSTOP is for SIGCHLD alone.
     pub sa_flags: u64,
     /// Whether `struct sigaction` lacks the restorer between flags and mask.
     pub no_restorer: bool,

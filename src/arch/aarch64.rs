@@ -6,7 +6,7 @@ use crate::{MASK, opaque};
 use core::arch::naked_asm;
 
 pub use portable::{
-    IGNORE_OFFSET, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, line_position, next_argument,
+    IGNORE_OFFSET, Int, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, line_position, next_argument,
     ppoll as sleep, syscall_crate as kernel,
 };
 

@@ -8,8 +8,8 @@ use crate::MASK;
 use core::arch::naked_asm;
 
 pub use portable::{
-    IGNORE_OFFSET, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, is_version_flag, line_position,
-    next_argument, pause as sleep,
+    IGNORE_OFFSET, Int, NO_SIGNAL_IN_MASK as NO_SIGNAL, SIGNAL_BITS, is_version_flag,
+    line_position, next_argument, pause as sleep,
 };
 
 /// System calls. The number is in `r7`, which asm! does not accept in Thumb: the crate saves and restores

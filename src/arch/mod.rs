@@ -45,10 +45,21 @@
 //! 3                                                handler: SIG_IGN
 //! 4                                                flags: 0
 //! ```
+//!
+//! Nor has loongarch64's. There they share all but the handler: Linux looks at the flag SA_NOCLDSTOP, which is
+//! 1 as well, for SIGCHLD alone.
+//!
+//! ```text
+//! word   SIGINT and SIGTERM                        SIGCHLD
+//! 0      handler: entry
+//! 1      flags: SA_NOCLDSTOP                       handler: SIG_IGN
+//! 2      mask: MASK                                flags: MASK
+//! ```
 
 mod portable;
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
 #[cfg_attr(target_arch = "arm", path = "arm.rs")]
+#[cfg_attr(target_arch = "loongarch64", path = "loongarch64.rs")]
 #[cfg_attr(target_arch = "powerpc64", path = "powerpc64.rs")]
 #[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
 #[cfg_attr(target_arch = "s390x", path = "s390x.rs")]

@@ -4,7 +4,11 @@
 
 #[cfg(not(any(target_arch = "x86", target_arch = "powerpc64")))]
 use crate::start_or_handle;
-use crate::{MASK, MESSAGES, arch::kernel, opaque};
+use crate::{
+    MASK, MESSAGES,
+    arch::{self, kernel},
+    opaque,
+};
 use core::ffi::c_int;
 use linux_raw_sys::{
     errno::EINTR,
@@ -18,12 +22,16 @@ pub use sc as syscall_crate;
     not(feature = "sc"),
     any(
         target_arch = "aarch64",
+        target_arch = "loongarch64",
         target_arch = "riscv64",
         target_arch = "x86",
         target_arch = "x86_64"
     )
 ))]
 pub use syscalls::raw as syscall_crate;
+
+/// The type in which pause compares what the kernel answers: an int.
+pub type Int = c_int;
 
 /// A bit that no signal's number has: the sign. `_start` passes it in place of a signal.
 pub const NO_SIGNAL: c_int = c_int::MIN;
@@ -135,7 +143,11 @@ pub fn is_sigterm(signal: c_int) -> usize {
 /// # Safety
 ///
 /// No requirements: pause(2) takes no arguments. The signature is that of [`ppoll`].
-#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64")))]
+#[cfg(not(any(
+    target_arch = "aarch64",
+    target_arch = "loongarch64",
+    target_arch = "riscv64"
+)))]
 #[inline(always)]
 pub unsafe fn pause(_: usize, _: usize) -> bool {
     // SAFETY: pause(2) touches no memory.
@@ -154,5 +166,5 @@ pub unsafe fn ppoll(zero1: usize, zero3: usize) -> bool {
 }
 
 fn is_eintr(error: usize) -> bool {
-    error as i32 == -(EINTR as i32)
+    error as arch::Int == -(EINTR as arch::Int)
 }

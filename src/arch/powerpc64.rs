@@ -7,7 +7,7 @@ use crate::{MASK, MESSAGES, start_or_handle};
 use core::{arch::naked_asm, ffi::c_int};
 
 pub use portable::{
-    IGNORE_OFFSET, NO_SIGNAL, SIGNAL_BITS, is_version_flag, line_position, next_argument,
+    IGNORE_OFFSET, Int, NO_SIGNAL, SIGNAL_BITS, is_version_flag, line_position, next_argument,
     pause as sleep,
 };
 

@@ -6,7 +6,8 @@ use crate::{MASK, MESSAGES, opaque};
 use core::{arch::naked_asm, ffi::c_int};
 
 pub use portable::{
-    NO_SIGNAL, SIGNAL_BITS, is_version_flag, next_argument, ppoll as sleep, syscall_crate as kernel,
+    Int, NO_SIGNAL, SIGNAL_BITS, is_version_flag, next_argument, ppoll as sleep,
+    syscall_crate as kernel,
 };
 
 /// How many bytes after the action for SIGINT and SIGTERM that for SIGCHLD begins: three words.

@@ -6,7 +6,7 @@ use crate::MASK;
 use core::arch::naked_asm;
 
 pub use portable::{
-    IGNORE_OFFSET, NO_SIGNAL, SIGNAL_BITS, line_position, next_argument, pause as sleep,
+    IGNORE_OFFSET, Int, NO_SIGNAL, SIGNAL_BITS, line_position, next_argument, pause as sleep,
 };
 
 /// System calls: the crates need a nightly compiler here. The number is in `r1`, arguments and

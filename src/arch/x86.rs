@@ -12,7 +12,7 @@ use core::{
 use linux_raw_sys::general::SA_RESTORER;
 
 pub use portable::{
-    IGNORE_OFFSET, is_version_flag_by_word as is_version_flag,
+    IGNORE_OFFSET, Int, is_version_flag_by_word as is_version_flag,
     line_position_by_constant as line_position, next_argument, pause as sleep,
     syscall_crate as kernel,
 };

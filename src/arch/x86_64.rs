@@ -7,7 +7,7 @@ use core::arch::{asm, naked_asm};
 use linux_raw_sys::general::SA_RESTORER;
 
 pub use portable::{
-    IGNORE_OFFSET, NO_SIGNAL, is_version_flag_by_word as is_version_flag,
+    IGNORE_OFFSET, Int, NO_SIGNAL, is_version_flag_by_word as is_version_flag,
     line_position_by_constant as line_position, pause as sleep, syscall_crate as kernel,
 };
 

@@ -6,6 +6,7 @@ use crate::{platform::Platform, term::Term};
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection};
 use regex::Regex;
+use sandbox::built;
 use std::{collections::BTreeSet, fs, iter::zip, process::Command, sync::LazyLock};
 
 /// How far apart instructions are written, in bytes, and the lines of assembly for each.
@@ -60,6 +61,9 @@ pub fn assemble(platform: &Platform, these: &[&Instruction]) -> Result<Vec<bool>
         let mut rustc = Command::new("rustc");
         rustc.args(["--crate-type=lib", "--emit=obj", "--target"]);
         rustc.arg(platform.triple).arg("-o").args([&made, &file]);
+        // Where make built `core`, for a target that rustc lacks.
+        let core = built(&format!("{}/release/deps", platform.triple));
+        rustc.arg("-L").arg(core);
         let run = rustc.current_dir(sandbox::project()).output();
         let run = run.context("rustc")?;
         if run.status.success() {

@@ -17,8 +17,8 @@
 //! Operators are Rust's and bind as there; `<u` compares without signs. `A .. B` are the registers from A
 //! to B, `{A, B}` are two. A number has as many bits as what it is combined with or assigned to.
 //!
-//! - `[a]` is memory, of as many bytes as are wanted; `byte(a)` is one byte, with zeros in front;
-//!   `bytes(L)` is how many bytes the registers of a list take.
+//! - `[a]` is memory, of as many bytes as are wanted; `byte(a)` is one byte, with zeros in front,
+//!   and `four(a)` are four; `bytes(L)` is how many bytes the registers of a list take.
 //! - `low(a)` is the lower 32 bits, `signs(a)` these with their sign in front, `zeros(a)` a value with zeros
 //!   in front, `sign(a)` the topmost bit, `bit(n in a)` bit n.
 //! - `any` is any number, `at` the instruction's address, `next` that of the next, `file` that of the
@@ -237,9 +237,9 @@ impl<'a> Machine<'a> {
                 self.memory.load(&address, bits / 8)?
             }
             [name, "(", of @ .., ")"] => match *name {
-                "byte" => {
-                    let address = self.word(of)?;
-                    self.memory.load(&address, 1)?.zeros(bits)
+                "byte" | "four" => {
+                    let (address, bytes) = (self.word(of)?, if *name == "byte" { 1 } else { 4 });
+                    self.memory.load(&address, bytes)?.zeros(bits)
                 }
                 "bit" => {
                     let (index, _, of) = split(of, &[("in", "")]).context("which bit?")?;

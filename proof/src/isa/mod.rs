@@ -1,10 +1,11 @@
 //! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. capstone
-//! decodes, and an instruction is looked up by its text. Only those that pause has are there: any other is
+//! decodes, or `loongarch64.rs`, and an instruction is looked up by its text. Only those that pause has are there: any other is
 //! an error that names it. `tests/isa.rs` checks each meaning against an emulator of the processor.
 
 pub mod arm;
 pub mod arm64;
 mod assembler;
+pub mod loongarch64;
 mod meaning;
 pub mod ppc64le;
 pub mod riscv64;
@@ -37,7 +38,7 @@ pub struct Instruction {
     pub at: i64,
     pub length: i64,
     pub bytes: Vec<u8>,
-    /// As capstone writes it.
+    /// As capstone or LLVM writes it.
     pub text: String,
     meaning: Option<String>,
 }
@@ -51,7 +52,8 @@ impl Instruction {
 
 pub struct Decoder {
     platform: &'static Platform,
-    capstone: Capstone,
+    /// None where it does not know the processor.
+    capstone: Option<Capstone>,
     table: Table,
     /// What was decoded before: flipped programs have most of their instructions in common.
     known: HashMap<(i64, Vec<u8>), Arc<Instruction>>,
@@ -61,14 +63,16 @@ pub struct Decoder {
 
 impl Decoder {
     pub fn new(platform: &'static Platform) -> Self {
-        let words: Vec<&str> = platform.decoder.split(' ').collect();
-        let arch = words[0].parse().expect("it is an architecture");
-        let mode = words[1].parse().expect("it is a mode");
-        let extra = words.iter().filter_map(|it| it.parse().ok());
-        let order = words.iter().find_map(|it| it.parse().ok());
-        let capstone = Capstone::new_raw(arch, mode, extra, order);
+        let words: Vec<&str> = platform.decoder.split_terminator(' ').collect();
+        let capstone = words.first().map(|arch| {
+            let arch = arch.parse().expect("it is an architecture");
+            let mode = words[1].parse().expect("it is a mode");
+            let extra = words.iter().filter_map(|it| it.parse().ok());
+            let order = words.iter().find_map(|it| it.parse().ok());
+            Capstone::new_raw(arch, mode, extra, order).expect("capstone has it")
+        });
         Self {
-            capstone: capstone.expect("capstone has it"),
+            capstone,
             table: Table::read(platform),
             platform,
             known: HashMap::new(),
@@ -115,15 +119,25 @@ impl Decoder {
         if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
             return Ok(instruction.clone());
         }
-        let found = self.capstone.disasm_count(bytes, at as u64, 1);
-        let found = found.ok().context(none)?;
-        let found = found.first().context(none)?;
-        let (name, of) = (found.mnemonic(), found.op_str());
-        let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
+        let (length, text) = match &self.capstone {
+            Some(capstone) => {
+                let found = capstone.disasm_count(bytes, at as u64, 1);
+                let found = found.ok().context(none)?;
+                let found = found.first().context(none)?;
+                let (name, of) = (found.mnemonic(), found.op_str());
+                let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
+                (found.bytes().len(), text)
+            }
+            None => {
+                let word = bytes.first_chunk().context(none)?;
+                let text = loongarch64::decode(self.platform, u32::from_le_bytes(*word));
+                (word.len(), text.context(none)?)
+            }
+        };
         let instruction = Arc::new(Instruction {
             at,
-            length: found.bytes().len() as i64,
-            bytes: found.bytes().to_vec(),
+            length: length as i64,
+            bytes: bytes[..length].to_vec(),
             meaning: self.table.meaning(&plain(text.trim_end())),
             text: text.trim_end().to_owned(),
         });
@@ -141,7 +155,7 @@ fn plain(text: &str) -> String {
     PLACE.replace_all(&text, sum).into_owned()
 }
 
-static MARK: LazyLock<Regex> = LazyLock::new(|| regex("#|[dq]word ptr "));
+static MARK: LazyLock<Regex> = LazyLock::new(|| regex(r"#|\$|[dq]word ptr "));
 /// `8(r1)`, and `[r0, 4]` or `[eax - 4]`.
 static BASED: LazyLock<Regex> = LazyLock::new(|| regex(r"(-?\w+)\((\S+)\)"));
 static PLACE: LazyLock<Regex> = LazyLock::new(|| regex(r"\[.*\]"));

@@ -31,12 +31,13 @@ pub struct Platform {
 pub const VERSION_LENGTH: u64 = 5;
 
 /// All platforms, in the image's order.
-pub static PLATFORMS: [Platform; 8] = [
+pub static PLATFORMS: [Platform; 9] = [
     platform("386", "qemu-i386", 480, 0x1000, "pause"),
     platform("amd64", "qemu-x86_64", 512, 0x1000, "pause"),
     platform("arm/v6", "qemu-arm -cpu arm1176", 480, 0x10000, "pause"),
     platform("arm/v7", "qemu-arm -cpu cortex-a7", 480, 0x10000, "pause"),
     platform("arm64", "qemu-aarch64", 576, 0x10000, "ppoll"),
+    platform("loong64", "qemu-loongarch64", 612, 0x10000, "ppoll"),
     platform("ppc64le", "qemu-ppc64le", 736, 0x10000, "pause"),
     platform("riscv64", "qemu-riscv64", 576, 0x10000, "ppoll"),
     platform("s390x", "qemu-s390x", 640, 0x1000, "pause"),
@@ -109,6 +110,7 @@ impl Platform {
 /// OCI's name of the architecture that the tests were compiled for.
 pub const NATIVE_ARCH: &str = match std::env::consts::ARCH.as_bytes() {
     b"aarch64" => "arm64",
+    b"loongarch64" => "loong64",
     b"powerpc64" => "ppc64le",
     b"x86" => "386",
     b"x86_64" => "amd64",
