@@ -342,6 +342,7 @@ fn a_restart_that_fails_is_taken_back() {
     restart_does("cat >/dev/null", "kill -TERM $PPID");
     let why = "interrupted by SIGTERM; restored the old configuration, but: interrupted by SIGTERM";
     node.use_pause_refuses(&["--restart"], why);
+    wait_until("served", || node.use_pause(&["probe"]).stderr.is_empty());
 
     // The same for undo: the switch stays. nohup's signal is of no consequence.
     restart_does(ours, "kill -HUP $PPID");
