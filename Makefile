@@ -183,7 +183,7 @@ docker-load: build ## loads the image into docker, for docker's own platform
 	$(build_pause_image)
 	scripts/docker-load '$(IMAGE)' $(created)
 
-kind: image ## creates a kind cluster whose pods all run on pause; needs kind and docker
+kind: image ## creates a kind cluster whose pods all run on pause; needs kind, and docker or podman
 	examples/kind/up '$(IMAGE)' target
 
 push: target/pause.tar sbom ## copies the image and its SBOM to REGISTRY, as REGISTRY/pause:TAG
