@@ -1,6 +1,6 @@
 //! podman in a nest.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, example_pod};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, archive, example_pod};
 use crate::{
     End, Processes, output,
     program::{Platform, Program, TERMINATED},
