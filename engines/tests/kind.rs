@@ -82,6 +82,10 @@ fn run_cluster(kind: &Kind) -> (Node<'_>, Node<'_>) {
     println!("five orphans, no zombie");
 
     kind.docker.run(&["restart", &worker.name]);
+    // ctr 2.x ends if its socket is not there yet.
+    wait("containerd answers", || {
+        worker.try_run(&["ctr", "version"]).contains("Server:")
+    });
     wait("the pod is back", || {
         sandbox(&worker, "story").is_some_and(|now| now.id != before.id)
     });
@@ -130,7 +134,9 @@ fn any_image_runs_pods_on_pause() {
         }
     }
 
-    worker.run(&["kubeadm", "upgrade", "node"]);
+    // It refuses cgroups of version 1 from 1.35 on.
+    let ignore = "--ignore-preflight-errors=SystemVerification";
+    worker.run(&["kubeadm", "upgrade", "node", ignore]);
     worker.run(&["systemctl", "restart", "containerd", "kubelet"]);
     start_pod(&control, "upgraded", &worker);
     wait_until_ours(&worker);
