@@ -125,7 +125,9 @@ pub fn prove() -> Result<Vec<(Program, Report)>> {
 fn compare(name: &str, text: &str, write: bool) -> Result<()> {
     let path = project().join(name);
     if write {
-        fs::write(&path, text)?;
+        let new = path.with_extension("new");
+        fs::write(&new, text)?;
+        fs::rename(new, &path)?;
     }
     let is_there = fs::read_to_string(path).is_ok_and(|it| it == text);
     ensure!(is_there, "{name} is stale: run `make listings`");
