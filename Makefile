@@ -113,10 +113,13 @@ target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 	{ command -v rustup >/dev/null || { echo "pause: rustc has no target $(1), and rustup is not installed" >&2; exit 1; }; \
 	  flock Makefile rustup $(quiet) target add $(1); }
 
+# Installs the sources of `core` and `std`.
+rust_src = test -d "$(rustlib)/rustlib/src" || flock Makefile rustup $(quiet) component add rust-src
+
 # $(call core,TRIPLE,CRATE): installs the target, or else prints the variables with which cargo builds `core`, which is
 # all that the program needs of it, or CRATE from source. CONTRIBUTING.md says why.
 core = $$( ($(call target,$(1))) >/dev/null 2>&1 || { \
-	test -d "$(rustlib)/rustlib/src" || flock Makefile rustup $(quiet) component add rust-src || true; \
+	$(rust_src) || true; \
 	echo "pause: $(1): builds $(or $(2),core) from source" >&2; echo RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=$(or $(2),core); } )
 
 # --- The image -------------------------------------------------------------------------------------
@@ -273,7 +276,7 @@ test-releases: tools image $(RELEASES:%=target/releases/%) target/tools/bin/youk
 	$(heavy) releases::
 
 test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB
-	test -d "$(rustlib)/rustlib/src" || rustup $(quiet) component add rust-src
+	$(rust_src)
 	$(heavy) packager::
 
 test-cosign: tools image target/cosign ## signs image and SBOM with Debian 13's cosign, and verifies them
