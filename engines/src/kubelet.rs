@@ -10,7 +10,9 @@ use crate::{
 };
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use std::{env, fs, path::PathBuf, process::Command, thread::sleep, time::Duration};
+use std::{
+    env, fs, path::PathBuf, process::Command, sync::LazyLock, thread::sleep, time::Duration,
+};
 
 /// Machine-wide sysctls that a kubelet changes, whatever its configuration says, with their values. Drop
 /// restores them.
@@ -50,9 +52,10 @@ fn kubelet() -> PathBuf {
     named.unwrap_or_else(|| built(&format!("kubelet/{NATIVE_ARCH}/kubelet")))
 }
 
+static HELP: LazyLock<String> = LazyLock::new(|| output(Command::new(kubelet()).arg("--help")));
+
 fn has_flag(flag: &str) -> bool {
-    let help = output(Command::new(kubelet()).arg("--help"));
-    help.contains(&format!(" {flag} "))
+    HELP.contains(&format!(" {flag} "))
 }
 
 /// The directory of the containerd that the kubelet can use: the machine's 1.x has the CRI of kubelets that
