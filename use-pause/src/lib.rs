@@ -66,8 +66,8 @@ pub trait Runtime {
     fn pin(&self, _image: &str) -> Result<bool> {
         Ok(false)
     }
-    /// The lines of systemd that import the image from a file, and pin it, at each start of the runtime. None
-    /// if it imports the image itself.
+    /// The lines of systemd that import the image from a file, and pin it, at each start of the runtime. There
+    /// are none if it imports the image itself.
     fn import_lines(&self, archive: &Archive, file: &str) -> Result<Vec<String>>;
     /// Whether the running runtime has read the configuration since it last changed.
     fn has_read(&self) -> bool;

@@ -1,6 +1,7 @@
 //! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. capstone
-//! decodes, or `loongarch64.rs`, and an instruction is looked up by its text. Only those that pause has are there: any other is
-//! an error that names it. `tests/isa.rs` checks each meaning against an emulator of the processor.
+//! decodes, or `loongarch64.rs`, and an instruction is looked up by its text. Only those that pause has are
+//! there: any other is an error that names it. `tests/isa.rs` checks each meaning against an emulator of the
+//! processor.
 
 pub mod arm;
 pub mod arm64;
