@@ -71,8 +71,8 @@ flags_386 := -C llvm-args=-disable-machine-licm -C llvm-args=-disable-machine-cs
 flags_amd64 := $(flags_386) -C no-redzone=yes
 flags_arm64 := -C code-model=tiny
 flags_loong64 := -C llvm-args=-disable-machine-licm
-# Merges all exits into one.
-flags := -C llvm-args=-jump-threading-across-loop-headers
+# Merges all exits into one. One unit, also where `core` is built in many.
+flags := -C llvm-args=-jump-threading-across-loop-headers -C codegen-units=1
 
 # rustup's toolchain brings a linker for all architectures, and an objcopy, which needs the toolchain's
 # libLLVM. A distribution has both in packages of their own.
@@ -117,10 +117,12 @@ target = test -d "$(rustlib)/rustlib/$(1)/lib" || \
 rust_src = test -d "$(rustlib)/rustlib/src" || flock Makefile rustup $(quiet) component add rust-src
 
 # $(call core,TRIPLE,CRATE): installs the target, or else prints the variables with which cargo builds `core`, which is
-# all that the program needs of it, or CRATE from source. CONTRIBUTING.md says why.
+# all that the program needs of it, or CRATE from source. CONTRIBUTING.md says why. The linker takes one function of
+# compiler_builtins before it drops that: as in rustup's build, it is alone in its object, or 386 gets an empty table.
 core = $$( ($(call target,$(1))) >/dev/null 2>&1 || { \
 	$(rust_src) || true; \
-	echo "pause: $(1): builds $(or $(2),core) from source" >&2; echo RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=$(or $(2),core); } )
+	echo "pause: $(1): builds $(or $(2),core) from source" >&2; \
+	echo RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=$(or $(2),core) CARGO_PROFILE_RELEASE_CODEGEN_UNITS=10000; } )
 
 # --- The image -------------------------------------------------------------------------------------
 
