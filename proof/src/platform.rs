@@ -29,9 +29,10 @@ pub struct Platform {
     /// Its name in a seccomp profile. s390x has none, as libseccomp does not mix byte
     /// orders, nor have loong64 and riscv64, which runc 1.1 does not know: a runtime adds its machine's own.
     pub seccomp: Option<&'static str>,
-    /// What capstone decodes: the architecture, the mode, and an extra mode or the byte order. Nothing where it
-    /// does not know the processor.
+    /// What capstone decodes: the architecture, the mode, and an extra mode or the byte order.
     pub decoder: &'static str,
+    /// Decodes an instruction of 4 bytes where capstone does not know the processor.
+    pub decode: Option<fn(&Self, u32) -> Option<String>>,
     /// Whether addresses are 32 bits long, not 64.
     pub is_32_bit: bool,
     /// Instructions lie at multiples of this, in bytes.

@@ -1,4 +1,4 @@
-//! LA64: the LoongArch Reference Manual, volume 1. capstone 5 does not know it: [`decode`] does.
+//! LA64: the LoongArch Reference Manual, volume 1. capstone 5 does not know it: `decode` does.
 
 use crate::platform::Platform;
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ pub fn platform() -> Platform {
     Platform {
         name: "loong64",
         triple: "loongarch64-unknown-linux-gnu",
+        decode: Some(decode),
         machine: 258,
         elf_flags: 0x43,
         page: 0x10000,
@@ -85,7 +86,7 @@ syscall u                | 00000000001010110 uuuuuuuuuuuuuuu
 ";
 
 /// The instruction as LLVM writes it.
-pub fn decode(platform: &Platform, word: u32) -> Option<String> {
+fn decode(platform: &Platform, word: u32) -> Option<String> {
     let registers: Vec<_> = ["zero"]
         .into_iter()
         .chain(platform.registers.split(' '))

@@ -1,5 +1,5 @@
 //! What the instructions of a processor mean: a table for each, in the notation of `meaning.rs`. capstone
-//! decodes, or `loongarch64.rs`, and an instruction is looked up by its text. Only those that pause has are
+//! decodes, or loong64's own file, and an instruction is looked up by its text. Only those that pause has are
 //! there: any other is an error that names it. `tests/isa.rs` checks each meaning against an emulator of the
 //! processor.
 
@@ -120,19 +120,20 @@ impl Decoder {
         if let Some(instruction) = self.known.get(&(at, bytes.to_vec())) {
             return Ok(instruction.clone());
         }
-        let (length, text) = match &self.capstone {
-            Some(capstone) => {
+        let (length, text) = match self.platform.decode {
+            Some(decode) => {
+                let word = bytes.first_chunk().context(none)?;
+                let text = decode(self.platform, u32::from_le_bytes(*word));
+                (word.len(), text.context(none)?)
+            }
+            None => {
+                let capstone = self.capstone.as_ref().expect("one of both decodes");
                 let found = capstone.disasm_count(bytes, at as u64, 1);
                 let found = found.ok().context(none)?;
                 let found = found.first().context(none)?;
                 let (name, of) = (found.mnemonic(), found.op_str());
                 let text = format!("{} {}", name.unwrap_or_default(), of.unwrap_or_default());
                 (found.bytes().len(), text)
-            }
-            None => {
-                let word = bytes.first_chunk().context(none)?;
-                let text = loongarch64::decode(self.platform, u32::from_le_bytes(*word));
-                (word.len(), text.context(none)?)
             }
         };
         let instruction = Arc::new(Instruction {
