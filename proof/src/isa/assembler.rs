@@ -7,7 +7,14 @@ use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSection};
 use regex::Regex;
 use sandbox::built;
-use std::{collections::BTreeSet, fs, iter::zip, process::Command, sync::LazyLock};
+use std::{
+    collections::BTreeSet,
+    fs,
+    iter::zip,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 /// How far apart instructions are written, in bytes, and the lines of assembly for each.
 const SLOT: usize = 32;
@@ -43,6 +50,15 @@ fn line(platform: &Platform, it: &Instruction, here: &str) -> String {
     }
 }
 
+/// The library that make built last of a crate of std's, for a target that rustc lacks.
+fn newest(deps: &Path, name: &str) -> Option<PathBuf> {
+    let files = fs::read_dir(deps).ok()?.filter_map(|it| it.ok());
+    let start = format!("lib{name}-");
+    let these = files.filter(|it| it.file_name().to_string_lossy().starts_with(&start));
+    let last = these.max_by_key(|it| it.metadata().and_then(|it| it.modified()).ok());
+    last.map(|it| it.path())
+}
+
 /// Whether the assembler writes each in these bytes.
 pub fn assemble(platform: &Platform, these: &[&Instruction]) -> Result<Vec<bool>> {
     let directory = tempfile::tempdir()?;
@@ -61,9 +77,13 @@ pub fn assemble(platform: &Platform, these: &[&Instruction]) -> Result<Vec<bool>
         let mut rustc = Command::new("rustc");
         rustc.args(["--crate-type=lib", "--emit=obj", "--target"]);
         rustc.arg(platform.triple).arg("-o").args([&made, &file]);
-        // Where make built `core`, for a target that rustc lacks.
-        let core = built(&format!("{}/release/deps", platform.triple));
-        rustc.arg("-L").arg(core);
+        for name in ["core", "compiler_builtins"] {
+            if let Some(file) = newest(&built(&format!("{}/release/deps", platform.triple)), name) {
+                rustc
+                    .arg("--extern")
+                    .arg(format!("{name}={}", file.display()));
+            }
+        }
         let run = rustc.current_dir(sandbox::project()).output();
         let run = run.context("rustc")?;
         if run.status.success() {
