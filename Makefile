@@ -262,6 +262,7 @@ test-kubelet: tools image $(if $(KUBELET),target/containerd-2,target/kubelet/$(H
 node_image := $(if $(KIND_IMAGE),$(or $(wildcard $(KIND_IMAGE)),target/kind-image.tar))
 .PHONY: target/kind-image.tar
 target/kind-image.tar:
+	scripts/packages skopeo
 	rm -f $@
 	docker image save --output $@ '$(KIND_IMAGE)' 2>/dev/null || \
 		skopeo copy "docker://$$(sed 's/:[^:/]*@/@/' <<<'$(KIND_IMAGE)')" docker-archive:$@
