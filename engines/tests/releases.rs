@@ -40,6 +40,7 @@ macro_rules! tests_of_releases {
             docker_compose |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
             containerd_on_runc |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
             containerd_on_crun |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            containerd_on_youki |it| story(it, "containerd on youki", "by its CRI", Containerd::in_release(it, "youki"));
             docker_on_youki |it| orphans(it, "youki");
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
