@@ -275,7 +275,7 @@ test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs 
 	$(heavy) --test-threads=1 containerd_2:: use_pause:: runtimes::
 
 RELEASES := trixie forky experimental
-test-releases: tools image $(RELEASES:%=target/releases/%) target/tools/bin/youki ## runs the engines of Debian 13, testing and experimental, and youki: minutes, 3 GB
+test-releases: tools image $(RELEASES:%=target/releases/%) target/tools/bin/youki target/tools/bin/containerd-shim-runc-v2-rs ## runs the engines of Debian 13, testing and experimental, youki and a shim in Rust: minutes, 3 GB
 	$(heavy) releases::
 
 test-packager: tools image target/releases/rust-amd64 target/releases/rust-arm64 target/releases/container ## compares the bytes that Debian testing's rustc builds, on amd64 and on emulated arm64, and a container: minutes, 3 GB

@@ -61,6 +61,7 @@ $(addprefix target/,containerd-1.7 containerd-2 cosign kind-0.27 kind-0.33 qemu-
 crate_cargo-deny := cargo-deny@0.20.2
 crate_youki := youki@0.7.0 --features v1,v2,seccomp
 needs_youki := scmp_sys_resolver
+crate_containerd-shim-runc-v2-rs := containerd-runc-shim@0.2.0
 target/tools/bin/%:
 	scripts/packages cc $(needs_$*)
 	cargo install --locked --root target/tools --target-dir target/tools/$* $(crate_$*)

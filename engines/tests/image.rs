@@ -82,7 +82,8 @@ fn has_each_platform_and_no_other_file() {
         if let Some(day) = day {
             config["created"] = json!(format!("{day}T00:00:00Z"));
         }
-        config["config"] = json!({"User": "65535:65535", "Entrypoint": ["/pause"]});
+        config["config"] =
+            json!({"User": "65535:65535", "Env": ["PATH=/"], "Entrypoint": ["/pause"]});
         let id = format!("sha256:{}", sha256(&unpacked));
         config["rootfs"] = json!({"type": "layers", "diff_ids": [id]});
         assert_eq!(parse(blob(&parts["config"])), config);

@@ -1,6 +1,6 @@
 //! The engines of newer Debian releases, each in a root file system of its release: the story of a pod, pause
-//! under its seccomp profile, and pause restored by criu; and youki of crates.io under those engines. Each
-//! test prints a row for `docs/tested.md` with the versions.
+//! under its seccomp profile, and pause restored by criu; and crates.io's youki and its shim for containerd
+//! under those engines. Each test prints a row for `docs/tested.md` with the versions.
 
 use engines::{
     engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
@@ -40,6 +40,7 @@ macro_rules! tests_of_releases {
             docker_compose |it| story(it, "docker-compose on dockerd", "", Docker::in_release(it, true).composing());
             containerd_on_runc |it| story(it, "containerd on runc", "by its CRI", Containerd::in_release(it, "runc"));
             containerd_on_crun |it| story(it, "containerd on crun", "by its CRI", Containerd::in_release(it, "crun"));
+            containerd_on_youki |it| story(it, "containerd on youki", "by its CRI", Containerd::in_release(it, "youki"));
             docker_on_youki |it| orphans(it, "youki");
             docker_with_the_store_of_containerd in_the_store_of_containerd;
             seccomp_on_crun |it| under_seccomp(it, "crun");
@@ -119,6 +120,21 @@ fn restored_by_criu(release: &str) {
         "checkpoint, restore, the seccomp profile",
         podman.nest(),
     );
+}
+
+/// crates.io's shim for containerd, mounted over the release's own, so that no other can run. containerd 1.7 does
+/// not know its version of the protocol.
+#[test]
+#[ignore = "takes a root file system of another release: make test-releases"]
+fn shim_in_rust() {
+    for release in ["forky", "experimental"] {
+        let containerd = Containerd::in_release(release, "runc");
+        let rust = "/usr/local/bin/containerd-shim-runc-v2-rs";
+        let own = "/usr/bin/containerd-shim-runc-v2";
+        containerd.nest().mount(&["--bind", rust, own]);
+        let how = "by its CRI, with the shim in Rust";
+        story(release, "containerd on runc", how, containerd);
+    }
 }
 
 /// Debian has no gVisor shim for containerd, so no pod runs there.

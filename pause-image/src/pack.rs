@@ -136,6 +136,8 @@ impl Pack {
 
         let run = ConfigBuilder::default()
             .user("65535:65535")
+            // youki refuses a container without it, and containerd adds none.
+            .env(["PATH=/".to_owned()])
             .entrypoint([format!("/{}", self.title)]);
         let diff_id = format!("sha256:{}", sha256(&unpacked));
         let layers = RootFsBuilder::default().typ("layers").diff_ids([diff_id]);

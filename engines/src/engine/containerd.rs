@@ -51,9 +51,25 @@ impl Containerd {
         Self::start_in(Nest::new(), commands, "runc", IMAGE)
     }
 
-    /// Starts another Debian release's containerd, on runc or crun.
+    /// Starts another Debian release's containerd on a runtime.
     pub fn in_release(release: &str, runtime: &str) -> Self {
         let nest = Nest::in_release(release, &Cgroups::V1);
+        if runtime != "runc" {
+            // The default, which would run if the option were not read.
+            nest.mount(&["--bind", "/bin/false", "/usr/sbin/runc"]);
+        }
+        if runtime == "youki" {
+            // Of an app that has PID 2 in the pod, youki reads the node's /proc/2, on cgroups of version 1. A
+            // machine's low PIDs are kernel threads; a nest has none.
+            let script = "echo 1 >/proc/sys/kernel/ns_last_pid
+                for _ in {2..99}; do sleep infinity & done
+                exec sleep infinity";
+            let mut sleepers = nest.daemon("bash");
+            sleepers.args(["-c", script]);
+            let mut ready = Command::new("test");
+            ready.arg("-e").arg(nest.proc().join("99"));
+            nest.start_daemon("sleepers", sleepers, ready);
+        }
         Self::start_in(nest, "/usr/bin".into(), runtime, IMAGE)
     }
 
