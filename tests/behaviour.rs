@@ -75,9 +75,9 @@ fn prints_one_line_if_both_signals_come(program: &Program) {
     sandbox.signal(SIGTERM);
     sandbox.signal(SIGINT);
     sandbox.signal(SIGCONT);
-    let said = sandbox.end();
-    assert_eq!(said.status, Ok(0));
-    assert!([INTERRUPT, TERMINATED].contains(&&*said.stderr), "{said:?}");
+    let end = sandbox.end();
+    assert_eq!(end.status, Ok(0));
+    assert!([INTERRUPT, TERMINATED].contains(&&*end.stderr), "{end:?}");
 }
 
 fn does_not_take_its_name_for_an_argument(program: &Program) {

@@ -6,7 +6,7 @@ use crate::{
     node::Node,
     plot::Plot,
 };
-use engines::{program::PLATFORMS, said};
+use engines::{printed, program::PLATFORMS};
 use std::{collections::BTreeMap, process::Command};
 
 /// The measurements of one program.
@@ -47,7 +47,7 @@ pub fn machine() -> String {
         . /etc/os-release
         [ -e /sys/fs/cgroup/cgroup.controllers ] && version=2 || version=1
         echo "$PRETTY_NAME, Linux $(uname -r), cgroup v$version""#;
-    said(Command::new("bash").args(["-c", describe]))
+    printed(Command::new("bash").args(["-c", describe]))
 }
 
 pub fn size_plot(results: &Results) -> Plot<'_> {

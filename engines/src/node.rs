@@ -155,17 +155,17 @@ impl Node {
     }
 
     /// Runs it successfully: its standard output.
-    pub fn use_pause_said(&self, arguments: &[&str]) -> String {
+    pub fn use_pause_succeeds(&self, arguments: &[&str]) -> String {
         let end = self.use_pause(arguments);
         assert_eq!((&end.status, &*end.stderr), (&Ok(0), ""), "{end:?}");
         end.stdout
     }
 
     /// Runs it successfully, with this in its standard output, which it returns.
-    pub fn use_pause_says(&self, arguments: &[&str], what: &str) -> String {
-        let said = self.use_pause_said(arguments);
-        assert!(said.contains(what), "{arguments:?}: {said}");
-        said
+    pub fn use_pause_prints(&self, arguments: &[&str], what: &str) -> String {
+        let printed = self.use_pause_succeeds(arguments);
+        assert!(printed.contains(what), "{arguments:?}: {printed}");
+        printed
     }
 
     /// Asserts a one-line refusal with this in it, which it returns, and /etc/containerd unchanged.
@@ -221,7 +221,7 @@ impl Node {
             if fault == "signal=TERM" {
                 assert_eq!(pods(), before, "{what}");
             }
-            self.use_pause_said(arguments);
+            self.use_pause_succeeds(arguments);
             assert!(read() == new, "{what}");
             wait_until("all sandboxes are removed", || pods() == before);
             assert!(!file.with_added_extension("use-pause-new").exists());

@@ -39,14 +39,14 @@ fn keeps_its_pods_while_use_pause_switches_the_node() {
     };
     start_pod("old");
     let old = kubelet.status("old", "app");
-    print!("{}", node.use_pause_said(&["--restart"]));
+    print!("{}", node.use_pause_succeeds(&["--restart"]));
     start_pod("new");
     let ours = kubelet.sandboxes();
     assert_eq!(ours.len(), 1, "{ours:?}");
     let after = kubelet.status("old", "app");
     assert_eq!(after["containerID"], old["containerID"], "another app");
     assert_eq!(after["restartCount"], 0);
-    let status = node.use_pause_said(&["status"]);
+    let status = node.use_pause_succeeds(&["status"]);
     print!("{status}");
     for (program, of) in [("another program", &*stock), ("pause for ", IMAGE)] {
         let is_it =

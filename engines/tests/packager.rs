@@ -5,9 +5,9 @@
 use engines::{
     built,
     engine::{Cli, Docker, Nest, archive},
-    output,
+    output, printed,
     program::{Platform, Program},
-    project, said,
+    project,
     story::Engine,
 };
 use std::{
@@ -19,7 +19,7 @@ use std::{
 /// Where this machine's rustc is.
 pub fn sysroot() -> PathBuf {
     let mut rustc = Command::new("rustc");
-    said(rustc.arg("--print=sysroot").current_dir(project())).into()
+    printed(rustc.arg("--print=sysroot").current_dir(project())).into()
 }
 
 /// Copies the project to a directory of the nest, with its crates and those of the rustc in `sysroot`, as
@@ -99,7 +99,7 @@ fn in_a_container() {
             docker import --change='ENV PATH=/opt/rust/bin:/usr/bin:/bin' - rust:1.95"#;
     let mut import = docker.command_of("bash");
     import.args(["-euo", "pipefail", "-c", script]);
-    let host = said(Command::new("rustc").args(["--print=host-tuple"]));
+    let host = printed(Command::new("rustc").args(["--print=host-tuple"]));
     import.arg(built("releases/container")).arg(sysroot);
     output(import.arg(host));
 

@@ -3,9 +3,8 @@
 use engines::{
     built,
     engine::{Cli, Containerd, Nest, Podman, Registry, archive, sha256},
-    output,
+    output, printed,
     program::{PLATFORMS, Platform},
-    said,
     story::Engine,
 };
 use serde_json::Value;
@@ -75,7 +74,7 @@ fn digest(nest: &Nest) -> String {
     let name = format!("docker://{}", Registry::IMAGE);
     let format = "--format={{.Digest}}";
     let mut inspect = nest.command("skopeo");
-    said(inspect.args(["inspect", "--tls-verify=false", format, &name]))
+    printed(inspect.args(["inspect", "--tls-verify=false", format, &name]))
 }
 
 /// docker-registry has no referrers API, so the referrers are listed under a tag. (skopeo 1.9 omits their

@@ -4,8 +4,8 @@
 
 use engines::{
     engine::{APP_IMAGE, Cli, Containerd, Docker, IMAGE, Nest, Podman},
+    printed,
     program::{Program, TERMINATED},
-    said,
     story::{self, Engine},
     wait_until,
 };
@@ -54,7 +54,7 @@ tests_of_releases!(trixie forky experimental);
 /// Prints a row. `commands` are the engine's, "podman on crun".
 fn report(release: &str, commands: &str, what: &str, nest: &Nest) {
     let version = |command| {
-        let printed = said(nest.command(command).arg("--version"));
+        let printed = printed(nest.command(command).arg("--version"));
         printed.lines().next().unwrap_or_default().to_owned()
     };
     let versions: Vec<_> = commands.split(" on ").map(version).collect();

@@ -83,8 +83,8 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
     let id = move |name: &str| {
         let inspect = format!("podman image inspect --format '{{{{.Id}}}}' {name}");
         let end = shell.command(&inspect).output().unwrap();
-        let said = String::from_utf8(end.stdout).unwrap();
-        end.status.success().then(|| said.trim().to_owned())
+        let printed = String::from_utf8(end.stdout).unwrap();
+        end.status.success().then(|| printed.trim().to_owned())
     };
     let it = StandIn {
         sandbox: Box::new(sandbox),
@@ -99,18 +99,21 @@ fn crio(file: &str, pause_image: Option<&'static str>) -> (Node, Served) {
 fn cri_o_is_switched_and_goes_back() {
     let (node, served) = crio("", None);
     let options = ["--runtime=crio", "--restart"];
-    let said = node.use_pause_says(&options, "a new sandbox runs pause for amd64");
-    println!("{said}");
-    assert!(said.contains(&format!("{IMAGE}: imported\n")), "{said}");
+    let printed = node.use_pause_prints(&options, "a new sandbox runs pause for amd64");
+    println!("{printed}");
     assert!(
-        said.contains("runs no pause in pods with a PID namespace per container"),
-        "{said}"
+        printed.contains(&format!("{IMAGE}: imported\n")),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("runs no pause in pods with a PID namespace per container"),
+        "{printed}"
     );
     let file = node.nest().root("/etc/crio/crio.conf.d/99-use-pause.conf");
     assert_eq!(fs::read_to_string(&file).unwrap(), example("crio.conf"));
-    node.use_pause_says(&options, "already imported");
-    node.use_pause_says(&["--runtime=crio", "status"], "yes      pause\n");
-    node.use_pause_says(&["--runtime=crio", "undo", "--restart"], "another program");
+    node.use_pause_prints(&options, "already imported");
+    node.use_pause_prints(&["--runtime=crio", "status"], "yes      pause\n");
+    node.use_pause_prints(&["--runtime=crio", "undo", "--restart"], "another program");
     assert!(!file.exists());
     assert!(served.pods.lock().unwrap().is_empty());
     let later = node.nest().root("/etc/crio/crio.conf.d/99-x.conf");
@@ -122,11 +125,11 @@ fn cri_o_is_switched_and_goes_back() {
 #[test]
 fn cri_o_with_another_pause_command_gets_ours() {
     let (node, _served) = crio("[crio.image]\npause_command = \"/usr/bin/pod\"\n", None);
-    node.use_pause_says(
+    node.use_pause_prints(
         &["--runtime=crio", "--restart"],
         "a new sandbox runs pause for amd64",
     );
-    node.use_pause_says(&["--runtime=crio", "--restart"], "nothing to change");
+    node.use_pause_prints(&["--runtime=crio", "--restart"], "nothing to change");
 }
 
 /// An option of the unit wins over the configuration: use-pause sees that, and goes back.
@@ -135,10 +138,10 @@ fn cri_o_with_an_image_in_its_unit_goes_back() {
     let (node, served) = crio("", Some("registry.k8s.io/pause:3.9"));
     let why =
         "from registry.k8s.io/pause:3.9 (crio runs with --pause-image registry.k8s.io/pause:3.9";
-    let said = node.use_pause_refuses(&["--runtime=crio", "--restart"], why);
+    let printed = node.use_pause_refuses(&["--runtime=crio", "--restart"], why);
     assert!(
-        said.contains("restored the old configuration: a new sandbox runs another"),
-        "{said}"
+        printed.contains("restored the old configuration: a new sandbox runs another"),
+        "{printed}"
     );
     assert!(
         !node
@@ -195,15 +198,15 @@ fn k3s(name: &'static str, registry: Option<&'static str>) -> (Node, Served) {
 fn k3s_and_rke2_are_switched_and_go_back() {
     for name in ["k3s", "rke2"] {
         let (node, served) = k3s(name, None);
-        let said = node.use_pause_says(&["--restart"], "a new sandbox runs pause for amd64");
-        println!("{said}");
-        assert!(said.contains("pause.localhost/pause:"), "{said}");
+        let printed = node.use_pause_prints(&["--restart"], "a new sandbox runs pause for amd64");
+        println!("{printed}");
+        assert!(printed.contains("pause.localhost/pause:"), "{printed}");
         let file = node.nest().root(&format!(
             "/etc/rancher/{name}/config.yaml.d/99-use-pause.yaml"
         ));
         assert_eq!(fs::read_to_string(&file).unwrap(), example("k3s.yaml"));
-        node.use_pause_says(&["status"], "yes      pause\n");
-        node.use_pause_says(&["undo", "--restart"], "another program");
+        node.use_pause_prints(&["status"], "yes      pause\n");
+        node.use_pause_prints(&["undo", "--restart"], "another program");
         assert!(!file.exists());
         assert!(served.pods.lock().unwrap().is_empty());
 
@@ -234,7 +237,7 @@ fn k3s_and_rke2_are_switched_and_go_back() {
             "  sandbox = \"{{ .NodeConfig.AgentConfig.PauseImage }}\"\n",
         )
         .unwrap();
-        node.use_pause_says(&["--dry-run"], "+pause-image");
+        node.use_pause_prints(&["--dry-run"], "+pause-image");
         fs::write(&template, "  sandbox = \"registry.example/pause:3\"\n").unwrap();
         node.use_pause_refuses(&[], "config-v3.toml.tmpl names the sandbox image itself");
     }
@@ -281,12 +284,12 @@ fn break_k3s(every: usize) {
 fn k3s_that_renames_the_image_goes_back() {
     let (node, served) = k3s("k3s", Some("r.example"));
     let why = "failed to pull r.example/pause.localhost/pause:";
-    let said = node.use_pause_refuses(&["--restart"], why);
+    let printed = node.use_pause_refuses(&["--restart"], why);
     let (_, object) = node.use_pause_json(&["--restart"]);
     assert_eq!(object["changed"], false, "{object}");
     assert!(
-        said.contains("restored the old configuration: a new sandbox runs another"),
-        "{said}"
+        printed.contains("restored the old configuration: a new sandbox runs another"),
+        "{printed}"
     );
     let directory = node.nest().root("/etc/rancher/k3s/config.yaml.d");
     assert_eq!(fs::read_dir(directory).unwrap().count(), 0);
@@ -325,8 +328,8 @@ fn a_probe_says_what_a_sandbox_runs() {
         let (end, object) = node.use_pause_json(&words);
         let probe = &object["probe"];
         let expected = (if is_ours { Ok(0) } else { Ok(1) }, "", is_ours);
-        let said = (end.status, &*end.stderr, probe["ours"] == true);
-        assert_eq!(said, expected, "{driver:?}: {object}");
+        let found = (end.status, &*end.stderr, probe["ours"] == true);
+        assert_eq!(found, expected, "{driver:?}: {object}");
         assert_eq!(probe["platform"], platform);
         assert_eq!(probe["image"], IMAGE);
         assert_eq!(probe["sha256"].is_string(), has_process);

@@ -130,8 +130,8 @@ fn try_some(release: &str, names: &[&str]) {
 fn refuses_configuration(release: &str, name: &str, why: &str) {
     // containerd does not run: some of these it cannot read.
     let node = Node::configured(commands(release), name);
-    let said = node.use_pause_refuses(&[], why);
-    assert!(said.ends_with("; nothing was changed\n"), "{said}");
+    let printed = node.use_pause_refuses(&[], why);
+    assert!(printed.ends_with("; nothing was changed\n"), "{printed}");
 }
 
 fn switches_and_goes_back(release: &str, name: &str) {
@@ -142,13 +142,13 @@ fn switches_and_goes_back(release: &str, name: &str) {
     let stock = &*node.import_stock();
     let old = node.containerd.start_sandbox("old");
 
-    let shown = node.use_pause_said(&["--dry-run"]);
+    let shown = node.use_pause_succeeds(&["--dry-run"]);
     expect_one_key(&shown);
     assert!(snapshot(&etc) == before, "--dry-run changes nothing");
-    let said = node.use_pause_says(&[], &format!("{IMAGE}: imported, pinned\n"));
+    let printed = node.use_pause_prints(&[], &format!("{IMAGE}: imported, pinned\n"));
     assert!(
-        said.contains("to apply, run: systemctl restart containerd\n"),
-        "{said}"
+        printed.contains("to apply, run: systemctl restart containerd\n"),
+        "{printed}"
     );
     let after = snapshot(&etc);
     let mut now = after.clone();
@@ -163,12 +163,16 @@ fn switches_and_goes_back(release: &str, name: &str) {
     let real = real.unified_diff().to_string();
     assert!(shown.ends_with(&real), "{shown}");
 
-    let said = node.use_pause_says(&["--restart"], "nothing to change: ");
+    let printed = node.use_pause_prints(&["--restart"], "nothing to change: ");
     let ours = sha256(&fs::read(Program::native().path).unwrap());
     let ours = format!("a new sandbox runs pause for amd64, sha256 {ours}, from {IMAGE}; ");
-    assert!(said.contains(&ours), "{said}");
+    assert!(printed.contains(&ours), "{printed}");
     // containerd 1.6.20 has no pins.
-    assert_eq!(said.contains("is not pinned"), release == "1.6", "{said}");
+    assert_eq!(
+        printed.contains("is not pinned"),
+        release == "1.6",
+        "{printed}"
+    );
     assert!(snapshot(&etc) == after, "a second run changes nothing");
 
     let new = node.containerd.start_sandbox("new");
@@ -185,9 +189,9 @@ fn switches_and_goes_back(release: &str, name: &str) {
     let both = found(IMAGE, json!("amd64")) && found(stock, Value::Null);
     assert!(both && sandboxes.len() == 2, "{status}");
 
-    node.use_pause_says(&["undo", "--restart"], "a new sandbox runs another program");
+    node.use_pause_prints(&["undo", "--restart"], "a new sandbox runs another program");
     assert!(snapshot(&etc) == before, "undo restores the same bytes");
-    node.use_pause_says(&["undo"], "nothing to change: ");
+    node.use_pause_prints(&["undo"], "nothing to change: ");
     assert!(!node.runs_ours(node.containerd.start_sandbox("last")));
 }
 
@@ -197,13 +201,13 @@ fn try_none(release: &str) {
     let node = Node::new(commands(release));
     node.systemctl("start");
     node.import_stock();
-    node.use_pause_said(&["--restart"]);
+    node.use_pause_succeeds(&["--restart"]);
     let config = fs::read_to_string(node.etc("config.toml")).unwrap();
     let version = if release == "2.1" { 3 } else { 2 };
     let line = format!("version = {version}\n");
     assert!(config.starts_with(&line), "{config}");
     assert!(node.runs_ours(node.containerd.start_sandbox("pod")));
-    node.use_pause_said(&["undo", "--restart"]);
+    node.use_pause_succeeds(&["undo", "--restart"]);
     assert_eq!(snapshot(&node.etc("")), []);
 }
 
@@ -278,17 +282,17 @@ fn what_stands_in_its_way_is_one_line() {
     as_nobody.arg("exec /proc/self/fd/0");
     as_nobody.stdin(fs::File::open(use_pause()).unwrap());
     let end = sandbox::run(&mut as_nobody);
-    let said = "use-pause: must be run as root\n";
-    assert_eq!(end, End::exit(1, "", said));
+    let line = "use-pause: must be run as root\n";
+    assert_eq!(end, End::exit(1, "", line));
 
     fs::remove_dir(node.nest().root("/run/systemd/system")).unwrap();
     node.use_pause_refuses(&["--restart"], "found neither systemd nor OpenRC");
     fs::create_dir(node.nest().root("/run/systemd/system")).unwrap();
 
     node.systemctl("stop");
-    let said = node.use_pause_refuses(&[], "systemctl start containerd");
+    let printed = node.use_pause_refuses(&[], "systemctl start containerd");
     let silent = "cannot connect to /run/containerd/containerd.sock: ";
-    assert!(said.contains(silent), "{said}");
+    assert!(printed.contains(silent), "{printed}");
 
     let config = node.etc("config.toml");
     fs::rename(&config, node.etc("aside")).unwrap();
@@ -299,16 +303,16 @@ fn what_stands_in_its_way_is_one_line() {
 #[test]
 fn a_second_run_waits_for_the_first() {
     let node = debian();
-    // The lock is held until the second run has said that it waits.
+    // The lock is held until the second run has printed that it waits.
     let script = r#"set -o pipefail; cd /run; mkfifo go; flock . cat go &
         while flock --nonblock . true; do :; done
         "$0" 2>&1 | { read -r line; echo "$line"; : >go; cat; }"#;
     let mut bash = node.command("bash");
-    let said = output(bash.args(["-c", script, &use_pause()]));
+    let printed = output(bash.args(["-c", script, &use_pause()]));
     let waiting = "use-pause: waiting for another use-pause to end\n";
     assert!(
-        said.starts_with(waiting) && said.contains("to apply, run: "),
-        "{said}"
+        printed.starts_with(waiting) && printed.contains("to apply, run: "),
+        "{printed}"
     );
 }
 
@@ -353,7 +357,7 @@ fn a_restart_that_fails_is_taken_back() {
     let why = "Job failed; restored the old configuration: a new sandbox runs pause for amd64";
     node.use_pause_refuses(&["undo", "--restart"], why);
     fs::write(&systemctl, &script).unwrap();
-    node.use_pause_said(&["undo", "--restart"]);
+    node.use_pause_succeeds(&["undo", "--restart"]);
     assert!(snapshot(&node.etc("")) == before);
 }
 
@@ -375,11 +379,11 @@ fn the_file_keeps_what_it_has() {
         let now = xattr::get(&real, "security.selinux").unwrap();
         assert_eq!(now.as_deref(), Some(&label[..]));
     };
-    node.use_pause_said(&[]);
+    node.use_pause_succeeds(&[]);
     keeps();
     assert!(fs::read_to_string(&real).unwrap().contains(IMAGE));
     assert_eq!(fs::read_link(&config).unwrap(), Path::new("real.toml"));
-    node.use_pause_said(&["undo"]);
+    node.use_pause_succeeds(&["undo"]);
     keeps();
     assert!(snapshot(&node.etc("")) == before);
 }
@@ -393,20 +397,20 @@ fn undo_keeps_what_others_changed() {
     let read = || fs::read_to_string(&config).unwrap();
     let change = |text: &str| text.replace("/usr/lib/cni", "/opt/cni/bin");
     let old = read();
-    node.use_pause_said(&[]);
+    node.use_pause_succeeds(&[]);
     fs::write(&config, change(&read())).unwrap();
-    node.use_pause_said(&["undo"]);
+    node.use_pause_succeeds(&["undo"]);
     assert_eq!(read(), change(&old));
 
-    node.use_pause_said(&[]);
+    node.use_pause_succeeds(&[]);
     let managed = read().replace(IMAGE, "registry.k8s.io/pause:3.10");
     fs::write(&config, &managed).unwrap();
-    node.use_pause_says(&["undo"], "nothing to change");
+    node.use_pause_prints(&["undo"], "nothing to change");
     assert_eq!(read(), managed);
-    node.use_pause_said(&[]);
-    node.use_pause_said(&["undo"]);
+    node.use_pause_succeeds(&[]);
+    node.use_pause_succeeds(&["undo"]);
     assert_eq!(read(), managed);
-    node.use_pause_says(&["undo"], "nothing to change");
+    node.use_pause_prints(&["undo"], "nothing to change");
 }
 
 /// The name that kubeadm pulls needs no configuration, and undo does not claim that it is gone.
@@ -415,17 +419,17 @@ fn the_image_goes_by_any_name() {
     let node = debian();
     let before = snapshot(&node.etc(""));
     let options = ["--image", STOCK, "--restart"];
-    let said = node.use_pause_says(&options, &format!("{STOCK}: imported, pinned\n"));
-    assert!(said.contains("nothing to change"), "{said}");
+    let printed = node.use_pause_prints(&options, &format!("{STOCK}: imported, pinned\n"));
+    assert!(printed.contains("nothing to change"), "{printed}");
     let ours = format!("from {STOCK}; running pods keep theirs\n");
     assert!(
-        said.contains("a new sandbox runs pause for amd64") && said.contains(&ours),
-        "{said}"
+        printed.contains("a new sandbox runs pause for amd64") && printed.contains(&ours),
+        "{printed}"
     );
-    node.use_pause_says(&["undo", "--restart"], "a new sandbox runs pause for amd64");
+    node.use_pause_prints(&["undo", "--restart"], "a new sandbox runs pause for amd64");
     assert!(snapshot(&node.etc("")) == before);
     let name = "registry.example:5000/team/pause:1";
-    node.use_pause_says(&["--image", name, "--restart"], &format!("from {name}"));
+    node.use_pause_prints(&["--image", name, "--restart"], &format!("from {name}"));
 }
 
 /// k0s and microk8s run a containerd of their own, outside of PATH.
@@ -464,12 +468,12 @@ fn a_containerd_outside_of_path_is_found() {
         if !template.is_empty() {
             fs::write(root(template), "").unwrap();
         }
-        let said = node.use_pause_refuses(&[], "writes it anew at each start");
-        assert!(said.contains(template), "{said}");
+        let printed = node.use_pause_refuses(&[], "writes it anew at each start");
+        assert!(printed.contains(template), "{printed}");
         fs::write(root(config), text).unwrap();
         _ = fs::remove_file(root(template));
         let outcome = format!("{config}: new pods get the sandbox image {IMAGE}");
-        node.use_pause_says(&[], &outcome);
+        node.use_pause_prints(&[], &outcome);
     }
 }
 
@@ -491,17 +495,17 @@ fn bring_it_back(release: &str, name: &str) {
     node.systemctl("start");
     node.import_stock();
     let before = snapshot(&node.nest().root("/etc/systemd"));
-    let said = node.use_pause_said(&["--restart", "--import-at-start"]);
+    let printed = node.use_pause_succeeds(&["--restart", "--import-at-start"]);
     assert!(
-        said.contains("imported again at each start of containerd\n"),
-        "{said}"
+        printed.contains("imported again at each start of containerd\n"),
+        "{printed}"
     );
     node.ctr(&["images", "rm", IMAGE]);
     let end = node.use_pause(&["probe"]);
     assert!(end.stderr.contains(IMAGE), "{end:?}");
     node.systemctl("restart");
     wait_until("imported", || node.use_pause(&["probe"]).status == Ok(0));
-    node.use_pause_says(&["undo", "--restart"], "no import at each start any more");
+    node.use_pause_prints(&["undo", "--restart"], "no import at each start any more");
     assert!(snapshot(&node.nest().root("/etc/systemd")) == before);
     assert!(!node.nest().root("/var/lib/use-pause").exists());
 }
@@ -614,9 +618,9 @@ fn the_rollout_switches_a_node_and_goes_back() {
     // A refusal is a failed init container with that line.
     fs::write(node.etc("config.toml"), "version = 2\nversion = 2\n").unwrap();
     let end = in_a_container(there);
-    let said =
+    let line =
         "use-pause: /etc/containerd/config.toml: line 2: duplicate key; nothing was changed\n";
-    assert_eq!(end, End::exit(1, "", said));
+    assert_eq!(end, End::exit(1, "", line));
 }
 
 /// A node image that is being built gets the image into its containerd's store, and the configuration.
@@ -649,15 +653,15 @@ fn switch_by_root(release: &str, name: &str) {
     let read = || fs::read_to_string(&config).unwrap();
     let old = read();
     let imported = format!("{IMAGE}: imported, pinned");
-    let said = node.use_pause_says(&["--root", image], &imported);
-    assert!(!said.contains("to apply"), "{said}");
+    let printed = node.use_pause_prints(&["--root", image], &imported);
+    assert!(!printed.contains("to apply"), "{printed}");
     let now = read();
     assert!(now.contains(IMAGE));
-    node.use_pause_says(&["--root", image], "nothing to change");
+    node.use_pause_prints(&["--root", image], "nothing to change");
     assert_eq!(read(), now);
     let mounts = output(node.command("cat").arg("/proc/mounts"));
     assert!(!mounts.contains(image), "{mounts}");
-    node.use_pause_said(&["--root", image, "undo"]);
+    node.use_pause_succeeds(&["--root", image, "undo"]);
     assert_eq!(read(), old);
     assert_eq!(fs::read_to_string(node.etc("config.toml")).unwrap(), old);
 }

@@ -50,9 +50,12 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
         .stdin(stdin)
         .output()
         .with_context(|| format!("cannot run {name}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     let status = output.status.to_string();
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let last = printed
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty());
     let last = last.unwrap_or(&status);
     // Some programs name themselves.
     let last = last.strip_prefix(&format!("{name}: ")).unwrap_or(last);
@@ -60,9 +63,9 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The third word that a program says for its version, which is the version.
+/// The third word of `--version`, which is the version.
 pub fn version(program: &Path) -> Result<String> {
-    let said = run(command(program).arg("--version"), &[])?;
-    let version = said.split_whitespace().nth(2).unwrap_or_default();
+    let printed = run(command(program).arg("--version"), &[])?;
+    let version = printed.split_whitespace().nth(2).unwrap_or_default();
     Ok(version.trim_start_matches('v').to_owned())
 }

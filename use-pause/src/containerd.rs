@@ -217,11 +217,11 @@ impl Containerd {
         let mut dump = command(&self.executable);
         dump.args(["--config", &copies[0].1, "config", "dump"]);
         run(&mut dump, &[]).map_err(|error| {
-            let mut said = format!("{error:#}");
+            let mut message = format!("{error:#}");
             for (part, (_, path)) in parts.iter().zip(&copies) {
-                said = said.replace(path, &part.file.display().to_string());
+                message = message.replace(path, &part.file.display().to_string());
             }
-            anyhow!(said)
+            anyhow!(message)
         })
     }
 

@@ -64,10 +64,10 @@ pub fn without(text: &str, paths: &[&Path]) -> Result<Content> {
 /// Parses, or says in one line where the text is not TOML.
 fn parse(text: &str) -> Result<DocumentMut> {
     text.parse().map_err(|error: TomlError| {
-        let said = error.message().replace('\n', ", ");
+        let message = error.message().replace('\n', ", ");
         let start = error.span().map_or(0, |it| it.start.min(text.len()));
         let before = &text[..start];
-        anyhow!("line {}: {said}", before.matches('\n').count() + 1)
+        anyhow!("line {}: {message}", before.matches('\n').count() + 1)
     })
 }
 

@@ -21,9 +21,9 @@ use std::{
 /// Runs something, of which a panic is an error as well.
 pub fn caught<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref().copied());
-        bail!("internal error: {}", said.unwrap_or_default())
+        let message = panic.downcast_ref().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref().copied());
+        bail!("internal error: {}", message.unwrap_or_default())
     })
 }
 

@@ -260,8 +260,8 @@ impl Engine for Containerd {
         });
         // A line of the log: time, stream, "F" for full, and the output.
         let log = fs::read_to_string(log).unwrap();
-        let said = log.lines().map(|line| line.splitn(4, ' ').last().unwrap());
-        (code, said.collect::<Vec<_>>().join("\n"))
+        let printed = log.lines().map(|line| line.splitn(4, ' ').last().unwrap());
+        (code, printed.collect::<Vec<_>>().join("\n"))
     }
 
     fn stop_pod(&self) {

@@ -15,7 +15,7 @@ pub use registry::Registry;
 
 pub use pause_image::sha256;
 
-use crate::{built, program::Platform, project, said, story::Engine, text};
+use crate::{built, printed, program::Platform, project, story::Engine, text};
 use nix::unistd::Pid;
 use pause_image::layout;
 use serde_json::json;
@@ -119,7 +119,7 @@ pub trait Cli: Engine {
 
     /// Runs the command, which must succeed. Returns its output without the final newline.
     fn run(&self, arguments: &[&str]) -> String {
-        said(self.command().args(arguments))
+        printed(self.command().args(arguments))
     }
 
     /// Loads an archive of images.

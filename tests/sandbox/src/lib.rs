@@ -55,7 +55,7 @@ pub fn output(command: &mut Command) -> String {
 }
 
 /// Runs a command, which must succeed, and returns its standard output without trailing white space.
-pub fn said(command: &mut Command) -> String {
+pub fn printed(command: &mut Command) -> String {
     output(command).trim_end().to_owned()
 }
 
