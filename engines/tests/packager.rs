@@ -85,7 +85,7 @@ fn on_arm64() {
 
 /// The README's line for a Mac. Its image rust:1.95 is made here, of Debian 12 and this machine's toolchain without
 /// the targets that rustup added, and has no network: `core` is built from source for all platforms but its own.
-/// `--init`, as Debian 12's make, as the first process, never returned where cargo's orphans came to it.
+/// `--init`, as a make that is the first process survives Ctrl-C, without its jobs, and goes round for ever.
 #[test]
 #[ignore = "takes a root file system of Debian's"]
 fn in_a_container() {
@@ -107,8 +107,9 @@ fn in_a_container() {
     let mut lines = readme.lines().filter_map(|it| it.strip_prefix("$ "));
     let line = lines.find(|it| it.starts_with("docker run --rm --init --volume "));
     let script = format!("cd {copy} && {}", line.unwrap());
-    let mut shell = docker.command_of("timeout");
-    shell.args(["1800", "bash", "-c", &script]);
+    let mut shell = docker.nest().daemon("timeout");
+    shell.args(["--kill-after=60", "1800", "bash", "-c", &script]);
+    shell.env("DOCKER_HOST", docker.socket());
     println!("{}", output(&mut shell));
     let made = fs::read(format!("{copy}/target/pause.tar")).unwrap();
     let here = fs::read(archive()).unwrap();

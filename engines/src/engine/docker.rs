@@ -70,7 +70,8 @@ impl Docker {
         docker
     }
 
-    pub(crate) fn socket(&self) -> String {
+    /// The socket that it listens on, as DOCKER_HOST names it.
+    pub fn socket(&self) -> String {
         format!("unix://{}", self.nest.path("docker.sock"))
     }
 
