@@ -280,7 +280,14 @@ fn run_pod(control: &Node, worker: &Node, spec: &Value, script: &str, answer: &s
         control.try_kubectl(&exec).contains(answer)
     });
     assert_eq!(sandbox(worker, "pod"), before);
-    assert!(worker.sandboxes().0.contains(&before.unwrap()));
+    let sandbox = before.unwrap();
+    assert!(worker.sandboxes().0.contains(&sandbox));
+    let processes = worker.processes();
+    let is_first = processes.status(sandbox.pid, "NSpid").ends_with("\t1");
+    assert_eq!(is_first, spec["hostPID"] != true);
+    // Where the warning of one that is not the first goes.
+    let stderr = format!("/proc/{}/fd/2", sandbox.pid);
+    assert_eq!(worker.run(&["readlink", &stderr]), "/dev/null");
     control.kubectl(&["delete", "pod/pod", "--now"]);
 }
 
