@@ -2,9 +2,10 @@
 
 use engines::{
     Processes, built,
-    engine::{APP_IMAGE, Cli, IMAGE, example_pod},
-    kind::{Container, Kind, Node, mounted, own_node},
-    project,
+    engine::{APP_IMAGE, Cli, IMAGE, Podman, example_pod},
+    kind::{Container, Kind, Node, build_image, command, mounted, own_node},
+    kubelet::Sysctls,
+    output, project,
     story::{Engine, zombies},
     wait_for,
 };
@@ -116,6 +117,33 @@ fn own_image_on_kind_0_27() {
     let kind = Kind::start_with("0.27", &own_node(), Some("containerd-1.7"), &[]);
     run_cluster(&kind);
     delete_cluster(&kind);
+}
+
+/// What `make kind` runs, with Debian 13's podman. The release has no make.
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn own_image_on_podman() {
+    let _sysctls = Sysctls::record();
+    let podman = Podman::for_kind("trixie");
+    build_image(&podman, &own_node(), None, &[]);
+    let command = |program: &str| {
+        let mut command = podman.configure(command(podman.nest(), "0.27"));
+        command.arg("KIND_EXPERIMENTAL_PROVIDER=podman");
+        // The nodes are on one bridge.
+        command.args(["NETAVARK_FW=none", program]);
+        command
+    };
+    let up = project().join("examples/kind/up");
+    let mut up = command(up.to_str().unwrap());
+    up.env("KIND_IMAGE", format!("localhost/{}", Kind::IMAGE));
+    let printed = output(up.arg(IMAGE).arg(mounted().parent().unwrap()));
+    println!("{printed}");
+    for ours in ["pause-worker: 1 of 1", "pause-control-plane: 7 of 7"] {
+        assert!(printed.contains(&format!("pause: {ours} sandboxes run pause")));
+    }
+    output(command("kind").args(["delete", "cluster", "--name=pause"]));
+    assert_eq!(podman.containers(), "");
+    assert_eq!(podman.run(&["volume", "ls", "--quiet"]), "");
 }
 
 /// What else a pod and a node go through. Each step names the first minor version of Kubernetes that has it by
