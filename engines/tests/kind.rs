@@ -257,6 +257,9 @@ fn shut_down(kind: &Kind, control: &Node, worker: &Node) {
     let count = wait_until_back(worker);
     let ended = worker.run(&["cat", "/var/marks/ended"]);
     assert!(ended.contains("/pause"), "{ended}");
+    // Not by systemd, which would only have ended the processes.
+    let phase = "--output=jsonpath={.status.phase}";
+    assert_eq!(control.kubectl(&["get", "pod/slow", phase]), "Failed");
     println!(
         "a worker shut down once its slow app had ended, and its {count} pods are back on pause"
     );
