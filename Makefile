@@ -267,7 +267,7 @@ target/kind-image.tar:
 	docker image save --output $@ '$(KIND_IMAGE)' 2>/dev/null || \
 		skopeo copy "docker://$$(sed 's/:[^:/]*@/@/' <<<'$(KIND_IMAGE)')" docker-archive:$@
 
-test-kind: tools all node target/kind-0.33 $(or $(node_image),target/kind-node.tar target/kind-0.27 target/containerd-1.7 target/containerd-2) ## builds Kubernetes, or takes a node image KIND_IMAGE=, and runs kind clusters: 20 minutes, 5 GB
+test-kind: tools all node target/kind-0.33 $(or $(node_image),target/kind-node.tar target/kind-0.27 target/containerd-1.7 target/containerd-2 target/releases/trixie) ## builds Kubernetes, or takes a node image KIND_IMAGE=, and runs kind clusters: 20 minutes, 5 GB
 	$(if $(node_image),KIND_NODE='$(abspath $(node_image))') $(heavy) --test-threads=1 kind::$(if $(node_image),any_image)
 
 test-containerd-2: tools node target/containerd-1.7 target/containerd-2 ## runs a pod in containerd 2.x, use-pause on 1.7 and 2.x, and for each platform in an emulator: minutes

@@ -71,7 +71,7 @@ target/tools/bin/%:
 engines := podman crun runc criu conmon docker.io docker-cli docker-compose containerd \
 	containernetworking-plugins uidmap mount iproute2 util-linux procps
 target/releases/%: scripts/debian-root
-	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc)
+	scripts/debian-root $* $@ $(engines) $(if $(filter trixie,$*),runsc aardvark-dns)
 
 target/releases/libc-%: scripts/debian-root
 	scripts/debian-root forky/$* $@ base-files libc6-dev libgcc-16-dev

@@ -30,7 +30,7 @@ const KUBECTL: [&str; 2] = ["kubectl", "--kubeconfig=/etc/kubernetes/admin.conf"
 /// A version of kind.
 pub struct Kind {
     pub docker: Docker,
-    commands: PathBuf,
+    version: String,
     // Restored after the nodes and their kubelets are gone.
     _sysctls: Sysctls,
 }
@@ -76,53 +76,17 @@ impl Kind {
         });
         let kind = Self {
             docker: Docker::start_in(nest, &config.to_string()),
-            commands: built(&format!("kind-{version}")),
+            version: version.to_owned(),
             _sysctls: sysctls,
         };
-        let loaded = kind.docker.load(archive.to_str().unwrap());
-        // "Loaded image: NAME", or "Loaded image ID: sha256:…" of one without a name.
-        kind.build_image(loaded.rsplit(' ').next().unwrap(), containerd, files);
+        build_image(&kind.docker, archive, containerd, files);
         kind
     }
 
-    fn build_image(&self, base: &str, containerd: Option<&str>, files: &[(&str, &str)]) {
-        let context = self.docker.nest().path("node");
-        for directory in ["usr/bin", "etc"] {
-            fs::create_dir_all(format!("{context}/{directory}")).unwrap();
-        }
-        if let Some(commands) = containerd {
-            let mut copy = Command::new("cp");
-            copy.args(["-rL", "--no-target-directory"]);
-            output(copy.arg(built(commands)).arg(format!("{context}/usr/bin")));
-        }
-        for (path, content) in files {
-            let path = Path::new(&context).join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        let dockerfile = format!("FROM {base}{DOCKERFILE}");
-        fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
-        self.docker.run(&[
-            "build",
-            "--network=none",
-            "--quiet",
-            "--tag",
-            Self::IMAGE,
-            &context,
-        ]);
-    }
-
-    /// A command that finds this kind and its docker, with a time limit of ten minutes.
+    /// A command that finds this kind and its docker.
     fn command(&self, program: &str) -> Command {
-        let nest = self.docker.nest();
-        let mut command = nest.daemon("timeout");
-        // Long enough for what undoes a cluster after SIGTERM.
-        command.args(["--kill-after=60", "600", "env"]);
-        let others = env::var("PATH").unwrap();
-        let commands = self.commands.display();
-        command.arg(format!("PATH={commands}:{others}:/usr/sbin"));
+        let mut command = command(self.docker.nest(), &self.version);
         command.arg(format!("DOCKER_HOST={}", self.docker.socket()));
-        command.arg(format!("KUBECONFIG={}", nest.path("kubeconfig")));
         command.arg(program);
         command
     }
@@ -242,6 +206,55 @@ impl Node<'_> {
         let sandboxes = self.containers("sandbox", None).into_iter();
         sandboxes.partition(|it| processes.runs_pause(it.pid))
     }
+}
+
+/// Builds [`Kind::IMAGE`] of that node image and `files` in it, as [`Kind::start_with`] says.
+pub fn build_image(
+    engine: &impl Cli,
+    archive: &Path,
+    containerd: Option<&str>,
+    files: &[(&str, &str)],
+) {
+    let loaded = engine.load(archive.to_str().unwrap());
+    // "Loaded image: NAME", or "Loaded image ID: sha256:…" of one without a name.
+    let base = loaded.rsplit(' ').next().unwrap();
+    let context = engine.nest().path("node");
+    for directory in ["usr/bin", "etc"] {
+        fs::create_dir_all(format!("{context}/{directory}")).unwrap();
+    }
+    if let Some(commands) = containerd {
+        let mut copy = Command::new("cp");
+        copy.args(["-rL", "--no-target-directory"]);
+        output(copy.arg(built(commands)).arg(format!("{context}/usr/bin")));
+    }
+    for (path, content) in files {
+        let path = Path::new(&context).join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let dockerfile = format!("FROM {base}{DOCKERFILE}");
+    fs::write(format!("{context}/Dockerfile"), dockerfile).unwrap();
+    engine.run(&[
+        "build",
+        "--network=none",
+        "--quiet",
+        "--tag",
+        Kind::IMAGE,
+        &context,
+    ]);
+}
+
+/// A command that finds that version of kind, with a time limit of ten minutes. Its arguments are variables first,
+/// and then a program and its own.
+pub fn command(nest: &Nest, version: &str) -> Command {
+    let mut command = nest.daemon("timeout");
+    // Long enough for what undoes a cluster after SIGTERM.
+    command.args(["--kill-after=60", "600", "env"]);
+    let others = env::var("PATH").unwrap();
+    let commands = built(&format!("kind-{version}"));
+    command.arg(format!("PATH={}:{others}:/usr/sbin", commands.display()));
+    command.arg(format!("KUBECONFIG={}", nest.path("kubeconfig")));
+    command
 }
 
 /// The node image that make builds.

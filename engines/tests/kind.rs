@@ -2,9 +2,10 @@
 
 use engines::{
     Processes, built,
-    engine::{APP_IMAGE, Cli, IMAGE, example_pod},
-    kind::{Container, Kind, Node, mounted, own_node},
-    project,
+    engine::{APP_IMAGE, Cli, IMAGE, Podman, example_pod},
+    kind::{Container, Kind, Node, build_image, command, mounted, own_node},
+    kubelet::Sysctls,
+    output, project,
     story::{Engine, zombies},
     wait_for,
 };
@@ -57,6 +58,17 @@ fn is_pinned(node: &Node) -> bool {
     image.contains("io.cri-containerd.pinned=pinned")
 }
 
+/// Waits until a worker that was started again has pods, all of them on pause. Returns how many.
+fn wait_until_back(worker: &Node) -> usize {
+    // ctr 2.x ends if its socket is not there yet.
+    wait("containerd answers", || {
+        worker.try_run(&["ctr", "version"]).contains("Server:")
+    });
+    let count = wait_until_ours(worker);
+    assert!(is_pinned(worker));
+    count
+}
+
 /// Checks all that `make kind` promises. (kubelet.rs kills apps and sandboxes.)
 fn run_cluster(kind: &Kind) -> (Node<'_>, Node<'_>) {
     let (control, worker) = (kind.node("pause-control-plane"), kind.node("pause-worker"));
@@ -82,16 +94,12 @@ fn run_cluster(kind: &Kind) -> (Node<'_>, Node<'_>) {
     println!("five orphans, no zombie");
 
     kind.docker.run(&["restart", &worker.name]);
-    // ctr 2.x ends if its socket is not there yet.
-    wait("containerd answers", || {
-        worker.try_run(&["ctr", "version"]).contains("Server:")
-    });
+    wait_until_back(&worker);
     wait("the pod is back", || {
         sandbox(&worker, "story").is_some_and(|now| now.id != before.id)
     });
     wait_until_ready(&control, "story");
     let count = wait_until_ours(&worker);
-    assert!(is_pinned(&worker));
     println!("the worker was restarted, and its {count} pods are back on pause");
     (control, worker)
 }
@@ -109,6 +117,33 @@ fn own_image_on_kind_0_27() {
     let kind = Kind::start_with("0.27", &own_node(), Some("containerd-1.7"), &[]);
     run_cluster(&kind);
     delete_cluster(&kind);
+}
+
+/// What `make kind` runs, with Debian 13's podman. The release has no make.
+#[test]
+#[ignore = "builds Kubernetes first: minutes"]
+fn own_image_on_podman() {
+    let _sysctls = Sysctls::record();
+    let podman = Podman::for_kind("trixie");
+    build_image(&podman, &own_node(), None, &[]);
+    let command = |program: &str| {
+        let mut command = podman.configure(command(podman.nest(), "0.27"));
+        command.arg("KIND_EXPERIMENTAL_PROVIDER=podman");
+        // The nodes are on one bridge.
+        command.args(["NETAVARK_FW=none", program]);
+        command
+    };
+    let up = project().join("examples/kind/up");
+    let mut up = command(up.to_str().unwrap());
+    up.env("KIND_IMAGE", format!("localhost/{}", Kind::IMAGE));
+    let printed = output(up.arg(IMAGE).arg(mounted().parent().unwrap()));
+    println!("{printed}");
+    for ours in ["pause-worker: 1 of 1", "pause-control-plane: 7 of 7"] {
+        assert!(printed.contains(&format!("pause: {ours} sandboxes run pause")));
+    }
+    output(command("kind").args(["delete", "cluster", "--name=pause"]));
+    assert_eq!(podman.containers(), "");
+    assert_eq!(podman.run(&["volume", "ls", "--quiet"]), "");
 }
 
 /// What else a pod and a node go through. Each step names the first minor version of Kubernetes that has it by
@@ -147,6 +182,17 @@ fn any_image_runs_pods_on_pause() {
         worker.run(&["sed", "--in-place", edit, "/var/lib/kubelet/config.yaml"]);
         worker.run(&["systemctl", "restart", "kubelet"]);
     };
+    // kind's own node image has no D-Bus.
+    if worker.try_run(&["systemd-inhibit", "--list"]).is_empty() {
+        println!("not run: graceful node shutdown: the node has no logind");
+    } else {
+        // An alpha feature of 1.20, and on by default since.
+        let gate = r"\nfeatureGates: {GracefulNodeShutdown: true}";
+        let gate = if minor > 20 { "" } else { gate };
+        let periods = r"shutdownGracePeriod: 20s\nshutdownGracePeriodCriticalPods: 10s";
+        set(&format!("/^shutdownGracePeriod/d; $a{periods}{gate}"));
+        shut_down(&kind, &control, &worker);
+    }
     if has(35, "imagePullCredentialsVerificationPolicy: AlwaysVerify") {
         let policy = "imagePullCredentialsVerificationPolicy";
         set(&format!("/^{policy}/d; $a{policy}: AlwaysVerify"));
@@ -187,6 +233,38 @@ fn any_image_runs_pods_on_pause() {
     delete_cluster(&kind);
 }
 
+/// Shuts a node down whose kubelet gives its pods time. The app takes two seconds to end; without pause, the
+/// first process of its PID namespace, the kernel would kill it.
+fn shut_down(kind: &Kind, control: &Node, worker: &Node) {
+    let mut slow = app("trap 'sleep 2; ps >/marks/ended; exit' TERM; while :; do sleep 0.1; done");
+    slow["volumeMounts"] = json!([{"name": "marks", "mountPath": "/marks"}]);
+    let marks =
+        json!({"name": "marks", "hostPath": {"path": "/var/marks", "type": "DirectoryOrCreate"}});
+    let spec = json!({"shareProcessNamespace": true, "containers": [slow], "volumes": [marks]});
+    control.apply(&pod("slow", worker, &spec));
+    wait_until_ready(control, "slow");
+    let sandbox = sandbox(worker, "slow").unwrap();
+    assert!(worker.sandboxes().0.contains(&sandbox));
+    wait("the kubelet delays a shutdown", || {
+        let inhibitors = worker.try_run(&["systemd-inhibit", "--list"]);
+        inhibitors.contains("kubelet")
+    });
+    let before = kind.docker.pid(&worker.name);
+    worker.try_run(&["systemctl", "poweroff"]);
+    wait("the node ends", || kind.docker.pid(&worker.name) != before);
+    // docker restarts it by itself, but only once.
+    kind.docker.run(&["start", &worker.name]);
+    let count = wait_until_back(worker);
+    let ended = worker.run(&["cat", "/var/marks/ended"]);
+    assert!(ended.contains("/pause"), "{ended}");
+    // Not by systemd, which would only have ended the processes.
+    let phase = "--output=jsonpath={.status.phase}";
+    assert_eq!(control.kubectl(&["get", "pod/slow", phase]), "Failed");
+    println!(
+        "a worker shut down once its slow app had ended, and its {count} pods are back on pause"
+    );
+}
+
 fn app(script: &str) -> Value {
     json!({
         "name": "app", "image": APP_IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", script],
@@ -197,7 +275,6 @@ fn app(script: &str) -> Value {
 fn pod(name: &str, node: &Node, spec: &Value) -> String {
     let mut spec = spec.clone();
     spec["nodeName"] = json!(node.name);
-    spec["terminationGracePeriodSeconds"] = json!(1);
     let metadata = json!({"name": name});
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}).to_string()
 }
@@ -280,7 +357,14 @@ fn run_pod(control: &Node, worker: &Node, spec: &Value, script: &str, answer: &s
         control.try_kubectl(&exec).contains(answer)
     });
     assert_eq!(sandbox(worker, "pod"), before);
-    assert!(worker.sandboxes().0.contains(&before.unwrap()));
+    let sandbox = before.unwrap();
+    assert!(worker.sandboxes().0.contains(&sandbox));
+    let processes = worker.processes();
+    let is_first = processes.status(sandbox.pid, "NSpid").ends_with("\t1");
+    assert_eq!(is_first, spec["hostPID"] != true);
+    // Where the warning of one that is not the first goes.
+    let stderr = format!("/proc/{}/fd/2", sandbox.pid);
+    assert_eq!(worker.run(&["readlink", &stderr]), "/dev/null");
     control.kubectl(&["delete", "pod/pod", "--now"]);
 }
 

@@ -69,7 +69,8 @@ impl Nest {
         nest
     }
 
-    /// Creates a nest in the root file system of another Debian release, with the commands from crates.io.
+    /// Creates a nest in the root file system of another Debian release, with the commands from crates.io that
+    /// make built.
     pub fn in_release(release: &str, cgroups: &Cgroups) -> Self {
         let root = built(&format!("releases/{release}"));
         let enter = project().join("scripts/enter-release");
@@ -82,8 +83,10 @@ impl Nest {
                 files.into(),
             ]
         });
-        let tools = built("tools/bin");
-        nest.mount(&["--bind", tools.to_str().unwrap(), "/usr/local/bin"]);
+        let tools = project().join("target/tools/bin");
+        if tools.exists() {
+            nest.mount(&["--bind", tools.to_str().unwrap(), "/usr/local/bin"]);
+        }
         nest.see(cgroups);
         nest
     }

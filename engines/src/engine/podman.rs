@@ -1,12 +1,12 @@
 //! podman in a nest.
 
-use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, archive, example_pod};
+use super::{APP_IMAGE, Cgroups, Cli, IMAGE, Nest, RUNC, archive, example_pod};
 use crate::{
     End, Processes, output,
     program::{Platform, Program, TERMINATED},
     project, sandbox,
     story::{APP, Engine, LISTENER},
-    text, wait_until,
+    text, wait_until, write_script,
 };
 use nix::unistd::Pid;
 use std::{fs, os::unix::fs::chown, process::Command};
@@ -77,6 +77,25 @@ impl Podman {
         };
         podman.load_images();
         podman
+    }
+
+    /// Another Debian release's podman for kind, without images.
+    pub fn for_kind(release: &str) -> Self {
+        let nest = Nest::in_release(release, &Cgroups::V1);
+        // kind names no parent for the nodes' cgroups.
+        nest.shares_cgroup("libpod_parent");
+        // kind mounts it into the nodes.
+        fs::create_dir_all(nest.root("/lib/modules")).unwrap();
+        let runc = nest.path("runc");
+        write_script(&runc, RUNC);
+        Self::new(nest, &runc)
+    }
+
+    /// The command, with this podman's configuration.
+    pub fn configure(&self, mut command: Command) -> Command {
+        command.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", self.nest.path("storage.conf"));
+        command
     }
 
     /// The same, with its pod from a Kubernetes manifest.
@@ -175,9 +194,7 @@ impl Cli for Podman {
             command.env("HOME", self.nest.path("home"));
             command.env("XDG_RUNTIME_DIR", self.nest.path("xdg"));
         }
-        command.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
-        command.env("CONTAINERS_STORAGE_CONF", self.nest.path("storage.conf"));
-        command
+        self.configure(command)
     }
 }
 
