@@ -46,7 +46,7 @@ pub fn machine() -> String {
         awk '/MemTotal/ { printf ", %.0f GiB of memory, ", $2 / 1048576 }' /proc/meminfo
         . /etc/os-release
         [ -e /sys/fs/cgroup/cgroup.controllers ] && version=2 || version=1
-        echo "$PRETTY_NAME, Linux $(uname -r), cgroup v$version""#;
+        echo "$PRETTY_NAME, Linux $(uname -r | cut -d - -f 1), cgroup v$version""#;
     printed(Command::new("bash").args(["-c", describe]))
 }
 
