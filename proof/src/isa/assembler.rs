@@ -63,6 +63,11 @@ fn newest(deps: &Path, name: &str) -> Option<PathBuf> {
 pub fn assemble(platform: &Platform, these: &[&Instruction]) -> Result<Vec<bool>> {
     let directory = tempfile::tempdir()?;
     let [file, made] = ["lib.rs", "made.o"].map(|it| directory.path().join(it));
+    let deps = built(&format!("{}/release/deps", platform.triple));
+    let names = ["core", "compiler_builtins"].into_iter();
+    let externs = names.filter_map(|name| Some((name, newest(&deps, name)?)));
+    let externs = externs.map(|(name, file)| format!("--extern={name}={}", file.display()));
+    let externs: Vec<_> = externs.collect();
     let mut refused = BTreeSet::new();
     loop {
         let mut source = "#![no_std]\ncore::arch::global_asm!(r#\"".to_owned();
@@ -77,13 +82,7 @@ pub fn assemble(platform: &Platform, these: &[&Instruction]) -> Result<Vec<bool>
         let mut rustc = Command::new("rustc");
         rustc.args(["--crate-type=lib", "--emit=obj", "--target"]);
         rustc.arg(platform.triple).arg("-o").args([&made, &file]);
-        for name in ["core", "compiler_builtins"] {
-            if let Some(file) = newest(&built(&format!("{}/release/deps", platform.triple)), name) {
-                rustc
-                    .arg("--extern")
-                    .arg(format!("{name}={}", file.display()));
-            }
-        }
+        rustc.args(&externs);
         let run = rustc.current_dir(sandbox::project()).output();
         let run = run.context("rustc")?;
         if run.status.success() {
