@@ -107,9 +107,8 @@ fn in_a_container() {
     let mut lines = readme.lines().filter_map(|it| it.strip_prefix("$ "));
     let line = lines.find(|it| it.starts_with("docker run --rm --init --volume "));
     let script = format!("cd {copy} && {}", line.unwrap());
-    let mut shell = docker.nest().daemon("timeout");
+    let mut shell = docker.configure(docker.nest().daemon("timeout"));
     shell.args(["--kill-after=60", "1800", "bash", "-c", &script]);
-    shell.env("DOCKER_HOST", docker.socket());
     println!("{}", output(&mut shell));
     let made = fs::read(format!("{copy}/target/pause.tar")).unwrap();
     let here = fs::read(archive()).unwrap();

@@ -70,8 +70,7 @@ impl Docker {
         docker
     }
 
-    /// The socket that it listens on, as DOCKER_HOST names it.
-    pub fn socket(&self) -> String {
+    pub(crate) fn socket(&self) -> String {
         format!("unix://{}", self.nest.path("docker.sock"))
     }
 
@@ -103,8 +102,7 @@ impl Docker {
 impl Cli for Docker {
     const NAME: &str = "docker";
 
-    fn command_of(&self, program: &str) -> Command {
-        let mut command = self.nest.command(program);
+    fn configure(&self, mut command: Command) -> Command {
         command.env("DOCKER_CONFIG", self.nest.path("client"));
         command.env("DOCKER_HOST", self.socket());
         command

@@ -109,8 +109,13 @@ pub trait Cli: Engine {
     /// The command's name.
     const NAME: &str;
 
+    /// A command that finds this engine, or its configuration.
+    fn configure(&self, command: Command) -> Command;
+
     /// A command in the nest that runs this engine's command.
-    fn command_of(&self, program: &str) -> Command;
+    fn command_of(&self, program: &str) -> Command {
+        self.configure(self.nest().command(program))
+    }
 
     /// The engine's command.
     fn command(&self) -> Command {

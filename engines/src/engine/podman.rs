@@ -91,13 +91,6 @@ impl Podman {
         Self::new(nest, &runc)
     }
 
-    /// The command, with this podman's configuration.
-    pub fn configure(&self, mut command: Command) -> Command {
-        command.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
-        command.env("CONTAINERS_STORAGE_CONF", self.nest.path("storage.conf"));
-        command
-    }
-
     /// The same, with its pod from a Kubernetes manifest.
     pub fn playing(self) -> Self {
         self.nest.shares_cgroup("libpod_parent");
@@ -184,6 +177,12 @@ impl Podman {
 
 impl Cli for Podman {
     const NAME: &str = "podman";
+
+    fn configure(&self, mut command: Command) -> Command {
+        command.env("CONTAINERS_CONF", self.nest.path("containers.conf"));
+        command.env("CONTAINERS_STORAGE_CONF", self.nest.path("storage.conf"));
+        command
+    }
 
     fn command_of(&self, program: &str) -> Command {
         let mut command = self
